@@ -1,0 +1,20 @@
+//! The contract between an SV2 sidecar and a pool.
+//!
+//! [`v1`] is generated from `gopool/sv2/v1/*.proto` and checked in; nothing here needs protoc. Every
+//! message, field and unit is documented in the .proto files.
+
+#[cfg(feature = "gen")]
+pub mod generate;
+
+/// Messages and gRPC client of package `gopool.sv2.v1`. Generated; never edited.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+#[rustfmt::skip]
+pub mod v1 {
+    include!("gen/gopool.sv2.v1.rs");
+}
+
+/// Version of the contract spoken here: [`v1`].
+pub const PROTOCOL: u32 = 1;
+
+/// Metadata key that carries [`PROTOCOL`] on every call, both ways.
+pub const PROTOCOL_HEADER: &str = "x-gopool-sv2-protocol";

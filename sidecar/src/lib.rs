@@ -1,0 +1,1 @@
+//! Stratum V2 listener for Go mining pools.

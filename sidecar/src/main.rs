@@ -1,0 +1,3 @@
+//! The `gopool-sv2` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What the black-box tests share: real processes, scratch directories, journals.
