@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// Coinbase and block assembly, merkle paths and the witness commitment.
 
 package chain
 

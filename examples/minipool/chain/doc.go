@@ -1,5 +1,3 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
-
 // Package chain is a small, real blockchain that lives inside the process of the example pool.
 //
 // It gives a pool what a Bitcoin node would give it over RPC: block templates that carry signed

@@ -1,10 +1,9 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// The parameters of the private network: difficulty, genesis block, rules, addresses.
 
 package chain
 
 import (
 	"fmt"
-	"math/big"
 	"time"
 
 	"github.com/btcsuite/btcd/blockchain"
@@ -67,7 +66,7 @@ func Params(networkBits uint32) *chaincfg.Params {
 		DefaultPort:              "18454",
 		GenesisBlock:             genesis,
 		GenesisHash:              &genesisHash,
-		PowLimit:                 new(big.Int).Set(blockchain.CompactToBig(networkBits)),
+		PowLimit:                 blockchain.CompactToBig(networkBits),
 		PowLimitBits:             networkBits,
 		PoWNoRetargeting:         true,
 		BIP0034Height:            1,

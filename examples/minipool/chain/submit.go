@@ -1,0 +1,132 @@
+// Submitting blocks, and what follows a new tip.
+
+package chain
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/btcsuite/btcd/blockchain"
+	"github.com/btcsuite/btcd/btcutil/v2"
+	"github.com/btcsuite/btcd/wire/v2"
+)
+
+var (
+	// ErrInvalidBlock wraps every violation of a consensus rule. errors.As finds btcd's
+	// blockchain.RuleError in the same error, unless the block couldn't even be serialized.
+	ErrInvalidBlock = errors.New("the block violates a consensus rule")
+
+	// ErrStale says that the block doesn't build on the tip: its parent is an older block, or
+	// unknown.
+	ErrStale = errors.New("the block is stale")
+
+	// ErrDuplicate says that the chain has seen this block before, valid or not.
+	ErrDuplicate = errors.New("the block is a duplicate")
+)
+
+// Submit validates a block against all consensus rules and makes it the tip. It returns nil if and
+// only if the block is the new tip; the wallet has then booked it and the subscribers have been
+// told. With a data directory the block is on disk by then.
+//
+// Other outcomes are ErrInvalidBlock (with the rule in its text), ErrStale, ErrDuplicate and
+// ErrClosed, all found by errors.Is; any other error is one of storage. The block is copied, the
+// caller keeps it, and must not change it during the call.
+func (c *Chain) Submit(block *wire.MsgBlock) error {
+	owned, err := copyBlock(block)
+	if err != nil {
+		return fmt.Errorf("submit: %w: %w", ErrInvalidBlock, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	if err := c.process(owned); err != nil {
+		return fmt.Errorf("submit %v: %w", owned.Hash(), err)
+	}
+	return nil
+}
+
+func (c *Chain) process(block *btcutil.Block) error {
+	prev := &block.MsgBlock().Header.PrevBlock
+	known, err := c.blocks.HaveBlock(prev)
+	if err != nil {
+		return fmt.Errorf("look up parent: %w", err)
+	}
+	if !known {
+		// Not given to btcd, which would keep it in memory and wait for the parent.
+		return fmt.Errorf("%w: its parent %v is unknown", ErrStale, prev)
+	}
+	onTip, _, err := c.blocks.ProcessBlock(block, blockchain.BFNone)
+	if err == nil && c.store.journal != nil {
+		if err := c.store.journal.append(block); err != nil {
+			// The block is the tip all the same, and a clean stop will keep it.
+			c.log.Error("block not in the journal, a crash would lose it",
+				"hash", block.Hash(), "err", err)
+		}
+	}
+	// Whatever came out, mempool and wallet follow the tip that there is now.
+	if err := c.follow(block); err != nil {
+		return err
+	}
+	var rule blockchain.RuleError
+	switch {
+	case isDuplicate(err):
+		return fmt.Errorf("%w: %w", ErrDuplicate, err)
+	case errors.As(err, &rule):
+		return fmt.Errorf("%w: %w", ErrInvalidBlock, err)
+	case err != nil:
+		return fmt.Errorf("process block: %w", err)
+	case !onTip:
+		return fmt.Errorf("%w: it builds on %v, which isn't the tip", ErrStale, prev)
+	}
+	return nil
+}
+
+// follow brings mempool and wallet to the present tip, block being the one processed last.
+func (c *Chain) follow(block *btcutil.Block) error {
+	best := c.blocks.BestSnapshot()
+	if best.Hash == c.synced {
+		return nil
+	}
+	if best.Hash != *block.Hash() || block.MsgBlock().Header.PrevBlock != c.synced {
+		c.log.Debug("reorganization", "height", best.Height, "tip", best.Hash)
+		if err := c.resync(); err != nil {
+			return fmt.Errorf("follow reorganization: %w", err)
+		}
+	} else {
+		for _, tx := range block.Transactions()[1:] {
+			c.pool.RemoveTransaction(tx, false)
+			c.pool.RemoveDoubleSpends(tx)
+		}
+		c.wallet.scan(block, best.Height)
+		c.synced = best.Hash
+		c.cached = nil
+		c.wallet.fillMempool(c.pool, best.Height+1, c.log)
+	}
+	c.log.Debug("new tip", "height", best.Height, "tip", best.Hash, "txs", best.NumTxns)
+	c.notify()
+	return nil
+}
+
+// copyBlock makes a copy that shares no memory with the original, for btcd keeps parts of it.
+func copyBlock(block *wire.MsgBlock) (*btcutil.Block, error) {
+	if block == nil {
+		return nil, errors.New("no block")
+	}
+	for i, tx := range block.Transactions {
+		if tx == nil {
+			return nil, fmt.Errorf("transaction %d is nil", i)
+		}
+	}
+	var raw bytes.Buffer
+	if err := block.Serialize(&raw); err != nil {
+		return nil, fmt.Errorf("serialize: %w", err)
+	}
+	owned, err := btcutil.NewBlockFromBytes(raw.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("parse: %w", err)
+	}
+	return owned, nil
+}
