@@ -1,1 +1,29 @@
 //! Stratum V2 listener for Go mining pools.
+//!
+//! ```text
+//! miner ⇄ listen → noise → frame → session → channel → backend ⇄ (gRPC) ⇄ the pool's sv2.Host
+//! ```
+//!
+//! Data goes right, answers come back left; imports go down only (`tests/tidy.rs` enforces it).
+//! `session`, `channel` and the table of submits in flight are pure step functions under a thin
+//! async driver.
+
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod backend;
+pub mod channel;
+#[cfg(feature = "bin")]
+pub mod client;
+pub mod config;
+pub mod frame;
+pub mod job;
+pub mod keys;
+pub mod listen;
+#[cfg(feature = "bin")]
+pub mod miner;
+pub mod noise;
+pub mod obs;
+pub mod session;
+pub mod sys;
+pub mod types;

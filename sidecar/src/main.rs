@@ -1,3 +1,9 @@
 //! The `gopool-sv2` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+mod cli;
+
+fn main() -> ExitCode {
+    cli::run()
+}

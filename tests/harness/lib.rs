@@ -1,1 +1,16 @@
-//! What the black-box tests share: real processes, scratch directories, journals.
+//! What the black-box tests share: the real processes, scratch directories, journals.
+//!
+//! A test makes a [`Line`]: minipool and the sidecar as processes of their own, on loopback and a
+//! Unix socket in a directory that goes away with it. Only processes started here are ended, by
+//! their id.
+
+mod books;
+mod line;
+mod process;
+
+pub use books::{Books, Event};
+pub use line::{Line, LineOptions};
+pub use process::{binaries, Process};
+
+/// A result whose error is shown as it is: harness faults fail the test that meets them.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

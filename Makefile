@@ -1,0 +1,43 @@
+# Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full lint rust-test go-test gen prerequisites
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+RUST_FEATURES := --features gopool-sv2-proto/gen
+GO_MODULES := go-bindings examples/minipool
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+prerequisites:
+	@.ci/prerequisites
+
+demo: prerequisites ## a pool, the sidecar and two CPU miners on this machine; Ctrl-C stops (DEMO_SECONDS=n: by itself)
+	@examples/demo/demo.sh
+
+test: prerequisites lint rust-test go-test ## all tests
+	@echo "make test: all passed"
+
+test-full: test ## all tests, and the long ones
+	cd go-bindings && go test -run xxx -fuzz FuzzJudge -fuzztime 60s ./sv2
+
+lint: prerequisites ## formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets $(RUST_FEATURES) -- -D warnings
+	@for module in $(GO_MODULES); do \
+	  unformatted=$$(gofmt -l $$module); \
+	  if [ -n "$$unformatted" ]; then echo "gofmt -w these: $$unformatted"; exit 1; fi; \
+	  echo "go vet, staticcheck: $$module"; \
+	  (cd $$module && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; \
+	done
+
+rust-test: prerequisites ## Rust: unit, property, tidy, drift, and end to end over real processes
+	cargo build --bin gopool-sv2
+	cargo test --workspace $(RUST_FEATURES)
+
+go-test: prerequisites ## Go: with the race detector
+	@for module in $(GO_MODULES); do (cd $$module && go test -race ./...) || exit 1; done
+
+gen: ## regenerate the code of the contract after a change of proto/
+	cargo run -p gopool-sv2-proto --features gen --bin gen

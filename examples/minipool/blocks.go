@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
+)
+
+// maxWantedBlocks is how many requests for test blocks may wait.
+const maxWantedBlocks = 64
+
+// onBlock is sv2.PoolConfig.OnBlock: a share whose hash meets the network target. The error goes to the
+// sidecar as the block's result. New work follows from the chain's own notification, as with any tip
+// (see follow).
+func (m *minipool) onBlock(_ context.Context, b sv2.Block) error {
+	transactions, err := m.submitBlock(b)
+	if journalErr := m.journal.block(b, err); journalErr != nil {
+		m.log.Error("block is not in the journal", "hash", b.Hash, "err", journalErr)
+	}
+	attributes := []any{"height", b.Job.Height, "hash", b.Hash,
+		"user", escape(b.Channel.UserIdentity), "worker", escape(b.Worker), "channel", b.Channel.ID}
+	if err != nil {
+		m.log.Error("block rejected", append(attributes, "err", err)...)
+		return err
+	}
+	m.log.Info("block accepted", append(attributes, "transactions", transactions)...)
+	return nil
+}
+
+// submitBlock puts the block together: the header and the coinbase are the miner's, the other
+// transactions those of the template that the job was made of.
+func (m *minipool) submitBlock(b sv2.Block) (transactions int, err error) {
+	t, err := m.work.of(b.Job)
+	if err != nil {
+		return 0, err
+	}
+	block, err := t.Block(b.Coinbase, b.Header)
+	if err != nil {
+		return 0, err
+	}
+	return len(block.Transactions), m.chain.Submit(block)
+}
+
+// wantBlock asks for a block mined in this process, for tests and for a first look at new tips.
+func (m *minipool) wantBlock() {
+	select {
+	case m.wanted <- struct{}{}:
+	default:
+		m.log.Warn("too many blocks are asked for already", "waiting", maxWantedBlocks)
+	}
+}
+
+// mineTestBlocks mines in this process: one block for each wantBlock, and one each -test-tip-every.
+func (m *minipool) mineTestBlocks(ctx context.Context) {
+	var tick <-chan time.Time
+	if m.settings.testTipEvery > 0 {
+		ticker := time.NewTicker(m.settings.testTipEvery)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.wanted:
+		case <-tick:
+		}
+		block, err := m.chain.MineBlock(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			m.log.Error("no test block", "err", fmt.Errorf("mine in this process: %w", err))
+		default:
+			m.log.Debug("test block mined in this process", "hash", block.BlockHash())
+		}
+	}
+}

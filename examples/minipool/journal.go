@@ -1,0 +1,227 @@
+package main
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
+)
+
+// journal is the pool's book: one JSON object a line, handed to the operating system (write(2)) before
+// whatever it says is told to anybody. A pool that dies therefore has written every share that a
+// miner was told is accepted; only a machine that dies can lose lines.
+//
+// A submit is named by the start line before it (one per process), the channel and submit_id; conn is
+// the sidecar's number of the TCP connection. Shares that were never judged, because a queue was full
+// or their channel unknown, are not in the book: they are not credited either.
+//
+// A nil *journal writes nothing. Methods are safe from any goroutine.
+type journal struct {
+	mu   sync.Mutex
+	file *os.File
+}
+
+type startLine struct {
+	Event string `json:"event"`
+	AtMS  int64  `json:"at_ms"`
+	PID   int    `json:"pid"`
+	Epoch string `json:"epoch"` // as in Welcome.epoch, hexadecimal
+}
+
+type stopLine struct {
+	Event string `json:"event"`
+	AtMS  int64  `json:"at_ms"`
+}
+
+type tipLine struct {
+	Event  string `json:"event"`
+	AtMS   int64  `json:"at_ms"`
+	Hash   string `json:"hash"` // as explorers print it
+	Height int32  `json:"height"`
+}
+
+type blockLine struct {
+	Event    string `json:"event"`
+	AtMS     int64  `json:"at_ms"`
+	Hash     string `json:"hash"`
+	Height   uint32 `json:"height"`
+	Accepted bool   `json:"accepted"`
+	Detail   string `json:"detail"` // the chain's words when it did not accept
+	Channel  uint64 `json:"channel"`
+	SubmitID uint64 `json:"submit_id"`
+	User     string `json:"user"`
+}
+
+type creditField struct {
+	Whole    uint64 `json:"whole"`
+	Fraction uint32 `json:"fraction"` // in units of 2^-32
+}
+
+type verdictLine struct {
+	Event    string      `json:"event"`
+	AtMS     int64       `json:"at_ms"`
+	Conn     uint64      `json:"conn"`
+	Channel  uint64      `json:"channel"`
+	SubmitID uint64      `json:"submit_id"`
+	JobID    uint64      `json:"job_id"`
+	Accepted bool        `json:"accepted"`
+	Reason   string      `json:"reason"` // the SV2 error string; empty when accepted
+	Hash     string      `json:"hash"`   // empty when there was nothing to hash
+	Credit   creditField `json:"credit"`
+	User     string      `json:"user"`
+	Worker   string      `json:"worker"`
+	Block    bool        `json:"block"`
+}
+
+// openJournal opens path for appending, or creates it, readable by the pool's user only. A last line
+// that a crash cut short is removed: what it was about to say was told to nobody.
+func openJournal(path string) (*journal, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	if err := cutTornLine(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("repair the end of journal %s: %w", path, err), file.Close())
+	}
+	return &journal{file: file}, nil
+}
+
+// cutTornLine cuts a file behind its last line feed.
+func cutTornLine(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	end := info.Size()
+	for at := end; at > 0; {
+		chunk := make([]byte, min(at, 4096))
+		at -= int64(len(chunk))
+		if _, err := file.ReadAt(chunk, at); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		for i := len(chunk) - 1; i >= 0; i-- {
+			if chunk[i] != '\n' {
+				continue
+			}
+			if keep := at + int64(i) + 1; keep < end {
+				return file.Truncate(keep)
+			}
+			return nil
+		}
+	}
+	return file.Truncate(0)
+}
+
+// start says that a run of the pool begins.
+func (j *journal) start(epoch []byte) error {
+	return j.append(startLine{"start", now(), os.Getpid(), hex.EncodeToString(epoch)})
+}
+
+// tip says on what block the pool works from now on.
+func (j *journal) tip(hash sv2.Hash, height int32) error {
+	return j.append(tipLine{"tip", now(), hash.String(), height})
+}
+
+// block says what the chain made of a block candidate.
+func (j *journal) block(b sv2.Block, refused error) error {
+	line := blockLine{
+		Event: "block", AtMS: now(), Hash: b.Hash.String(), Height: b.Job.Height,
+		Accepted: refused == nil, Channel: b.Channel.ID, SubmitID: b.SubmitID,
+		User: escape(b.Channel.UserIdentity),
+	}
+	if refused != nil {
+		line.Detail = refused.Error()
+	}
+	return j.append(line)
+}
+
+// verdict says how a share was judged.
+func (j *journal) verdict(channel sv2.ChannelInfo, submit sv2.Submit, verdict sv2.Verdict) error {
+	line := verdictLine{
+		Event: "verdict", AtMS: now(), Conn: channel.Connection.ID, Channel: channel.ID,
+		SubmitID: submit.ID, JobID: submit.JobID, Accepted: verdict.Accepted(),
+		Credit: creditField(verdict.Credit), User: escape(channel.UserIdentity),
+		Worker: escape(submit.Worker), Block: verdict.BlockCandidate,
+	}
+	if !verdict.Accepted() {
+		line.Reason = verdict.Reason.String()
+	}
+	if verdict.Hash != (sv2.Hash{}) {
+		line.Hash = verdict.Hash.String()
+	}
+	return j.append(line)
+}
+
+// append writes one line with one write(2). When that fails nothing of the line stays in the file, so
+// that the lines before and after are whole.
+func (j *journal) append(line any) error {
+	if j == nil {
+		return nil
+	}
+	data, err := json.Marshal(line)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	data = append(data, '\n')
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	written, err := j.file.Write(data)
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("write journal: %w", err)
+	if written > 0 {
+		err = errors.Join(err, j.takeBack(written))
+	}
+	return err
+}
+
+// takeBack cuts the last bytes off the file. When they can't be taken back the file is closed: a book
+// with a torn line in its middle is worse than one that ends.
+func (j *journal) takeBack(written int) error {
+	info, err := j.file.Stat()
+	if err == nil {
+		err = j.file.Truncate(info.Size() - int64(written))
+	}
+	if err == nil {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("a torn line is left and nothing more is written: %w", err),
+		j.file.Close())
+}
+
+// close says that the run ended, and waits until everything is on the disk.
+func (j *journal) close() error {
+	if j == nil {
+		return nil
+	}
+	err := j.append(stopLine{"stop", now()})
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	syncErr := j.file.Sync()
+	if info, statErr := j.file.Stat(); statErr == nil && info.Mode()&fs.ModeType != 0 {
+		syncErr = nil // a device or pipe has no disk behind it
+	}
+	if err := errors.Join(err, syncErr, j.file.Close()); err != nil {
+		return fmt.Errorf("close journal: %w", err)
+	}
+	return nil
+}
+
+// now is the time in milliseconds, as it stands in the journal.
+func now() int64 { return time.Now().UnixMilli() }
+
+// escape makes opaque bytes of a miner harmless in a journal or log: printable ASCII stays, everything
+// else becomes an escape sequence of Go. strconv.Unquote, with quotes around, gives the bytes back.
+func escape(opaque []byte) string {
+	quoted := strconv.QuoteToASCII(string(opaque))
+	return quoted[1 : len(quoted)-1]
+}

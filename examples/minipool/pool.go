@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/chain"
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/grpchost"
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
+)
+
+// software names the pool to sidecars.
+const software = "minipool"
+
+// epochSize is the length of Welcome.epoch in bytes.
+const epochSize = 16
+
+// minipool is a running pool.
+type minipool struct {
+	settings settings
+	log      *slog.Logger
+	journal  *journal
+	chain    *chain.Chain
+	work     *work
+	pool     *sv2.Pool
+	server   *grpchost.Server
+	// served has the reason when sidecars can't connect any more; nil after a stop.
+	served chan error
+	// wanted asks for blocks mined in this process.
+	wanted chan struct{}
+
+	ctx     context.Context // ends the goroutines in running
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// poolConfig is the whole of what a pool gives to package sv2: limits, and four functions.
+func (m *minipool) poolConfig() sv2.PoolConfig {
+	s := m.settings
+	limits := sv2.Limits{
+		Easiest:  sv2.TargetFromDifficulty(s.minDifficulty),
+		Software: software,
+	}
+	if s.maxDifficulty > 0 {
+		limits.Hardest = sv2.TargetFromDifficulty(s.maxDifficulty)
+	}
+	return sv2.PoolConfig{
+		Limits:          limits,
+		ExtranonceSize:  s.extranonceSize,
+		SharesPerMinute: 60 / s.shareSeconds,
+		// Whether a payout key is of use is the sidecar's to say: the mint is behind it.
+		AllowPayoutKeys: true,
+		Authorize:       m.authorize,
+		BuildJob:        m.work.buildJob,
+		OnVerdict:       m.onVerdict,
+		OnBlock:         m.onBlock,
+		OnError:         func(err error) { m.log.Error("pool", "err", err) },
+	}
+}
+
+// onVerdict is sv2.PoolConfig.OnVerdict. Its error takes an acceptance back: what is not in the book
+// is not credited, and the miner is told so.
+func (m *minipool) onVerdict(
+	_ context.Context, channel sv2.ChannelInfo, submit sv2.Submit, verdict sv2.Verdict,
+) error {
+	if err := m.journal.verdict(channel, submit, verdict); err != nil {
+		m.log.Error("share is not in the journal: it is not credited", "channel", channel.ID,
+			"submit_id", submit.ID, "err", err)
+		return err
+	}
+	m.log.Debug("share", "user", escape(channel.UserIdentity), "channel", channel.ID,
+		"submit_id", submit.ID, "verdict", verdict.Reason, "hash", verdict.Hash,
+		"difficulty", verdict.Credit.Float(), "block", verdict.BlockCandidate)
+	return nil
+}
+
+// start brings a pool up; end it with stop. Nothing is left behind when there is an error.
+func start(s settings, log *slog.Logger) (_ *minipool, err error) {
+	m := &minipool{
+		settings: s, log: log,
+		served: make(chan error, 1), wanted: make(chan struct{}, maxWantedBlocks),
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.stop(stopGrace))
+		}
+	}()
+	// One epoch for each run: the sidecar learns from it that the channels it knew are gone.
+	epoch := make([]byte, epochSize)
+	if _, err := rand.Read(epoch); err != nil {
+		return nil, fmt.Errorf("choose an epoch: %w", err)
+	}
+	if s.journal != "" {
+		if m.journal, err = openJournal(s.journal); err != nil {
+			return nil, err
+		}
+		if err := m.journal.start(epoch); err != nil {
+			return nil, err
+		}
+	}
+	m.chain, err = chain.Open(chain.Options{
+		DataDir: s.dataDir, NetworkBits: uint32(s.networkBits), Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	m.work = &work{chain: m.chain, payouts: newPayouts(m.chain.PoolScript(), s.poolFee)}
+	if m.pool, err = sv2.NewPool(m.poolConfig()); err != nil {
+		return nil, err
+	}
+	m.server, err = grpchost.New(watchedHost{m.pool, log}, grpchost.Options{
+		Software: software, Logger: log, Epoch: bytes.NewReader(epoch)})
+	if err != nil {
+		return nil, err
+	}
+	listener, err := m.listen()
+	if err != nil {
+		return nil, err
+	}
+	tips, unsubscribe := m.chain.Subscribe()
+	tip, height := m.chain.Tip()
+	m.running.Go(func() {
+		defer unsubscribe()
+		m.follow(m.ctx, tips, tip)
+	})
+	m.running.Go(func() { m.mineTestBlocks(m.ctx) })
+	go func() { m.served <- m.server.Serve(context.Background(), listener) }()
+
+	log.Info("minipool is ready", "socket", s.socket, "chain_height", height,
+		"bits", s.networkBits.String(), "hashes_per_block", hashesPerBlock(uint32(s.networkBits)),
+		"min_difficulty", s.minDifficulty, "pid", os.Getpid())
+	return m, nil
+}
+
+// listen opens the socket. Who may connect is decided twice: by the permissions of the file, and by
+// who the kernel says is at the other end.
+func (m *minipool) listen() (net.Listener, error) {
+	options := grpchost.UnixOptions{Logger: m.log}
+	options.Mode = os.FileMode(m.settings.socketMode)
+	if options.Mode&0o020 != 0 {
+		options.AllowGIDs = []uint32{uint32(os.Getegid())}
+	}
+	return grpchost.ListenUnix(m.settings.socket, options)
+}
+
+// hashesPerBlock is how many hashes a block takes on average.
+func hashesPerBlock(networkBits uint32) *big.Int {
+	target, err := sv2.TargetFromNBits(networkBits)
+	if err != nil { // not reached: the chain has taken the bits
+		return new(big.Int)
+	}
+	space := new(big.Int).Lsh(big.NewInt(1), 256)
+	return space.Quo(space, new(big.Int).Add(target.Big(), big.NewInt(1)))
+}
+
+// stop ends everything that start began, in the order in which it depends on each other: sidecars are
+// told and may hang up, shares under way are judged and blocks offered, then the chain and the
+// journal are closed. Each of the two waits takes grace at most.
+func (m *minipool) stop(grace time.Duration) error {
+	var faults []error
+	if m.server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		if err := m.server.Shutdown(ctx); err != nil {
+			// The server has stopped all the same; sidecars find out by themselves.
+			m.log.Warn("sidecars did not leave in time", "err", err)
+		}
+		cancel()
+	}
+	if m.pool != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		faults = append(faults, m.pool.Close(ctx))
+		cancel()
+	}
+	m.cancel()
+	m.running.Wait()
+	if m.chain != nil {
+		faults = append(faults, m.chain.Close())
+	}
+	faults = append(faults, m.journal.close())
+	return errors.Join(faults...)
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/chain"
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
+)
+
+// keptTemplates is how many templates are kept for blocks: as many as a channel knows jobs of one tip.
+const keptTemplates = sv2.KnownJobs
+
+// work turns templates of the chain into jobs, and finds the template of a job again when that turned
+// into a block. Safe for concurrent use.
+type work struct {
+	chain   *chain.Chain
+	payouts payouts
+
+	mu sync.Mutex
+	// templates that jobs were made of, oldest first, no two with the same transactions on the
+	// same tip.
+	templates []*template
+}
+
+// template is a chain.Template with what all jobs of it share. It doesn't change.
+type template struct {
+	*chain.Template
+	path []sv2.Hash // MerklePath in the type of package sv2
+}
+
+// buildJob is sv2.PoolConfig.BuildJob: work for one channel. Every channel has a coinbase of its own,
+// because it pays to the miner's own address.
+func (w *work) buildJob(_ context.Context, request sv2.JobRequest) (*sv2.Job, error) {
+	account, ok := request.Account.(*account)
+	if !ok {
+		return nil, fmt.Errorf("channel without an account: %T", request.Account)
+	}
+	t, err := w.newest()
+	if err != nil {
+		return nil, err
+	}
+	prefix, suffix, err := t.Coinbase(chain.CoinbaseSpec{
+		Outputs: w.payouts.outputs(t.CoinbaseValue, account.script),
+		// The number of the job makes each coinbase a new one: a miner that starts over at
+		// extranonce 0 finds no share twice.
+		Tag: fmt.Sprintf("/minipool/%x/", request.ID),
+		// On a standard channel the prefix is the whole extranonce.
+		ExtranonceLen: len(request.Prefix) + request.ExtranonceSize,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &sv2.Job{
+		ID:          request.ID,
+		PrevHash:    t.PrevHash,
+		NBits:       t.Bits,
+		Version:     uint32(t.Version),
+		VersionMask: sv2.RollableVersionBits,
+		// The present, or median time past + 1 where blocks came so fast that this is later.
+		MinNTime: t.CurTime,
+		// No MaxNTime: miners may roll up to two hours ahead of the clock, as consensus allows.
+		MerklePath:     t.path,
+		CoinbasePrefix: prefix,
+		CoinbaseSuffix: suffix,
+		// A share on an old tip can't become a block here, so it earns nothing.
+		StaleRule: sv2.StaleStrict,
+		Height:    uint32(t.Height),
+	}, nil
+}
+
+// newest is the template of the present tip. It asks the chain which that is, so that a channel that
+// opens between a new tip and the Refresh after it begins with the new one already.
+func (w *work) newest() (*template, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	tip, _ := w.chain.Tip()
+	if n := len(w.templates); n > 0 && w.templates[n-1].PrevHash == tip {
+		return w.templates[n-1], nil
+	}
+	return w.fetchLocked()
+}
+
+// renew fetches a template though the tip may be the same: later time, other transactions.
+func (w *work) renew() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, err := w.fetchLocked()
+	return err
+}
+
+func (w *work) fetchLocked() (*template, error) {
+	fetched, err := w.chain.Template()
+	if err != nil {
+		return nil, err
+	}
+	t := &template{Template: fetched, path: make([]sv2.Hash, len(fetched.MerklePath))}
+	for i, node := range fetched.MerklePath {
+		t.path[i] = node
+	}
+	// Same transactions, later time: for blocks one of the two is enough.
+	if n := len(w.templates); n > 0 && w.templates[n-1].sameWork(t) {
+		w.templates[n-1] = t
+		return t, nil
+	}
+	w.templates = append(w.templates, t)
+	if excess := len(w.templates) - keptTemplates; excess > 0 {
+		w.templates = slices.Delete(w.templates, 0, excess)
+	}
+	return t, nil
+}
+
+func (t *template) sameWork(other *template) bool {
+	return t.PrevHash == other.PrevHash && slices.Equal(t.path, other.path) &&
+		bytes.Equal(t.WitnessCommitment, other.WitnessCommitment)
+}
+
+// of finds the template that a job was made of, by what the job shows of it: tip, merkle path and the
+// witness commitment in its coinbase. That needs no memory per job and channel.
+func (w *work) of(job *sv2.Job) (*template, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range slices.Backward(w.templates) {
+		if t.PrevHash == job.PrevHash && slices.Equal(t.path, job.MerklePath) &&
+			bytes.Contains(job.CoinbaseSuffix, t.WitnessCommitment) {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("the template of job %d is forgotten: %d newer ones came since",
+		job.ID, keptTemplates)
+}
+
+// follow gives all miners new work on each new tip, and now and then without one, until ctx ends. known
+// is the tip that needs no announcement.
+func (m *minipool) follow(ctx context.Context, tips <-chan struct{}, known sv2.Hash) {
+	ticker := time.NewTicker(m.settings.templateEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tips:
+		case <-ticker.C:
+		}
+		// Miners first: each moment on the old tip is lost work.
+		if err := m.renewWork(ctx); err != nil && ctx.Err() == nil {
+			m.log.Error("miners keep their old work", "err", err)
+		}
+		tip, height := m.chain.Tip()
+		if tip == known {
+			continue
+		}
+		known = tip
+		m.log.Info("new tip", "height", height, "hash", known)
+		if err := m.journal.tip(known, height); err != nil {
+			m.log.Error("new tip is not in the journal", "err", err)
+		}
+	}
+}
+
+// renewWork takes a template and has package sv2 make every channel a job of it.
+func (m *minipool) renewWork(ctx context.Context) error {
+	if err := m.work.renew(); err != nil {
+		if errors.Is(err, chain.ErrClosed) {
+			return nil
+		}
+		return err
+	}
+	return m.pool.Refresh(ctx)
+}

@@ -1,0 +1,181 @@
+// Calls to the host for one channel, one at a time.
+
+package grpchost
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
+)
+
+// notOpen is channel.rolls while the host has not opened the channel yet.
+const notOpen = -1
+
+// channel runs the host's calls of one channel, one at a time and in order. It starts busy: opening it
+// is the first call.
+type channel struct {
+	session    *Session
+	id         uint64
+	connection uint64
+	sink       *sink
+	// ctx ends when the channel is closed or kicked, or the session ends.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// rolls is Opened.ExtranonceSize, or notOpen.
+	rolls atomic.Int32
+	// updates counts UpdateChannels that wait or run.
+	updates atomic.Int32
+	// gathered is the part of the current SubmitBatch for this channel; the receiving goroutine's.
+	gathered []sv2.Submit
+
+	mu    sync.Mutex
+	busy  bool
+	calls []func()
+	// over: closed, refused or kicked; calls that wait do nothing. kicked: the host closed it.
+	over, kicked bool
+	// told is the newest TargetInEffect that waits to be handed on.
+	told *sv2.Target
+
+	// host is set by the opening call and used by later calls only.
+	host sv2.Channel
+}
+
+func newChannel(session *Session, id, connection uint64) *channel {
+	c := &channel{session: session, id: id, connection: connection, busy: true}
+	c.sink = &sink{channel: c}
+	c.ctx, c.cancel = context.WithCancel(session.ctx)
+	c.rolls.Store(notOpen)
+	return c
+}
+
+// submit hands shares to the host: in the caller's goroutine when the channel is idle, else after the
+// calls before it. It reports false, and hands over nothing, when the channel is over.
+func (c *channel) submit(batch []sv2.Submit) bool {
+	if !c.sink.owe(len(batch)) {
+		return false
+	}
+	c.mu.Lock()
+	if c.busy {
+		c.calls = append(c.calls, func() {
+			if !c.isOver() {
+				c.host.Submit(batch)
+			}
+		})
+		c.mu.Unlock()
+		return true
+	}
+	c.busy = true
+	over := c.over
+	c.mu.Unlock()
+	if !over {
+		c.host.Submit(batch)
+	}
+	c.release()
+	return true
+}
+
+// enqueue runs call after the calls before it, on another goroutine.
+func (c *channel) enqueue(call func()) {
+	c.mu.Lock()
+	c.calls = append(c.calls, call)
+	if c.busy {
+		c.mu.Unlock()
+		return
+	}
+	c.busy = true
+	c.mu.Unlock()
+	go c.run()
+}
+
+// release ends a call that was not run by run; what waits is run on another goroutine.
+func (c *channel) release() {
+	c.mu.Lock()
+	if len(c.calls) == 0 {
+		c.busy = false
+		c.mu.Unlock()
+		return
+	}
+	c.mu.Unlock()
+	go c.run()
+}
+
+// run runs what waits until nothing does. The caller made the channel busy.
+func (c *channel) run() {
+	for {
+		c.mu.Lock()
+		if len(c.calls) == 0 {
+			c.busy, c.calls = false, nil
+			c.mu.Unlock()
+			return
+		}
+		call := c.calls[0]
+		c.calls[0] = nil
+		c.calls = c.calls[1:]
+		c.mu.Unlock()
+		call()
+	}
+}
+
+// close ends the channel from the sidecar's side. done runs after the host's Close, or at once in
+// turn when there is nothing to close.
+func (c *channel) close(reason string, done func()) {
+	// The sink first: a host that returns because its context ended must find it closed.
+	c.sink.finish()
+	c.end(false)
+	c.enqueue(func() {
+		defer done()
+		c.mu.Lock()
+		kicked := c.kicked
+		c.mu.Unlock()
+		if c.host != nil && !kicked {
+			c.host.Close(reason)
+		}
+	})
+}
+
+// end makes later calls do nothing. kicked: by the host, which wants no Close.
+func (c *channel) end(kicked bool) {
+	c.mu.Lock()
+	c.over = true
+	c.kicked = c.kicked || kicked
+	c.mu.Unlock()
+	c.cancel()
+}
+
+func (c *channel) isOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over
+}
+
+// tell hands a TargetInEffect on, the newest one only. done runs when the host has it.
+func (c *channel) tell(target sv2.Target, done func()) {
+	c.mu.Lock()
+	waiting := c.told != nil
+	c.told = &target
+	c.mu.Unlock()
+	if waiting {
+		done()
+		return
+	}
+	c.enqueue(func() {
+		defer done()
+		c.mu.Lock()
+		told, over := c.told, c.over
+		c.told = nil
+		c.mu.Unlock()
+		if observer, ok := c.host.(TargetObserver); ok && !over {
+			observer.TargetInEffect(*told)
+		}
+	})
+}
+
+// TargetObserver may be implemented by an [sv2.Channel] that wants to know what the miner was really
+// told: the hardest of what the host asked for, the miner's max_target and Limits.Easiest.
+type TargetObserver interface {
+	// TargetInEffect is called like Channel.Update, whenever the target told differs from the one
+	// the host gave; only the newest counts.
+	TargetInEffect(target sv2.Target)
+}

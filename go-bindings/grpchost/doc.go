@@ -1,0 +1,18 @@
+// Package grpchost carries an [sv2.Host] over gRPC: the pool serves gopool.sv2.v1.WorkService, the
+// sidecar dials it (see proto/gopool/sv2/v1/work.proto).
+//
+//	server, err := grpchost.New(host, grpchost.Options{Software: "minipool 1.0"})
+//	listener, err := grpchost.ListenUnix("/run/pool/sv2.sock", grpchost.UnixOptions{})
+//	err = server.Serve(ctx, listener)
+//
+// One stream is one [Session]. Each session has one goroutine that receives, one that sends, and up to
+// one per channel while that channel's host is busy; a bounded outbox stands between the host and the
+// sender, so that a host never waits for a sidecar. When the outbox is full the session is ended.
+//
+// What the carrier promises a host, beyond what package sv2 says:
+//   - lengths, ids and ranges of everything that arrives were checked;
+//   - calls on one Channel come one at a time and in the order the sidecar sent them; Submit comes on
+//     the receiving goroutine unless the channel is busy, so it must return at once;
+//   - a channel whose host is slow to answer Update or Close holds up no other channel;
+//   - when a stream ends, however it ends, every channel of it is closed unless the host kicked it.
+package grpchost

@@ -1,0 +1,150 @@
+// Stopping.
+
+package grpchost
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
+)
+
+func TestShutdownDrainsAndWaitsForTheSidecar(t *testing.T) {
+	server := start(t, Options{}, nil)
+	c, _ := server.welcomed(t, goodHello(1))
+	c.open(goodOpen(1))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Shutdown(ctx) }()
+	if drain := c.next().GetDrain(); drain.GetGraceMs() == 0 || drain.GetReason() == "" {
+		t.Fatalf("want Drain, got %v", drain)
+	}
+	c.submit(share(1, 1, 1)) // what is in flight is still served
+	if c.next().GetVerdictBatch() == nil {
+		t.Error("no verdict")
+	}
+	want := sv2pb.RefuseReason_REFUSE_REASON_NO_WORK
+	if got := c.refused(goodOpen(2)).GetReason(); got != want {
+		t.Errorf("open while stopping: %v", got)
+	}
+	late := server.connect(t)
+	late.hello(goodHello(2))
+	late.ends(codes.Unavailable)
+	if err := c.stream.CloseSend(); err != nil {
+		t.Error(err)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if n := server.pool.open(); n != 0 {
+		t.Errorf("%d channels are open", n)
+	}
+}
+
+func TestShutdownCutsOffASidecarThatStays(t *testing.T) {
+	server := start(t, Options{}, nil)
+	c, _ := server.welcomed(t, goodHello(1))
+	c.open(goodOpen(1))
+	silent := server.connect(t) // never says Hello
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Shutdown(ctx) }()
+	if c.next().GetDrain() == nil {
+		t.Error("want Drain")
+	}
+	cancel()
+	if err := <-stopped; !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	c.ends(codes.Unavailable)
+	silent.ends(codes.Unavailable)
+	if n := server.pool.open(); n != 0 {
+		t.Errorf("%d channels are open", n)
+	}
+}
+
+func TestShutdownEndsAHandshakeWithoutDrain(t *testing.T) {
+	asked, hold := make(chan struct{}), make(chan struct{})
+	server := start(t, Options{}, nil)
+	server.pool.onLimits = func() {
+		close(asked)
+		<-hold
+	}
+	c := server.connect(t)
+	c.hello(goodHello(1))
+	<-asked
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Shutdown(context.Background()) }()
+	if m, err := c.stream.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("got %v, %v before Welcome", m, err)
+	}
+	close(hold)
+	if err := <-stopped; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+}
+
+func TestServeEndsWithItsContext(t *testing.T) {
+	host := newPool()
+	server, err := New(host, Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{Server: server, pool: host, path: filepath.Join(t.TempDir(), "sock")}
+	listener, err := ListenUnix(r.path, UnixOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ctx, listener) }()
+	c, _ := r.welcomed(t, goodHello(1))
+	c.open(goodOpen(1))
+	cancel()
+	if err := <-served; !errors.Is(err, context.Canceled) {
+		t.Errorf("Serve: %v", err)
+	}
+	c.ends(codes.Unavailable)
+	if n := host.open(); n != 0 {
+		t.Errorf("%d channels are open after Serve", n)
+	}
+	if err := server.Shutdown(context.Background()); err != nil {
+		t.Errorf("Shutdown after Serve: %v", err)
+	}
+	host.stop()
+}
+
+// A host that ignores its context holds up its own channel and the end of the server, nothing else.
+func TestSurvivesAHostThatNeverReturns(t *testing.T) {
+	hold := make(chan struct{})
+	entered := make(chan struct{}, 1)
+	server := start(t, Options{}, nil)
+	server.pool.onUpdate = func(context.Context, *poolChannel, sv2.UpdateRequest) error {
+		entered <- struct{}{}
+		<-hold
+		return nil
+	}
+	c, _ := server.welcomed(t, goodHello(1))
+	c.open(goodOpen(1))
+	c.open(goodOpen(2))
+	c.update(&sv2pb.UpdateChannel{ChannelId: 1, MaxTarget: halfTarget[:]})
+	<-entered
+	c.cancel()
+	eventually(t, "the other channel is closed", func() bool { return server.pool.open() == 1 })
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if err := server.Shutdown(ctx); err == nil {
+		t.Error("Shutdown found nothing to complain about")
+	}
+	close(hold)
+	eventually(t, "the channel is closed after all", func() bool { return server.pool.open() == 0 })
+}

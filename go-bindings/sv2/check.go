@@ -1,0 +1,285 @@
+// The share check of one channel: jobs and targets in, verdicts out.
+
+package sv2
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// KnownJobs is how many jobs of one tip a [Check] knows; the oldest is forgotten first.
+	KnownJobs = 64
+	// MaxFutureNTime is how far ahead of the clock an ntime may be, in seconds, when the job sets no
+	// bound: the network's two hours less a minute for clocks that differ.
+	MaxFutureNTime = 7200 - 60
+	// RollableVersionBits are those a miner may roll at most (BIP323).
+	RollableVersionBits = 0x1fffffe0
+)
+
+// maxCoinbasePart is the longest coinbase prefix or suffix that SV2 can carry (B0_64K).
+const maxCoinbasePart = 65535
+
+// Check judges the shares of one channel: it knows the jobs and targets the channel was given.
+//
+// Not safe for concurrent use, except that several may share one [Seen].
+type Check struct {
+	prefix         []byte
+	extranonceSize int
+	seen           *Seen
+	hasher         *rootHasher
+
+	target Target     // what the channel has now
+	credit Difficulty // of target
+
+	tip      Hash // stale is what is not of this
+	previous Hash // jobs of this are known, to be told stale from never heard of
+	hasTip   bool
+	hasJob   bool
+	lastPrev Hash        // prev-hash of the newest job
+	jobs     []*knownJob // oldest first
+}
+
+// knownJob is a job with what can be worked out once.
+type knownJob struct {
+	*Job
+	network    Target // of nbits
+	frozen     Target // the channel's target when the job was given
+	credit     Difficulty
+	futureBorn bool // came with a new prev-hash: a later, easier target counts for it too
+	fixedRoot  bool // nothing to roll in the coinbase: root is the merkle root
+	root       Hash
+}
+
+// NewCheck is the check of a new channel. prefix is its extranonce prefix, extranonceSize how many bytes
+// the miner rolls after it, target its first target, and seen the memory that all channels of the pool
+// share.
+func NewCheck(prefix []byte, extranonceSize int, target Target, seen *Seen) *Check {
+	return &Check{
+		prefix:         append([]byte(nil), prefix...),
+		extranonceSize: extranonceSize,
+		seen:           seen,
+		hasher:         newRootHasher(),
+		target:         target,
+		credit:         target.Difficulty(),
+	}
+}
+
+// Target is the channel's current target.
+func (c *Check) Target() Target { return c.target }
+
+// SetTarget sets the target of jobs given later. For a job that came with a new tip, given before, the
+// easier of its own and this one counts (SV2 spec 5.3.21 and its readings).
+func (c *Check) SetTarget(target Target) {
+	c.target = target
+	c.credit = target.Difficulty()
+}
+
+// SetTip says that there is a new tip before there is a job for it: shares on any other are stale.
+// AddJob does the same with the job's prev-hash.
+func (c *Check) SetTip(prevHash Hash) {
+	if c.hasTip && c.tip == prevHash {
+		return
+	}
+	c.previous, c.tip, c.hasTip = c.tip, prevHash, true
+	kept := c.jobs[:0]
+	for _, job := range c.jobs {
+		if job.PrevHash == c.tip || job.PrevHash == c.previous {
+			kept = append(kept, job)
+		}
+	}
+	clear(c.jobs[len(kept):])
+	c.jobs = kept
+	c.seen.Tip(prevHash)
+}
+
+// AddJob makes a job known that the channel is given. The job must not change afterwards. An error says
+// why it can't be worked on, and leaves the check as it was.
+func (c *Check) AddJob(job *Job) error {
+	network, err := checkJob(job)
+	if err != nil {
+		return err
+	}
+	if c.find(job.ID) != nil {
+		return fmt.Errorf("job %d: the channel has a job of that id", job.ID)
+	}
+	known := &knownJob{
+		Job:        job,
+		network:    network,
+		frozen:     c.target,
+		credit:     c.credit,
+		futureBorn: !c.hasJob || job.PrevHash != c.lastPrev,
+		fixedRoot:  c.extranonceSize == 0,
+	}
+	if known.fixedRoot {
+		known.root = c.hasher.root(job, c.prefix, nil)
+	}
+	c.SetTip(job.PrevHash)
+	c.hasJob, c.lastPrev = true, job.PrevHash
+	c.jobs = append(c.jobs, known)
+	c.forget()
+	return nil
+}
+
+// forget drops the oldest job of the tip when there are too many.
+func (c *Check) forget() {
+	oldest, count := -1, 0
+	for i, job := range c.jobs {
+		if job.PrevHash == c.tip {
+			if oldest < 0 {
+				oldest = i
+			}
+			count++
+		}
+	}
+	if count > KnownJobs {
+		copy(c.jobs[oldest:], c.jobs[oldest+1:])
+		c.jobs[len(c.jobs)-1] = nil
+		c.jobs = c.jobs[:len(c.jobs)-1]
+	}
+}
+
+// Job is the known job of that id, nil when there is none.
+func (c *Check) Job(id uint64) *Job {
+	if job := c.find(id); job != nil {
+		return job.Job
+	}
+	return nil
+}
+
+func (c *Check) find(id uint64) *knownJob {
+	for i := len(c.jobs) - 1; i >= 0; i-- {
+		if c.jobs[i].ID == id {
+			return c.jobs[i]
+		}
+	}
+	return nil
+}
+
+// Judge judges one share and remembers it if it is accepted. The hash comes before the policy, so that a
+// header that meets nbits is a block candidate whatever else is wrong with the share; not twice,
+// though. Submit.WouldRefuse changes nothing: what the sidecar refuses, the check judges anew.
+func (c *Check) Judge(submit Submit, now time.Time) Verdict {
+	verdict, job := c.weigh(&submit)
+	if job == nil {
+		return verdict
+	}
+	candidate := verdict.Hash.Meets(job.network)
+	verdict.Reason = c.policy(job, &submit, now)
+	target, credit := job.frozen, job.credit
+	if job.futureBorn && c.target.Cmp(target) > 0 {
+		target, credit = c.target, c.credit
+	}
+	if verdict.Reason == RejectNone && !verdict.Hash.Meets(target) {
+		verdict.Reason = RejectLowDifficulty
+	}
+	if verdict.Reason != RejectNone {
+		verdict.BlockCandidate = candidate && c.seen.Offer(job.PrevHash, verdict.Hash)
+		return verdict
+	}
+	verdict.Reason, verdict.BlockCandidate = c.seen.Accept(job.PrevHash, verdict.Hash, candidate)
+	if verdict.Reason == RejectNone {
+		verdict.Credit = credit
+	}
+	return verdict
+}
+
+// Refuse is the verdict on a share that is not judged, for reason. It still finds a block candidate.
+func (c *Check) Refuse(submit Submit, reason RejectReason) Verdict {
+	verdict, job := c.weigh(&submit)
+	verdict.Reason = reason
+	if job != nil && verdict.Hash.Meets(job.network) {
+		verdict.BlockCandidate = c.seen.Offer(job.PrevHash, verdict.Hash)
+	}
+	return verdict
+}
+
+// Header is the header of a submit on a known job, with the job; nil when there is no such job or the
+// extranonce has another length than agreed.
+func (c *Check) Header(submit Submit) (header [HeaderSize]byte, job *Job) {
+	known := c.find(submit.JobID)
+	if known == nil || len(submit.Extranonce) != c.extranonceSize {
+		return header, nil
+	}
+	return c.header(known, &submit), known.Job
+}
+
+func (c *Check) header(job *knownJob, submit *Submit) [HeaderSize]byte {
+	root := job.root
+	if !job.fixedRoot {
+		root = c.hasher.root(job.Job, c.prefix, submit.Extranonce)
+	}
+	return Header(job.Job, root, *submit)
+}
+
+// weigh hashes the header. The job is nil, and the verdict final, when there is nothing to hash.
+func (c *Check) weigh(submit *Submit) (Verdict, *knownJob) {
+	verdict := Verdict{SubmitID: submit.ID}
+	job := c.find(submit.JobID)
+	switch {
+	case job == nil:
+		verdict.Reason = RejectInvalidJobID
+		return verdict, nil
+	case len(submit.Extranonce) != c.extranonceSize:
+		verdict.Reason = RejectExtranonceSize
+		return verdict, nil
+	}
+	verdict.Hash = HashHeader(c.header(job, submit))
+	return verdict, job
+}
+
+// policy is all that can be wrong with a share but its hash.
+func (c *Check) policy(job *knownJob, submit *Submit, now time.Time) RejectReason {
+	if job.PrevHash != c.tip {
+		return RejectStale
+	}
+	mask := job.VersionMask & RollableVersionBits
+	switch changed := submit.Version ^ job.Version; {
+	case changed == 0:
+	case mask == 0:
+		return RejectVersionRolling
+	case changed&^mask != 0:
+		return RejectVersionBit
+	}
+	newest := int64(job.MaxNTime)
+	if newest == 0 {
+		newest = now.Unix() + MaxFutureNTime
+	}
+	switch {
+	case submit.NTime < job.MinNTime:
+		return RejectNTimeTooOld
+	case int64(submit.NTime) > newest:
+		return RejectNTimeTooNew
+	}
+	return RejectNone
+}
+
+// checkJob says what makes a job unusable, and expands its nbits.
+func checkJob(job *Job) (network Target, err error) {
+	switch {
+	case job == nil:
+		return network, errors.New("job is nil")
+	case job.ID == 0:
+		return network, errors.New("job id is 0: ids start at 1")
+	case len(job.CoinbasePrefix) == 0 || len(job.CoinbasePrefix) > maxCoinbasePart:
+		return network, fmt.Errorf("job %d: coinbase prefix of %d bytes: 1 to %d",
+			job.ID, len(job.CoinbasePrefix), maxCoinbasePart)
+	case len(job.CoinbaseSuffix) == 0 || len(job.CoinbaseSuffix) > maxCoinbasePart:
+		return network, fmt.Errorf("job %d: coinbase suffix of %d bytes: 1 to %d",
+			job.ID, len(job.CoinbaseSuffix), maxCoinbasePart)
+	case len(job.MerklePath) > 255:
+		return network, fmt.Errorf("job %d: merkle path of %d hashes: at most 255",
+			job.ID, len(job.MerklePath))
+	case job.MaxNTime != 0 && job.MaxNTime < job.MinNTime:
+		return network, fmt.Errorf("job %d: MaxNTime %d is before MinNTime %d",
+			job.ID, job.MaxNTime, job.MinNTime)
+	}
+	if network, err = TargetFromNBits(job.NBits); err != nil {
+		return network, fmt.Errorf("job %d: %w", job.ID, err)
+	}
+	if network.IsZero() {
+		return network, fmt.Errorf("job %d: nbits %08x is the target 0", job.ID, job.NBits)
+	}
+	return network, nil
+}

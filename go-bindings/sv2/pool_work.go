@@ -1,0 +1,188 @@
+// How jobs and targets reach the channels of the Pool.
+
+package sv2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Refresh has BuildJob make a job for every channel and gives it to the miner. Call it after BuildJob
+// knows a new tip or template, from any goroutine. A channel that is being opened meanwhile gets a job
+// of the new template, too. Of several Refreshes at once a channel may get one job for all.
+//
+// The error says how many channels keep their old job, and why the first of them does; nil when none.
+func (p *Pool) Refresh(ctx context.Context) error {
+	generation := p.generation.Add(1)
+	p.mu.Lock()
+	channels := p.snapshotLocked()
+	p.mu.Unlock()
+
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	var mu sync.Mutex
+	var first error
+	failed := 0
+	for range min(runtime.GOMAXPROCS(0), len(channels)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(channels)); i = next.Add(1) - 1 {
+				if err := p.renew(ctx, channels[i], generation); err != nil {
+					mu.Lock()
+					failed++
+					if first == nil {
+						first = err
+					}
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	workers.Wait()
+	if failed > 0 {
+		return fmt.Errorf("%d of %d channels keep their old job: %w", failed, len(channels), first)
+	}
+	return nil
+}
+
+// renew gives a channel a job of at least this generation.
+func (p *Pool) renew(ctx context.Context, c *poolChannel, generation uint64) error {
+	if err := c.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer c.endTurn()
+	if c.generation >= generation || !c.isOpen() {
+		return nil
+	}
+	job, generation, err := p.build(ctx, c)
+	if err != nil {
+		return fmt.Errorf("channel %d: %w", c.info.ID, err)
+	}
+	c.give(nil, job, generation)
+	return nil
+}
+
+// build has a job made and checks it; whoever calls it has the channel's turn. The generation is that
+// of the template at least.
+func (p *Pool) build(ctx context.Context, c *poolChannel) (*Job, uint64, error) {
+	generation := p.generation.Load()
+	request := JobRequest{
+		ID:             p.nextID.Add(1),
+		Account:        c.info.Account,
+		Kind:           c.info.Kind,
+		Prefix:         c.info.Prefix,
+		ExtranonceSize: c.info.ExtranonceSize,
+	}
+	job, err := p.config.BuildJob(ctx, request)
+	if err != nil {
+		return nil, 0, fmt.Errorf("build a job: %w", err)
+	}
+	if _, err = checkJob(job); err != nil {
+		return nil, 0, fmt.Errorf("BuildJob returned a job that can't be used: %w", err)
+	}
+	if job.ID != request.ID {
+		return nil, 0, fmt.Errorf("BuildJob returned job %d when asked for %d", job.ID, request.ID)
+	}
+	return job, generation, nil
+}
+
+// begin makes a channel with its first job one that is open, and returns its target.
+func (c *poolChannel) begin(job *Job, generation uint64) (Target, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return Target{}, &Refusal{Reason: RefuseNoWork, Detail: "the pool is closing"}
+	}
+	if err := c.check.AddJob(job); err != nil {
+		return Target{}, err
+	}
+	c.open = true
+	c.generation = generation
+	return c.check.Target(), nil
+}
+
+// give sends a new target, if there is one, and after it a job, if there is one; whoever calls it has
+// the channel's turn.
+func (c *poolChannel) give(target *Target, job *Job, generation uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	if target != nil {
+		c.check.SetTarget(*target)
+		c.vardiff.Set(*target, c.pool.now())
+		c.sink.Target(*target)
+	}
+	// build has checked the job, and its id is new: AddJob has nothing to object to.
+	if job != nil && c.check.AddJob(job) == nil {
+		c.generation = generation
+		c.sink.Job(job)
+	}
+}
+
+func (c *poolChannel) isOpen() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open && !c.closed
+}
+
+// retargetLoop lets vardiff look at the channels until the pool stops.
+func (p *Pool) retargetLoop() {
+	ticker := time.NewTicker(retargetEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-ticker.C:
+			if err := p.retarget(p.running); err != nil && p.running.Err() == nil {
+				p.report(err)
+			}
+		}
+	}
+}
+
+// retarget gives the channels whose vardiff asks for it a new target and a job under it, so that both
+// readings of what a target applies to agree again. Without a job the target stays as it was.
+func (p *Pool) retarget(ctx context.Context) error {
+	p.mu.Lock()
+	channels := p.snapshotLocked()
+	p.mu.Unlock()
+	var failed []error
+	for _, c := range channels {
+		if err := p.retargetOne(ctx, c); err != nil && len(failed) < 8 {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (p *Pool) retargetOne(ctx context.Context, c *poolChannel) error {
+	select {
+	case <-c.building:
+	default:
+		return nil // it gets a job or a target just now; the next round will do
+	}
+	defer c.endTurn()
+	c.mu.Lock()
+	var target Target
+	var needed bool
+	if c.open && !c.closed {
+		target, needed = c.vardiff.Next(p.now())
+	}
+	c.mu.Unlock()
+	if !needed {
+		return nil
+	}
+	job, generation, err := p.build(ctx, c)
+	if err != nil {
+		return fmt.Errorf("job for a new target of channel %d: %w", c.info.ID, err)
+	}
+	c.give(&target, job, generation)
+	return nil
+}

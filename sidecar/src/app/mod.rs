@@ -1,0 +1,119 @@
+//! Wiring: configuration in, a running sidecar out, stopped in the right order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::backend::grpc;
+use crate::config::Config;
+use crate::keys::{AuthorityKey, KeyError};
+use crate::listen::Listener;
+use crate::noise::Acceptor;
+use crate::obs::Journal;
+use crate::session::Context;
+
+/// Why the sidecar can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The authority key can't be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The port can't be bound.
+    #[error("[listen].address {0}: {1}: is another process using it?")]
+    Bind(SocketAddr, io::Error),
+    /// The journal can't be opened.
+    #[error("[log].journal {0}: {1}")]
+    Journal(PathBuf, io::Error),
+}
+
+/// A running sidecar.
+#[derive(Debug)]
+pub struct Sidecar {
+    address: SocketAddr,
+    miner_url: String,
+    stop_listener: watch::Sender<bool>,
+    stop_link: watch::Sender<bool>,
+    listener: JoinHandle<()>,
+    link: JoinHandle<()>,
+    journal: Journal,
+}
+
+impl Sidecar {
+    /// Starts everything. The link to the pool is made, and made again, in the background: miners
+    /// that come before it is up are told `backend-unavailable`.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let key: AuthorityKey = config.authority.key_file.load()?;
+        let journal = match &config.log.journal {
+            Some(path) => {
+                Journal::open(path).map_err(|error| StartError::Journal(path.clone(), error))?
+            }
+            None => Journal::off(),
+        };
+        let limits = config.limits;
+        let wanted = config.listen.address;
+        let bind_error = |error| StartError::Bind(wanted, error);
+        let listener =
+            Listener::bind(wanted, config.listen.max_connections).await.map_err(bind_error)?;
+        let address = listener.address().map_err(bind_error)?;
+        let (backend, link) = grpc::new(&config.pool, limits.max_in_flight, journal.clone());
+        let acceptor = Acceptor::new(
+            *key.keypair(),
+            config.authority.cert_validity_sec,
+            Duration::from_millis(limits.handshake_timeout_ms),
+            limits.handshakes(),
+        );
+        let context = Context { acceptor, backend, limits, journal: journal.clone() };
+        let (stop_listener, listener_stops) = watch::channel(false);
+        let (stop_link, link_stops) = watch::channel(false);
+        Ok(Self {
+            address,
+            miner_url: key.miner_url(address),
+            stop_listener,
+            stop_link,
+            listener: tokio::spawn(listener.run(context, listener_stops)),
+            link: tokio::spawn(link.run(link_stops)),
+            journal,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What a miner on this machine types.
+    #[must_use]
+    pub fn miner_url(&self) -> &str {
+        &self.miner_url
+    }
+
+    /// Stops: no new connections, answers for what waits (bounded by a few seconds), then the link
+    /// to the pool, then the journal.
+    pub async fn stop(self) {
+        // Both tasks watch for as long as they run: nobody else sends.
+        self.stop_listener.send_replace(true);
+        if let Err(error) = self.listener.await {
+            tracing::error!(%error, "the listener's task failed");
+        }
+        self.stop_link.send_replace(true);
+        if let Err(error) = self.link.await {
+            tracing::error!(%error, "the link's task failed");
+        }
+        match tokio::task::spawn_blocking(move || self.journal.close()).await {
+            Ok(Ok(summary)) if summary.dropped > 0 => {
+                tracing::error!(dropped = summary.dropped, "the journal is not complete");
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the journal is not complete"),
+            Err(error) => tracing::error!(%error, "the journal's writer failed"),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The contract's messages to our values and back, with every length and range checked.
+
+use bytes::Bytes;
+use gopool_sv2_proto::v1;
+
+use crate::types::{
+    ChannelKey, Connection, Difficulty, Grant, Hash, Job, Kick, KickAction, Kind, OpenRequest,
+    RefuseReason, RejectReason, StaleRule, Submit, Target, TargetLimits, Verdict,
+    VERSION_ROLLING_MASK,
+};
+
+/// A message of the pool that breaks the contract.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContractError {
+    /// A field has the wrong length.
+    #[error("{field} has {got} bytes, not {want}")]
+    Length {
+        /// Which.
+        field: &'static str,
+        /// Its length.
+        got: usize,
+        /// What the contract says.
+        want: &'static str,
+    },
+    /// A field has a value that makes no sense.
+    #[error("{0}")]
+    Value(&'static str),
+}
+
+fn array<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], ContractError> {
+    let want = if N == 32 { "32" } else { "the fixed length" };
+    bytes.try_into().map_err(|_| ContractError::Length { field, got: bytes.len(), want })
+}
+
+fn ranged(
+    field: &'static str,
+    bytes: Bytes,
+    range: std::ops::RangeInclusive<usize>,
+    want: &'static str,
+) -> Result<Bytes, ContractError> {
+    if range.contains(&bytes.len()) {
+        Ok(bytes)
+    } else {
+        Err(ContractError::Length { field, got: bytes.len(), want })
+    }
+}
+
+/// A target that is not zero.
+pub(super) fn target(field: &'static str, bytes: &[u8]) -> Result<Target, ContractError> {
+    let target = Target(array(field, bytes)?);
+    if target == Target::ZERO {
+        return Err(ContractError::Value("a target is zero"));
+    }
+    Ok(target)
+}
+
+/// The limits in a Welcome.
+pub(super) fn limits(welcome: &v1::Welcome) -> Result<TargetLimits, ContractError> {
+    let easiest = target("easiest_target", &welcome.easiest_target)?;
+    let hardest = match welcome.hardest_target.len() {
+        0 => Target::ZERO,
+        _ => target("hardest_target", &welcome.hardest_target)?,
+    };
+    if hardest > easiest {
+        return Err(ContractError::Value("hardest_target is easier than easiest_target"));
+    }
+    Ok(TargetLimits { easiest, hardest })
+}
+
+/// A job.
+pub(super) fn job(job: v1::Job) -> Result<Job, ContractError> {
+    if job.id == 0 || job.seq == 0 {
+        return Err(ContractError::Value("a job without id or seq"));
+    }
+    if job.merkle_path.len() > 255 {
+        return Err(ContractError::Value("a merkle path of more than 255 hashes"));
+    }
+    if job.max_ntime.is_some_and(|max| max < job.min_ntime) {
+        return Err(ContractError::Value("max_ntime lies before min_ntime"));
+    }
+    if Target::from_nbits(job.nbits).is_none() {
+        return Err(ContractError::Value("nbits is not a target"));
+    }
+    let merkle_path = job
+        .merkle_path
+        .iter()
+        .map(|hash| array("merkle_path", hash).map(Hash))
+        .collect::<Result<_, _>>()?;
+    let coinbase = |field, bytes| ranged(field, bytes, 1..=65535, "1 to 65535");
+    Ok(Job {
+        stale_rule: match job.stale_rule() {
+            v1::StaleRule::Strict => StaleRule::Strict,
+            v1::StaleRule::Host | v1::StaleRule::Unspecified => StaleRule::Host,
+        },
+        id: job.id,
+        seq: job.seq,
+        prev_hash: Hash(array("prev_hash", &job.prev_hash)?),
+        nbits: job.nbits,
+        version: job.version,
+        version_mask: job.version_mask & VERSION_ROLLING_MASK,
+        min_ntime: job.min_ntime,
+        max_ntime: job.max_ntime,
+        merkle_path,
+        coinbase_prefix: coinbase("coinbase_prefix", job.coinbase_prefix)?,
+        coinbase_suffix: coinbase("coinbase_suffix", job.coinbase_suffix)?,
+        height: job.height,
+    })
+}
+
+/// What was granted, and the first job.
+pub(super) fn opened(opened: v1::ChannelOpened) -> Result<(Grant, Job), ContractError> {
+    let prefix = ranged("extranonce_prefix", opened.extranonce_prefix, 1..=32, "1 to 32")?;
+    let extranonce_size = u8::try_from(opened.extranonce_size)
+        .ok()
+        .filter(|size| prefix.len() + usize::from(*size) <= 32)
+        .ok_or(ContractError::Value("extranonce_prefix and extranonce_size exceed 32 bytes"))?;
+    let first = opened.job.ok_or(ContractError::Value("a channel without its first job"))?;
+    let target = target("target", &opened.target)?;
+    Ok((Grant { prefix, extranonce_size, target }, job(first)?))
+}
+
+/// A verdict. Whatever is wrong with one, it is not an acceptance.
+pub(super) fn verdict(verdict: &v1::Verdict) -> Verdict {
+    if !verdict.accepted {
+        return Verdict::Rejected(reject_reason(verdict.reason()));
+    }
+    match array("share_hash", &verdict.share_hash) {
+        Ok(hash) => Verdict::Accepted {
+            hash: Hash(hash),
+            credit: Difficulty { whole: verdict.credit_whole, fraction: verdict.credit_fraction },
+            block_candidate: verdict.block_candidate,
+        },
+        Err(error) => {
+            tracing::error!(submit_id = verdict.submit_id, %error, "an accepted share has no hash");
+            Verdict::Rejected(RejectReason::InvalidShare)
+        }
+    }
+}
+
+macro_rules! reason_pairs {
+    ($from_wire:ident, $ours:ident, $wire:ident, $other:ident, $($a:ident = $b:ident),+ $(,)?) => {
+        pub(super) const fn $from_wire(reason: v1::$wire) -> $ours {
+            match reason {
+                $(v1::$wire::$b => $ours::$a,)+
+                v1::$wire::Unspecified => $ours::$other,
+            }
+        }
+    };
+}
+
+reason_pairs!(
+    reject_reason,
+    RejectReason,
+    RejectReason,
+    InvalidShare,
+    InvalidChannelId = InvalidChannelId,
+    InvalidJobId = InvalidJobId,
+    Stale = StaleShare,
+    LowDifficulty = DifficultyTooLow,
+    Duplicate = DuplicateShare,
+    BadExtranonceSize = BadExtranonceSize,
+    VersionRollingNotAllowed = VersionRollingNotAllowed,
+    InvalidVersionBit = InvalidVersionBit,
+    NtimeTooOld = NtimeTooOld,
+    NtimeTooNew = NtimeTooNew,
+    InvalidShare = InvalidShare,
+    RateLimited = RateLimited,
+    BackendUnavailable = BackendUnavailable,
+    Unauthorized = Unauthorized,
+);
+
+reason_pairs!(
+    refuse_reason,
+    RefuseReason,
+    RefuseReason,
+    Internal,
+    UnknownUser = UnknownUser,
+    InvalidUserIdentity = InvalidUserIdentity,
+    MaxTargetOutOfRange = MaxTargetOutOfRange,
+    InvalidNominalHashrate = InvalidNominalHashrate,
+    MinExtranonceSizeTooLarge = MinExtranonceSizeTooLarge,
+    ChannelCapacityExhausted = ChannelCapacityExhausted,
+    Unauthorized = Unauthorized,
+    BackendUnavailable = NoWork,
+    RateLimited = RateLimited,
+    InvalidChannelId = InvalidChannelId,
+    PayoutKeyNotSupported = PayoutKeyNotSupported,
+    Internal = Internal,
+);
+
+/// A kick, its reason made fit for the wire.
+pub(super) fn kick(kick: v1::Kick) -> (ChannelKey, Kick) {
+    let action = match kick.action() {
+        v1::KickAction::CloseConnection => KickAction::CloseConnection,
+        v1::KickAction::Reconnect => KickAction::Reconnect,
+        v1::KickAction::CloseChannel | v1::KickAction::Unspecified => KickAction::CloseChannel,
+    };
+    let mut reason = printable(&kick.reason);
+    if reason.is_empty() {
+        reason.push_str("closed-by-pool");
+    }
+    let port = u16::try_from(kick.port).unwrap_or(0);
+    let kick_ = Kick { action, reason, host: printable(&kick.host), port };
+    (ChannelKey::from_wire(kick.channel_id), kick_)
+}
+
+/// At most 255 bytes of printable ASCII; anything else becomes `?`.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().take(255).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
+}
+
+/// A submit for the wire.
+pub(super) fn submit_to_wire(id: u64, channel: ChannelKey, submit: &Submit) -> v1::Submit {
+    v1::Submit {
+        id,
+        channel_id: channel.to_wire(),
+        job_id: submit.job_id,
+        nonce: submit.nonce,
+        ntime: submit.ntime,
+        version: submit.version,
+        extranonce: submit.extranonce.clone(),
+        worker: submit.worker.clone(),
+        would_refuse: submit
+            .would_refuse
+            .map_or(v1::RejectReason::Unspecified, reject_to_wire)
+            .into(),
+    }
+}
+
+const fn reject_to_wire(reason: RejectReason) -> v1::RejectReason {
+    use v1::RejectReason as W;
+    match reason {
+        RejectReason::InvalidChannelId => W::InvalidChannelId,
+        RejectReason::InvalidJobId => W::InvalidJobId,
+        RejectReason::Stale => W::StaleShare,
+        RejectReason::LowDifficulty => W::DifficultyTooLow,
+        RejectReason::Duplicate => W::DuplicateShare,
+        RejectReason::BadExtranonceSize => W::BadExtranonceSize,
+        RejectReason::VersionRollingNotAllowed => W::VersionRollingNotAllowed,
+        RejectReason::InvalidVersionBit => W::InvalidVersionBit,
+        RejectReason::NtimeTooOld => W::NtimeTooOld,
+        RejectReason::NtimeTooNew => W::NtimeTooNew,
+        RejectReason::InvalidShare => W::InvalidShare,
+        RejectReason::RateLimited => W::RateLimited,
+        RejectReason::BackendUnavailable => W::BackendUnavailable,
+        RejectReason::Unauthorized => W::Unauthorized,
+    }
+}
+
+/// A wish for a channel for the wire.
+pub(super) fn open_to_wire(
+    channel: ChannelKey,
+    connection: &Connection,
+    request: OpenRequest,
+) -> v1::OpenChannel {
+    v1::OpenChannel {
+        channel_id: channel.to_wire(),
+        connection: Some(v1::Connection {
+            id: connection.id.0,
+            remote_address: connection.remote_address.clone(),
+            vendor: connection.vendor.clone(),
+            hardware_version: connection.hardware_version.clone(),
+            firmware: connection.firmware.clone(),
+            device_id: connection.device_id.clone(),
+            setup_flags: connection.setup_flags,
+            extensions: connection.extensions.iter().map(|&e| e.into()).collect(),
+            connected_ms: connection.connected_ms,
+        }),
+        kind: match request.kind {
+            Kind::Standard => v1::ChannelKind::Standard,
+            Kind::Extended => v1::ChannelKind::Extended,
+        }
+        .into(),
+        user_identity: request.user_identity,
+        nominal_hash_rate: request.nominal_hash_rate,
+        max_target: target_to_wire(&request.max_target),
+        min_extranonce_size: request.min_extranonce_size.into(),
+        wanted_extranonce_prefix: Bytes::new(),
+        last_target: Bytes::new(),
+        payout_key: Bytes::new(),
+        reopen: false,
+    }
+}
+
+/// A target for the wire.
+pub(super) fn target_to_wire(target: &Target) -> Bytes {
+    Bytes::copy_from_slice(&target.0)
+}

@@ -1,0 +1,110 @@
+//! Mailboxes of the attached connections.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::{Arrivals, Event};
+use crate::types::{ConnId, TargetLimits};
+
+#[derive(Debug)]
+struct Mailbox {
+    events: mpsc::Sender<Event>,
+    arrivals: Arrivals,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    mailboxes: HashMap<ConnId, Mailbox>,
+    limits: Option<TargetLimits>,
+}
+
+/// Where events for a connection go. Shared by the link and the connections' tasks; its lock is
+/// held for a look-up and a push that can't block.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl Directory {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics while it is held, and the map is whole between any two statements.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn attach(
+        &self,
+        conn: ConnId,
+        capacity: usize,
+    ) -> (mpsc::Receiver<Event>, Arrivals, Option<TargetLimits>) {
+        let (events, receiver) = mpsc::channel(capacity.max(1));
+        let arrivals = Arrivals::default();
+        let mut inner = self.lock();
+        inner.mailboxes.insert(conn, Mailbox { events, arrivals: arrivals.clone() });
+        (receiver, arrivals, inner.limits)
+    }
+
+    pub(super) fn detach(&self, conn: ConnId) {
+        self.lock().mailboxes.remove(&conn);
+    }
+
+    pub(super) fn limits(&self) -> Option<TargetLimits> {
+        self.lock().limits
+    }
+
+    /// Puts an event into a connection's mailbox. A connection whose mailbox is full is cut off:
+    /// its mailbox ends after what is in it. Returns whether it was delivered.
+    pub fn deliver(&self, conn: ConnId, event: Event) -> bool {
+        let seq = match &event {
+            Event::Opened { job, .. } | Event::Job { job, .. } => job.seq,
+            _ => 0,
+        };
+        let mut inner = self.lock();
+        let Some(mailbox) = inner.mailboxes.get(&conn) else { return false };
+        let delivered = mailbox.events.try_send(event).is_ok();
+        if delivered {
+            mailbox.arrivals.delivered(seq);
+        } else {
+            inner.mailboxes.remove(&conn);
+        }
+        delivered
+    }
+
+    /// The link is up: new and present connections may open channels.
+    pub fn link_up(&self, limits: TargetLimits) {
+        self.set_limits(Some(limits), &Event::LinkUp(limits));
+    }
+
+    /// The link is down.
+    pub fn link_lost(&self) {
+        self.set_limits(None, &Event::LinkLost);
+    }
+
+    fn set_limits(&self, limits: Option<TargetLimits>, event: &Event) {
+        let mut inner = self.lock();
+        inner.limits = limits;
+        inner.mailboxes.retain(|_, mailbox| mailbox.events.try_send(event.clone()).is_ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_mailbox_ends_only_its_own_connection() {
+        let directory = Directory::default();
+        let (mut slow, ..) = directory.attach(ConnId(1), 2);
+        let (mut quick, ..) = directory.attach(ConnId(2), 8);
+        for _ in 0..3 {
+            directory.deliver(ConnId(1), Event::LinkLost);
+            assert!(directory.deliver(ConnId(2), Event::LinkLost));
+        }
+        assert_eq!(slow.recv().await, Some(Event::LinkLost));
+        assert_eq!(slow.recv().await, Some(Event::LinkLost));
+        assert_eq!(slow.recv().await, None, "cut off after what was in it");
+        assert_eq!(quick.recv().await, Some(Event::LinkLost));
+        assert!(!directory.deliver(ConnId(1), Event::LinkLost));
+    }
+}

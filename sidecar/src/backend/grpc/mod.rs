@@ -1,0 +1,145 @@
+//! The gRPC carrier: one task that owns the link to the pool.
+//!
+//! It dials, greets, moves messages both ways and, when the stream ends, tells every connection and
+//! dials again. Batches are adaptive: whatever has queued when the last message was taken by the
+//! transport goes into the next one, with no timer.
+
+mod dial;
+mod pump;
+
+use std::pin::pin;
+use std::time::Duration;
+
+use rand::Rng as _;
+use tokio::sync::{mpsc, watch};
+
+use super::link::Link;
+use super::{Backend, Command, Directory};
+use crate::config::Pool;
+use crate::obs::Journal;
+use crate::sys::stopped;
+use dial::{Dialer, LinkError};
+
+/// Commands that may queue for the link, all connections together. Small: beyond it the miners'
+/// sockets are the queue.
+const COMMAND_QUEUE: usize = 4096;
+/// The same trouble is logged again after this many tries.
+const REPEAT_LOG_AFTER: u32 = 60;
+
+/// The link's task, ready to run.
+#[derive(Debug)]
+pub struct GrpcLink {
+    dialer: Dialer,
+    link: Link,
+    directory: Directory,
+    commands: mpsc::Receiver<Command>,
+    backoff: (Duration, Duration),
+}
+
+/// Makes a link to the pool and the [`Backend`] that connections attach to. `max_in_flight`: most
+/// submits that wait for a verdict at a time.
+#[must_use]
+pub fn new(pool: &Pool, max_in_flight: usize, journal: Journal) -> (Backend, GrpcLink) {
+    let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+    let directory = Directory::default();
+    let link = GrpcLink {
+        dialer: Dialer::new(pool, max_in_flight),
+        link: Link::new(max_in_flight, directory.clone(), journal),
+        directory: directory.clone(),
+        commands: receiver,
+        backoff: (
+            Duration::from_millis(pool.reconnect_min_ms),
+            Duration::from_millis(pool.reconnect_max_ms),
+        ),
+    };
+    (Backend { commands, directory }, link)
+}
+
+impl GrpcLink {
+    /// Runs until `stop` is true and every connection has gone.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut trouble = Trouble::default();
+        let mut wait = self.backoff.0;
+        loop {
+            let Some(dialled) = self.dial(&mut stop).await else { return };
+            match dialled {
+                Ok(stream) => {
+                    trouble.over(&self.dialer);
+                    wait = self.backoff.0;
+                    self.directory.link_up(stream.limits);
+                    let error = self.pump(stream, &mut stop).await;
+                    self.link.lost();
+                    match error {
+                        Some(error) => trouble.log(&error),
+                        None => return,
+                    }
+                }
+                Err(error) => trouble.log(&error),
+            }
+            if !self.wait_refusing(jittered(wait), &mut stop).await {
+                return;
+            }
+            wait = (wait * 2).min(self.backoff.1);
+        }
+    }
+
+    /// One try; meanwhile whoever asks is told at once. `None`: stop.
+    async fn dial(
+        &mut self,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<Result<dial::Stream, LinkError>> {
+        let Self { dialer, link, commands, .. } = self;
+        let mut dialling = pin!(dialer.dial());
+        loop {
+            tokio::select! {
+                dialled = &mut dialling => return Some(dialled),
+                () = stopped(stop) => return None,
+                command = commands.recv() => link.refuse(command?),
+            }
+        }
+    }
+
+    /// Waits before the next try; meanwhile whoever asks is told at once. false: stop.
+    async fn wait_refusing(&mut self, wait: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline) => return true,
+                () = stopped(stop) => return false,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.link.refuse(command),
+                    None => return false,
+                },
+            }
+        }
+    }
+}
+
+/// Full jitter: many sidecars must not come back in step.
+fn jittered(wait: Duration) -> Duration {
+    let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+    Duration::from_millis(rand::thread_rng().gen_range(ms / 2..=ms))
+}
+
+/// Says what is wrong with the link when it changes, not at every try.
+#[derive(Debug, Default)]
+struct Trouble {
+    last: String,
+    times: u32,
+}
+
+impl Trouble {
+    fn log(&mut self, error: &LinkError) {
+        let text = error.to_string();
+        self.times += 1;
+        if text != self.last || self.times.is_multiple_of(REPEAT_LOG_AFTER) {
+            tracing::warn!(tries = self.times, "no link to the pool: {text}");
+        }
+        self.last = text;
+    }
+
+    fn over(&mut self, dialer: &Dialer) {
+        *self = Self::default();
+        tracing::info!(pool = %dialer, "link to the pool is up");
+    }
+}

@@ -1,0 +1,270 @@
+//! What passes over the link, without the wire: commands to messages, messages to events. Pure but
+//! for the mailboxes it fills.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gopool_sv2_proto::v1;
+use v1::session_request::Message as ToPool;
+use v1::session_response::Message as FromPool;
+
+use super::convert::{self, ContractError};
+use super::{Command, Directory, Event, InFlight, Judged, Sent};
+use crate::obs::{Journal, Line};
+use crate::types::{ChannelKey, ConnId, Kick, KickAction, RefuseReason, RejectReason, Verdict};
+
+/// Submits in one message at most (the contract's bound).
+pub(super) const MAX_BATCH: usize = 256;
+/// Status code of a request that isn't served: gRPC's UNIMPLEMENTED.
+const UNIMPLEMENTED: u32 = 12;
+
+/// The state of one session towards the pool.
+#[derive(Debug)]
+pub(super) struct Link {
+    in_flight: InFlight,
+    directory: Directory,
+    journal: Journal,
+}
+
+impl Link {
+    pub(super) fn new(capacity: usize, directory: Directory, journal: Journal) -> Self {
+        Self { in_flight: InFlight::new(capacity), directory, journal }
+    }
+
+    /// How many commands may be taken now: each may be a submit.
+    pub(super) fn room(&self) -> usize {
+        self.in_flight.room().min(MAX_BATCH)
+    }
+
+    /// Turns commands into messages, in order; adjacent submits share a message.
+    pub(super) fn send(&mut self, commands: impl Iterator<Item = Command>, out: &mut Vec<ToPool>) {
+        for command in commands {
+            match command {
+                Command::Submit { channel, token, submit } => {
+                    let wire = |id| convert::submit_to_wire(id, channel, &submit);
+                    // The submit is kept whole: a resumed session sends it again.
+                    let sent = Sent { channel, token, submit: submit.clone() };
+                    let Some(submit) = self.in_flight.insert(sent).map(wire) else {
+                        self.judge_here(channel, token, RejectReason::RateLimited);
+                        continue;
+                    };
+                    match out.last_mut() {
+                        Some(ToPool::SubmitBatch(batch)) if batch.submits.len() < MAX_BATCH => {
+                            batch.submits.push(submit);
+                        }
+                        _ => {
+                            out.push(ToPool::SubmitBatch(v1::SubmitBatch { submits: vec![submit] }))
+                        }
+                    }
+                }
+                other => out.extend(plain_message(other)),
+            }
+        }
+    }
+
+    /// Answers commands while there is no link: nothing is accepted.
+    pub(super) fn refuse(&mut self, command: Command) {
+        match command {
+            Command::Open { channel, .. } => {
+                let reason = RefuseReason::BackendUnavailable;
+                let event =
+                    Event::Refused { channel, reason, detail: "no link to the pool".into() };
+                self.directory.deliver(channel.conn(), event);
+            }
+            Command::Submit { channel, token, .. } => {
+                self.judge_here(channel, token, RejectReason::BackendUnavailable);
+            }
+            Command::Update { channel, request, .. } => {
+                let refused = Some(RefuseReason::BackendUnavailable);
+                self.directory
+                    .deliver(channel.conn(), Event::Updated { channel, request, refused });
+            }
+            Command::Close { .. } | Command::TargetInEffect { .. } => {}
+        }
+    }
+
+    fn judge_here(&self, channel: ChannelKey, token: u64, reason: RejectReason) {
+        let verdict = Verdict::Rejected(reason);
+        let judged = Judged { channel, token, submit_id: 0, verdict };
+        self.directory.deliver(channel.conn(), Event::Verdicts(vec![judged]));
+    }
+
+    /// The stream is gone: what was open on it is no more.
+    pub(super) fn lost(&mut self) {
+        let open = self.in_flight.take_all().len();
+        if open > 0 {
+            tracing::warn!(submits = open, "answered backend-unavailable: the link broke");
+        }
+        self.directory.link_lost();
+    }
+
+    /// Takes one message of the pool. Answers that go straight back are pushed to `out`.
+    pub(super) fn receive(&mut self, message: FromPool, out: &mut Vec<ToPool>) {
+        match message {
+            FromPool::ChannelOpened(opened) => self.opened(opened, out),
+            FromPool::ChannelRefused(refused) => {
+                let channel = ChannelKey::from_wire(refused.channel_id);
+                let reason = convert::refuse_reason(refused.reason());
+                let detail = convert::printable(&refused.detail);
+                self.directory.deliver(channel.conn(), Event::Refused { channel, reason, detail });
+            }
+            FromPool::ChannelUpdated(updated) => {
+                let channel = ChannelKey::from_wire(updated.channel_id);
+                let refused = match updated.refused() {
+                    v1::RefuseReason::Unspecified => None,
+                    reason => Some(convert::refuse_reason(reason)),
+                };
+                let request = updated.request_id;
+                self.directory
+                    .deliver(channel.conn(), Event::Updated { channel, request, refused });
+            }
+            FromPool::Job(job) => self.job(job, out),
+            FromPool::SetTarget(set) => {
+                let channel = ChannelKey::from_wire(set.channel_id);
+                match convert::target("target", &set.target) {
+                    Ok(target) => {
+                        self.directory.deliver(channel.conn(), Event::Target { channel, target });
+                    }
+                    // A failed target update never closes anything.
+                    Err(error) => tracing::error!(%error, "the pool's SetTarget is ignored"),
+                }
+            }
+            FromPool::VerdictBatch(batch) => self.verdicts(&batch.verdicts),
+            FromPool::BlockResult(result) => self.block_result(result),
+            FromPool::Kick(kick) => {
+                let (channel, kick) = convert::kick(kick);
+                self.directory.deliver(channel.conn(), Event::Kick { channel, kick });
+            }
+            FromPool::Drain(drain) => {
+                let reason = convert::printable(&drain.reason);
+                tracing::info!(grace_ms = drain.grace_ms, reason, "the pool is about to stop");
+            }
+            FromPool::Ping(ping) => {
+                out.push(ToPool::Pong(v1::Pong { id: ping.id, sent_us: ping.sent_us }));
+            }
+            FromPool::SetPayout(v1::SetPayout { call_id, .. })
+            | FromPool::GetAccount(v1::GetAccount { call_id, .. })
+            | FromPool::RecordShares(v1::RecordShares { call_id, .. }) => {
+                out.push(ToPool::CallFailed(v1::CallFailed {
+                    call_id,
+                    code: UNIMPLEMENTED,
+                    detail: "this sidecar has no mint bridge".into(),
+                }));
+            }
+            FromPool::Welcome(_) => tracing::error!("the pool sent a second Welcome; ignored"),
+            FromPool::Pong(_) => {}
+        }
+    }
+
+    fn opened(&self, opened: v1::ChannelOpened, out: &mut Vec<ToPool>) {
+        let channel = ChannelKey::from_wire(opened.channel_id);
+        let delivered = match convert::opened(opened) {
+            Ok((grant, job)) => {
+                let job_seq = job.seq;
+                let job = Arc::new(job);
+                let event = Event::Opened { channel, grant, job };
+                let delivered = self.directory.deliver(channel.conn(), event);
+                self.journal.record(Line::JobArrived { channel: channel.to_wire(), job_seq });
+                delivered
+            }
+            Err(error) => {
+                tracing::error!(%error, "the pool opened a channel that can't be used");
+                let reason = RefuseReason::Internal;
+                let detail = error.to_string();
+                self.directory.deliver(channel.conn(), Event::Refused { channel, reason, detail });
+                false
+            }
+        };
+        if !delivered {
+            // The connection went away (its own Close may be on the way as well), or can't use it.
+            out.push(close_message(channel, "nobody waits for it"));
+        }
+    }
+
+    fn job(&self, mut job: v1::Job, out: &mut Vec<ToPool>) {
+        let channels = std::mem::take(&mut job.channel_ids);
+        let job = match convert::job(job) {
+            Ok(job) => Arc::new(job),
+            Err(error) => return self.unusable_job(&channels, &error, out),
+        };
+        for channel in channels.into_iter().map(ChannelKey::from_wire) {
+            let event = Event::Job { channel, job: Arc::clone(&job) };
+            self.directory.deliver(channel.conn(), event);
+            let job_seq = job.seq;
+            self.journal.record(Line::JobArrived { channel: channel.to_wire(), job_seq });
+        }
+    }
+
+    /// Without its newest job a channel would mine on a dead tip: close it.
+    fn unusable_job(&self, channels: &[u64], error: &ContractError, out: &mut Vec<ToPool>) {
+        tracing::error!(%error, channels = channels.len(), "the pool sent a job that can't be used");
+        for channel in channels.iter().copied().map(ChannelKey::from_wire) {
+            let kick = Kick {
+                action: KickAction::CloseChannel,
+                reason: RefuseReason::Internal.as_str().into(),
+                host: String::new(),
+                port: 0,
+            };
+            self.directory.deliver(channel.conn(), Event::Kick { channel, kick });
+            out.push(close_message(channel, "unusable job"));
+        }
+    }
+
+    fn verdicts(&mut self, verdicts: &[v1::Verdict]) {
+        let mut by_conn: HashMap<ConnId, Vec<Judged>> = HashMap::new();
+        for wire in verdicts {
+            let submit_id = wire.submit_id;
+            let Some(Sent { channel, token, .. }) = self.in_flight.take(submit_id) else {
+                tracing::error!(submit_id, "a verdict for a submit that doesn't wait; ignored");
+                continue;
+            };
+            let judged = Judged { channel, token, submit_id, verdict: convert::verdict(wire) };
+            by_conn.entry(channel.conn()).or_default().push(judged);
+        }
+        for (conn, judged) in by_conn {
+            self.directory.deliver(conn, Event::Verdicts(judged));
+        }
+    }
+
+    fn block_result(&self, result: v1::BlockResult) {
+        let channel = ChannelKey::from_wire(result.channel_id);
+        let Ok(hash) = <[u8; 32]>::try_from(result.block_hash.as_ref()) else {
+            tracing::error!("the pool's BlockResult has no block hash; ignored");
+            return;
+        };
+        let event = Event::BlockResult {
+            channel,
+            hash: crate::types::Hash(hash),
+            height: result.height,
+            accepted: result.accepted,
+            detail: convert::printable(&result.detail),
+        };
+        self.directory.deliver(channel.conn(), event);
+    }
+}
+
+fn close_message(channel: ChannelKey, reason: &str) -> ToPool {
+    ToPool::CloseChannel(v1::CloseChannel { channel_id: channel.to_wire(), reason: reason.into() })
+}
+
+fn plain_message(command: Command) -> Option<ToPool> {
+    Some(match command {
+        Command::Open { channel, connection, request } => {
+            ToPool::OpenChannel(convert::open_to_wire(channel, &connection, request))
+        }
+        Command::Update { channel, request, nominal_hash_rate, max_target } => {
+            ToPool::UpdateChannel(v1::UpdateChannel {
+                channel_id: channel.to_wire(),
+                nominal_hash_rate,
+                max_target: convert::target_to_wire(&max_target),
+                request_id: request,
+            })
+        }
+        Command::Close { channel, reason } => close_message(channel, reason),
+        Command::TargetInEffect { channel, target } => ToPool::TargetInEffect(v1::TargetInEffect {
+            channel_id: channel.to_wire(),
+            target: convert::target_to_wire(&target),
+        }),
+        Command::Submit { .. } => return None,
+    })
+}

@@ -1,0 +1,225 @@
+//! The pool, as the sidecar sees it: commands out, events back. Invents no verdict.
+//!
+//! A connection attaches to a [`Backend`] and gets a [`Port`]: a bounded queue of [`Command`]s that
+//! all connections share, and a bounded mailbox of [`Event`]s of its own. Carriers ([`grpc`]) fill
+//! and empty them; sessions don't know which carrier runs.
+
+mod convert;
+mod directory;
+pub mod grpc;
+mod in_flight;
+mod link;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+pub use directory::Directory;
+pub use in_flight::{InFlight, Sent};
+
+use crate::types::{
+    ChannelKey, ConnId, Connection, Grant, Hash, Job, Kick, OpenRequest, RefuseReason, Submit,
+    Target, TargetLimits, Verdict,
+};
+
+/// From a session to the pool. Order is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// A miner wants a channel; answered by [`Event::Opened`] or [`Event::Refused`].
+    Open {
+        /// Our name of the channel.
+        channel: ChannelKey,
+        /// Who asks.
+        connection: Arc<Connection>,
+        /// What for.
+        request: OpenRequest,
+    },
+    /// UpdateChannel; answered by [`Event::Updated`].
+    Update {
+        /// The channel.
+        channel: ChannelKey,
+        /// Names the update on its channel.
+        request: u32,
+        /// In H/s.
+        nominal_hash_rate: f32,
+        /// Easiest target the miner takes.
+        max_target: Target,
+    },
+    /// The channel, or the wish for it, is gone.
+    Close {
+        /// The channel.
+        channel: ChannelKey,
+        /// Why, for the pool's logs.
+        reason: &'static str,
+    },
+    /// The miner was told a harder target than the pool wants.
+    TargetInEffect {
+        /// The channel.
+        channel: ChannelKey,
+        /// What it was told.
+        target: Target,
+    },
+    /// A share; answered by [`Event::Verdicts`].
+    Submit {
+        /// The channel.
+        channel: ChannelKey,
+        /// Comes back with the verdict.
+        token: u64,
+        /// The share.
+        submit: Submit,
+    },
+}
+
+/// One verdict on its way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    /// The channel.
+    pub channel: ChannelKey,
+    /// [`Command::Submit`]'s token.
+    pub token: u64,
+    /// The link's name of the submit.
+    pub submit_id: u64,
+    /// What the pool says.
+    pub verdict: Verdict,
+}
+
+/// From the pool to one connection.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The link to the pool is up.
+    LinkUp(TargetLimits),
+    /// The link is down: nothing that waits will be answered.
+    LinkLost,
+    /// The channel is open.
+    Opened {
+        /// The channel.
+        channel: ChannelKey,
+        /// What was granted.
+        grant: Grant,
+        /// The first job.
+        job: Arc<Job>,
+    },
+    /// The channel was not opened.
+    Refused {
+        /// The channel.
+        channel: ChannelKey,
+        /// Why.
+        reason: RefuseReason,
+        /// For logs.
+        detail: String,
+    },
+    /// Answer to an update.
+    Updated {
+        /// The channel.
+        channel: ChannelKey,
+        /// Which update.
+        request: u32,
+        /// `None`: taken.
+        refused: Option<RefuseReason>,
+    },
+    /// New work.
+    Job {
+        /// The channel.
+        channel: ChannelKey,
+        /// The job, shared by the channels it is for.
+        job: Arc<Job>,
+    },
+    /// The pool wants another target.
+    Target {
+        /// The channel.
+        channel: ChannelKey,
+        /// The target.
+        target: Target,
+    },
+    /// Verdicts for this connection's submits.
+    Verdicts(Vec<Judged>),
+    /// What the node made of a block candidate.
+    BlockResult {
+        /// The channel.
+        channel: ChannelKey,
+        /// The block.
+        hash: Hash,
+        /// 0 when unknown.
+        height: u32,
+        /// Whether it became part of the node's chain.
+        accepted: bool,
+        /// The node's words when it did not.
+        detail: String,
+    },
+    /// The pool sends the miner away; it has closed the channel already.
+    Kick {
+        /// A channel of the connection.
+        channel: ChannelKey,
+        /// How.
+        kick: Kick,
+    },
+}
+
+/// The newest job the link has delivered to a connection, by its seq.
+#[derive(Debug, Clone, Default)]
+pub struct Arrivals(Arc<AtomicU64>);
+
+impl Arrivals {
+    /// Everything up to the returned seq is in the mailbox already: read this first, then empty
+    /// the mailbox.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn delivered(&self, seq: u64) {
+        self.0.fetch_max(seq, Ordering::Release);
+    }
+}
+
+/// A connection's end of the line to the pool. Dropping it detaches the connection.
+#[derive(Debug)]
+pub struct Port {
+    /// To the pool. Shared by all connections and bounded: when it is full, stop reading from the
+    /// miner.
+    pub commands: mpsc::Sender<Command>,
+    /// From the pool. Ends when the connection was too slow to empty it.
+    pub events: mpsc::Receiver<Event>,
+    /// See [`Arrivals::newest`].
+    pub arrivals: Arrivals,
+    /// The pool's limits, when the link is up.
+    pub limits: Option<TargetLimits>,
+    conn: ConnId,
+    directory: Directory,
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.directory.detach(self.conn);
+    }
+}
+
+/// The way to the pool, whatever carries it. Cheap to clone; any thread.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    commands: mpsc::Sender<Command>,
+    directory: Directory,
+}
+
+impl Backend {
+    /// Attaches a connection. `mailbox`: events that may wait for it; beyond that it is cut off.
+    #[must_use]
+    pub fn attach(&self, conn: ConnId, mailbox: usize) -> Port {
+        let (events, arrivals, limits) = self.directory.attach(conn, mailbox);
+        Port {
+            commands: self.commands.clone(),
+            events,
+            arrivals,
+            limits,
+            conn,
+            directory: self.directory.clone(),
+        }
+    }
+
+    /// Whether the link is up now.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.directory.limits().is_some()
+    }
+}

@@ -1,0 +1,252 @@
+//! One mining channel: ids, extranonce, targets, jobs, and answers in order. Pure: nothing here
+//! does I/O, reads a clock or judges work.
+
+mod answers;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use answers::{Answer, Outcome, Settled, Token};
+
+use answers::Answers;
+
+use crate::job::{Announcement, Check, Fields, JobTable, Shape};
+use crate::types::{
+    ChannelKey, Grant, Job, Kind, OpenRequest, RefuseReason, RejectReason, Submit, Target,
+    TargetLimits,
+};
+
+/// Updates of one channel that may wait for the pool at a time. A device sends one, now and then.
+pub const MAX_UPDATES_WAITING: usize = 4;
+
+/// A submit's way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// Forward it; the verdict comes back under the token.
+    Forward(Token, Submit),
+    /// Answered here; the answer is queued behind its elders.
+    Refused,
+}
+
+/// One open channel.
+#[derive(Debug)]
+pub struct Channel {
+    key: ChannelKey,
+    id: u32,
+    group_id: u32,
+    kind: Kind,
+    prefix: Bytes,
+    extranonce_size: u8,
+    limits: TargetLimits,
+    max_target: Target,
+    wanted: Target,
+    in_effect: Target,
+    jobs: JobTable,
+    answers: Answers,
+    /// (request id, max_target) of updates that wait for the pool.
+    updates: VecDeque<(u32, Target)>,
+    next_update: u32,
+}
+
+impl Channel {
+    /// A channel the pool has granted. `id` and `group_id` are the connection's; a group of one,
+    /// never addressed (SV2 spec 5.2.3).
+    #[must_use]
+    pub fn new(
+        key: ChannelKey,
+        (id, group_id): (u32, u32),
+        request: &OpenRequest,
+        grant: Grant,
+        limits: TargetLimits,
+    ) -> Self {
+        let mut channel = Self {
+            key,
+            id,
+            group_id,
+            kind: request.kind,
+            prefix: grant.prefix,
+            extranonce_size: grant.extranonce_size,
+            limits,
+            max_target: request.max_target,
+            wanted: grant.target,
+            in_effect: Target::EASIEST,
+            jobs: JobTable::default(),
+            answers: Answers::default(),
+            updates: VecDeque::new(),
+            next_update: 1,
+        };
+        channel.in_effect = channel.hardest_bound();
+        channel
+    }
+
+    /// The link's name of it.
+    #[must_use]
+    pub const fn key(&self) -> ChannelKey {
+        self.key
+    }
+
+    /// The miner's name of it.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The id of its group of one.
+    #[must_use]
+    pub const fn group_id(&self) -> u32 {
+        self.group_id
+    }
+
+    /// Standard or extended.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The extranonce prefix.
+    #[must_use]
+    pub const fn prefix(&self) -> &Bytes {
+        &self.prefix
+    }
+
+    /// Bytes the miner rolls.
+    #[must_use]
+    pub const fn extranonce_size(&self) -> u8 {
+        self.extranonce_size
+    }
+
+    /// The target the miner was told.
+    #[must_use]
+    pub const fn target(&self) -> Target {
+        self.in_effect
+    }
+
+    /// The target to report to the pool, when it is not what the pool asked for.
+    #[must_use]
+    pub fn target_to_report(&self) -> Option<Target> {
+        (self.in_effect != self.wanted).then_some(self.in_effect)
+    }
+
+    /// Submits that wait for an answer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.answers.waiting()
+    }
+
+    /// All three are upper bounds: what the pool wants, its minimum difficulty, the miner's own
+    /// bound. There is always a smallest, so no update can fail here.
+    fn hardest_bound(&self) -> Target {
+        self.wanted.min(self.limits.easiest).min(self.max_target)
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        Shape {
+            kind: self.kind,
+            prefix: &self.prefix,
+            extranonce_size: usize::from(self.extranonce_size),
+        }
+    }
+
+    /// Takes the pool's newest job under the connection's next job id.
+    pub fn add_job(&mut self, job_id: u32, job: Arc<Job>) -> Announcement {
+        let shape = Shape {
+            kind: self.kind,
+            prefix: &self.prefix,
+            extranonce_size: usize::from(self.extranonce_size),
+        };
+        self.jobs.add(job_id, job, shape)
+    }
+
+    /// The seq of the newest job announced.
+    #[must_use]
+    pub fn newest_seq(&self) -> u64 {
+        self.jobs.newest_seq()
+    }
+
+    /// The pool wants another target. Returns the target to tell the miner, if it changes.
+    pub fn want_target(&mut self, wanted: Target) -> Option<Target> {
+        self.wanted = wanted;
+        self.changed_target()
+    }
+
+    fn changed_target(&mut self) -> Option<Target> {
+        let target = self.hardest_bound();
+        (std::mem::replace(&mut self.in_effect, target) != target).then_some(target)
+    }
+
+    /// UpdateChannel of the miner (SV2 spec 5.3.7): the request id to send to the pool.
+    ///
+    /// # Errors
+    /// The reason for UpdateChannel.Error; the channel is as before.
+    pub fn update(
+        &mut self,
+        nominal_hash_rate: f32,
+        max_target: Target,
+    ) -> Result<u32, RefuseReason> {
+        if !nominal_hash_rate.is_finite() || nominal_hash_rate < 0.0 {
+            return Err(RefuseReason::InvalidNominalHashrate);
+        }
+        self.limits.admit(&max_target)?;
+        if self.updates.len() >= MAX_UPDATES_WAITING {
+            return Err(RefuseReason::RateLimited);
+        }
+        let request = self.next_update;
+        self.next_update = self.next_update.wrapping_add(1);
+        self.updates.push_back((request, max_target));
+        Ok(request)
+    }
+
+    /// The pool's answer to an update. When it was taken, returns the target to tell the miner, if
+    /// it changes. An answer nobody waits for changes nothing.
+    pub fn updated(&mut self, request: u32, taken: bool) -> Option<Target> {
+        let index = self.updates.iter().position(|(waiting, _)| *waiting == request)?;
+        let (_, max_target) = self.updates.remove(index)?;
+        if !taken {
+            return None;
+        }
+        self.max_target = max_target;
+        self.changed_target()
+    }
+
+    /// A share of the miner.
+    pub fn submit(&mut self, sequence: u32, share: &Fields<'_>, worker: Bytes, now: u32) -> Taken {
+        match self.jobs.check(share, self.shape(), now) {
+            Check::Forward { job_id, would_refuse } => {
+                let submit = Submit {
+                    job_id,
+                    nonce: share.nonce,
+                    ntime: share.ntime,
+                    version: share.version,
+                    extranonce: Bytes::copy_from_slice(share.extranonce),
+                    worker,
+                    would_refuse,
+                };
+                Taken::Forward(self.answers.wait(sequence), submit)
+            }
+            Check::Refuse(reason) => {
+                self.answers.refuse(sequence, reason);
+                Taken::Refused
+            }
+        }
+    }
+
+    /// The pool's verdict. false when nobody waits for it.
+    pub fn settle(&mut self, token: Token, submit_id: u64, outcome: Outcome) -> bool {
+        self.answers.settle(token, submit_id, outcome)
+    }
+
+    /// The pool is away: nothing that waits is accepted.
+    pub fn settle_all(&mut self, reason: RejectReason) {
+        self.answers.settle_all(Outcome::Rejected(reason));
+    }
+
+    /// Takes the answers that are due; see [`Answer`].
+    pub fn drain_answers(&mut self, answer: impl FnMut(Answer), settled: impl FnMut(Settled)) {
+        self.answers.drain(answer, settled);
+    }
+}

@@ -1,0 +1,201 @@
+//! The tree of settings and its defaults. Field names are the keys of the file.
+//!
+//! Ranges, the operator's text of each key and its spelling live in `schema`.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use crate::keys::KeyFile;
+use crate::obs::Format;
+
+/// Everything an operator can set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Where miners connect.
+    pub listen: Listen,
+    /// The key that miners verify the listener by.
+    pub authority: Authority,
+    /// The pool behind the sidecar.
+    pub pool: Pool,
+    /// What one miner, and all of them, may cost.
+    pub limits: Limits,
+    /// What is written about the work.
+    pub log: Log,
+}
+
+/// `[listen]`: where miners connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Address and TCP port of the listener.
+    pub address: SocketAddr,
+    /// Connections open at once; further ones are closed as they arrive.
+    pub max_connections: usize,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3336));
+        Self { address, max_connections: 20_000 }
+    }
+}
+
+/// `[authority]`: the key that miners verify the listener by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// The file of the secret key.
+    pub key_file: KeyFile,
+    /// Life of the certificate made for each connection (SV2 spec 4.5), in seconds.
+    pub cert_validity_sec: u32,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        let key_file = KeyFile::Path(PathBuf::from("authority.key"));
+        Self { key_file, cert_validity_sec: 3_600 }
+    }
+}
+
+/// `[pool]`: the pool behind the sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Where the pool serves the contract.
+    pub address: PoolAddress,
+    /// Name of this sidecar in the pool's records, 1 to 64 printable ASCII characters.
+    pub sidecar_id: String,
+    /// One attempt to connect ends after this, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Shortest wait between two attempts to connect, in milliseconds.
+    pub reconnect_min_ms: u64,
+    /// Longest wait between two attempts to connect, in milliseconds.
+    pub reconnect_max_ms: u64,
+    /// HTTP/2 pings are sent at this distance, in milliseconds.
+    pub keepalive_interval_ms: u64,
+    /// A ping without an answer for this long ends the connection, in milliseconds.
+    pub keepalive_timeout_ms: u64,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            address: PoolAddress::Unix(PathBuf::from("/run/gopool/sv2.sock")),
+            sidecar_id: "sidecar".to_owned(),
+            connect_timeout_ms: 5_000,
+            reconnect_min_ms: 50,
+            reconnect_max_ms: 5_000,
+            keepalive_interval_ms: 10_000,
+            keepalive_timeout_ms: 5_000,
+        }
+    }
+}
+
+/// Where the pool serves the contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolAddress {
+    /// A Unix stream socket, written `unix:PATH`.
+    Unix(PathBuf),
+}
+
+impl PoolAddress {
+    /// The path of the socket.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Unix(path) => path,
+        }
+    }
+}
+
+impl fmt::Display for PoolAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `[limits]`: what one miner, and all of them, may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From accept to the end of the Noise handshake, in milliseconds.
+    pub handshake_timeout_ms: u64,
+    /// Handshakes computed at once; 0 stands for twice the number of cores
+    /// (see [`Limits::handshakes`]).
+    pub handshakes_at_once: usize,
+    /// From the end of the handshake to a good SetupConnection, in milliseconds.
+    pub setup_timeout_ms: u64,
+    /// Channels open at once on one connection.
+    pub max_channels_per_connection: usize,
+    /// Submits that may wait for a verdict, of one connection.
+    pub max_in_flight_per_connection: usize,
+    /// Submits that may wait for a verdict, of all connections.
+    pub max_in_flight: usize,
+    /// Events of the pool that wait for one connection.
+    pub mailbox_events: usize,
+    /// Bytes that wait to be written to one connection.
+    pub outbox_bytes: usize,
+    /// Longest frame taken before SetupConnection succeeded, in bytes without encryption.
+    pub frame_bytes_before_setup: usize,
+    /// Longest frame taken after it, in bytes without encryption.
+    pub frame_bytes: usize,
+    /// A connection that takes no byte for this long is closed, in milliseconds.
+    pub write_stall_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_timeout_ms: 5_000,
+            handshakes_at_once: 0,
+            setup_timeout_ms: 10_000,
+            max_channels_per_connection: 64,
+            max_in_flight_per_connection: 1_024,
+            max_in_flight: 8_192,
+            mailbox_events: 1_024,
+            outbox_bytes: 1_048_576,
+            frame_bytes_before_setup: 2_048,
+            frame_bytes: 65_536,
+            write_stall_ms: 20_000,
+        }
+    }
+}
+
+impl Limits {
+    /// [`Limits::handshakes_at_once`] with its 0 resolved: never 0.
+    pub fn handshakes(&self) -> usize {
+        match self.handshakes_at_once {
+            0 => std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2),
+            count => count,
+        }
+    }
+}
+
+/// `[log]`: what is written about the work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How log lines look.
+    pub format: Format,
+    /// Which log lines are written, as tracing's filter directives.
+    pub filter: String,
+    /// File of the journal of answers (see [`crate::obs::journal`]); `None` when it is off.
+    pub journal: Option<PathBuf>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: Format::Auto, filter: "info".to_owned(), journal: None }
+    }
+}
+
+impl Config {
+    /// Makes relative paths start at `directory`.
+    pub(super) fn resolve(&mut self, directory: &Path) {
+        if let KeyFile::Path(path) = &mut self.authority.key_file {
+            *path = directory.join(&*path);
+        }
+        let PoolAddress::Unix(path) = &mut self.pool.address;
+        *path = directory.join(&*path);
+        if let Some(path) = &mut self.log.journal {
+            *path = directory.join(&*path);
+        }
+    }
+}

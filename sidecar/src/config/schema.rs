@@ -1,0 +1,376 @@
+//! Every key of the file in one table: its name, the operator's text, its range and where it goes.
+//!
+//! The reader, the unknown-key check and the printer all walk this table, so they can't disagree.
+
+use super::model::Config;
+use super::text;
+
+/// A table of the file.
+pub(super) struct Section {
+    /// Name between the brackets.
+    pub(super) name: &'static str,
+    /// The operator's text.
+    pub(super) about: &'static str,
+    /// Its keys, in the order of printing.
+    pub(super) keys: &'static [Key],
+}
+
+/// A key of a section.
+pub(super) struct Key {
+    /// Name in the file; also the name of the field.
+    pub(super) name: &'static str,
+    /// The operator's text; lines are broken where it is printed.
+    pub(super) about: &'static str,
+    /// What it takes.
+    pub(super) value: Value,
+}
+
+/// What a key takes and how it reaches the [`Config`].
+pub(super) enum Value {
+    /// A whole number in a range, both ends included.
+    Int { min: u64, max: u64, get: fn(&Config) -> u64, set: fn(&mut Config, u64) },
+    /// Text with a reader of its own, which says what is wrong with it.
+    Text { get: fn(&Config) -> String, set: fn(&mut Config, &str) -> Result<(), String> },
+}
+
+/// A certificate shorter than this could end before a slow miner checked it.
+const CERT_VALIDITY_SEC_MIN: u64 = 60;
+/// One year: a stolen static key must not be good for ever.
+const CERT_VALIDITY_SEC_MAX: u64 = 31_536_000;
+/// The pool ends connections whose pings come at 5 seconds or closer.
+const KEEPALIVE_INTERVAL_MS_MIN: u64 = 5_001;
+/// Time limits end here: ten minutes of silence are no limit any more.
+const TIMEOUT_MS_MAX: u64 = 600_000;
+/// Time limits start here: less fails on a busy machine.
+const TIMEOUT_MS_MIN: u64 = 100;
+/// A valid SetupConnection can be this long: header 6, fixed fields 11, five STR0_255 of 256.
+const SETUP_FRAME_BYTES: u64 = 6 + 11 + 5 * 256;
+/// The length field of a frame has 24 bits (SV2 spec 3.2).
+const FRAME_BYTES_MAX: u64 = (1 << 24) - 1;
+/// More than the longest job (coinbase halves of 65,535 bytes, 255 hashes): about 139,300 bytes.
+const OUTBOX_BYTES_MIN: u64 = 262_144;
+
+/// A whole-number key: the field is cast after the range check.
+macro_rules! int {
+    ($name:literal, $($field:ident).+ as $type:ty, $min:expr, $max:expr, $about:expr) => {
+        Key {
+            name: $name,
+            about: $about,
+            value: Value::Int {
+                min: $min,
+                max: $max,
+                get: |config| config.$($field).+ as u64,
+                set: |config, value| config.$($field).+ = value as $type,
+            },
+        }
+    };
+}
+
+/// A text key with its reader and its printer.
+macro_rules! text {
+    ($name:literal, $($field:ident).+, $read:path, $show:expr, $about:expr) => {
+        Key {
+            name: $name,
+            about: $about,
+            value: Value::Text {
+                get: |config| $show(&config.$($field).+),
+                set: |config, value| $read(value).map(|value| config.$($field).+ = value),
+            },
+        }
+    };
+}
+
+/// The whole file.
+pub(super) const SECTIONS: &[Section] = &[
+    Section {
+        name: "listen",
+        about: "Where miners connect.",
+        keys: &[
+            text!(
+                "address",
+                listen.address,
+                text::socket_address,
+                ToString::to_string,
+                "IP address and TCP port of the listener."
+            ),
+            int!(
+                "max_connections",
+                listen.max_connections as usize,
+                1,
+                1_000_000,
+                "Connections open at once; further ones are closed as they arrive. Each needs a \
+                 file descriptor: raise LimitNOFILE= with it."
+            ),
+        ],
+    },
+    Section {
+        name: "authority",
+        about: "The key that miners verify this listener by.",
+        keys: &[
+            text!(
+                "key_file",
+                authority.key_file,
+                text::key_file,
+                ToString::to_string,
+                "File of the secret key, made by `gopool-sv2 keygen`, mode 0600. \
+                 \"credential:NAME\" reads a systemd credential: $CREDENTIALS_DIRECTORY/NAME."
+            ),
+            int!(
+                "cert_validity_sec",
+                authority.cert_validity_sec as u32,
+                CERT_VALIDITY_SEC_MIN,
+                CERT_VALIDITY_SEC_MAX,
+                "Life of the certificate that is made for each connection, in seconds. It is \
+                 checked at the handshake only; devices with a wrong clock need a longer one."
+            ),
+        ],
+    },
+    Section {
+        name: "pool",
+        about: "The pool behind the sidecar.",
+        keys: &[
+            text!(
+                "address",
+                pool.address,
+                text::pool_address,
+                ToString::to_string,
+                "Where the pool serves its work: \"unix:PATH\" of a Unix socket."
+            ),
+            text!(
+                "sidecar_id",
+                pool.sidecar_id,
+                text::sidecar_id,
+                String::clone,
+                "Name of this sidecar in the pool's records: 1 to 64 printable ASCII characters \
+                 without spaces, another one for each sidecar of a pool."
+            ),
+            int!(
+                "connect_timeout_ms",
+                pool.connect_timeout_ms as u64,
+                TIMEOUT_MS_MIN,
+                TIMEOUT_MS_MAX,
+                "One attempt to connect ends after this, in milliseconds."
+            ),
+            int!(
+                "reconnect_min_ms",
+                pool.reconnect_min_ms as u64,
+                1,
+                TIMEOUT_MS_MAX,
+                "Shortest wait between two attempts to connect, in milliseconds. Short: miners \
+                 wait with their shares while the pool restarts."
+            ),
+            int!(
+                "reconnect_max_ms",
+                pool.reconnect_max_ms as u64,
+                1,
+                TIMEOUT_MS_MAX,
+                "Longest wait between two attempts, in milliseconds."
+            ),
+            int!(
+                "keepalive_interval_ms",
+                pool.keepalive_interval_ms as u64,
+                KEEPALIVE_INTERVAL_MS_MIN,
+                3_600_000,
+                "Distance of the pings that notice a dead pool, in milliseconds. The pool refuses \
+                 5000 and less."
+            ),
+            int!(
+                "keepalive_timeout_ms",
+                pool.keepalive_timeout_ms as u64,
+                TIMEOUT_MS_MIN,
+                TIMEOUT_MS_MAX,
+                "A ping without an answer for this long ends the connection to the pool, in \
+                 milliseconds."
+            ),
+        ],
+    },
+    Section {
+        name: "limits",
+        about: "What one miner, and all of them together, may cost.",
+        keys: &[
+            int!(
+                "handshake_timeout_ms",
+                limits.handshake_timeout_ms as u64,
+                TIMEOUT_MS_MIN,
+                TIMEOUT_MS_MAX,
+                "From accept to the end of the encryption handshake, in milliseconds. One limit \
+                 over all steps: a peer that sends byte by byte gains nothing."
+            ),
+            int!(
+                "handshakes_at_once",
+                limits.handshakes_at_once as usize,
+                0,
+                4_096,
+                "Handshakes computed at once, so that a storm of reconnects leaves time for \
+                 shares. 0: twice the number of cores."
+            ),
+            int!(
+                "setup_timeout_ms",
+                limits.setup_timeout_ms as u64,
+                TIMEOUT_MS_MIN,
+                TIMEOUT_MS_MAX,
+                "From the end of the handshake to a good SetupConnection, in milliseconds."
+            ),
+            int!(
+                "max_channels_per_connection",
+                limits.max_channels_per_connection as usize,
+                1,
+                65_536,
+                "Channels open at once on one connection. A device needs one, a proxy one for \
+                 each device behind it."
+            ),
+            int!(
+                "max_in_flight_per_connection",
+                limits.max_in_flight_per_connection as usize,
+                1,
+                1_000_000,
+                "Submits of one connection that may wait for the pool's verdict. Not above \
+                 max_in_flight."
+            ),
+            int!(
+                "max_in_flight",
+                limits.max_in_flight as usize,
+                1,
+                4_194_304,
+                "Submits of all connections that may wait for the pool's verdict. The pool must \
+                 remember as many verdicts, to give the same one again after a broken connection."
+            ),
+            int!(
+                "mailbox_events",
+                limits.mailbox_events as usize,
+                16,
+                1_048_576,
+                "Events of the pool (jobs, targets, verdicts) that may wait for one connection."
+            ),
+            int!(
+                "outbox_bytes",
+                limits.outbox_bytes as usize,
+                OUTBOX_BYTES_MIN,
+                1 << 28,
+                "Bytes that may wait to be written to one connection. It holds at least the \
+                 longest job. Not below frame_bytes."
+            ),
+            int!(
+                "frame_bytes_before_setup",
+                limits.frame_bytes_before_setup as usize,
+                SETUP_FRAME_BYTES,
+                FRAME_BYTES_MAX,
+                "Longest frame taken before SetupConnection succeeded, in bytes without \
+                 encryption: a stranger gets little memory. Not above frame_bytes."
+            ),
+            int!(
+                "frame_bytes",
+                limits.frame_bytes as usize,
+                SETUP_FRAME_BYTES,
+                FRAME_BYTES_MAX,
+                "Longest frame taken from a miner after that, in bytes without encryption."
+            ),
+            int!(
+                "write_stall_ms",
+                limits.write_stall_ms as u64,
+                1_000,
+                TIMEOUT_MS_MAX,
+                "A connection that takes no byte for this long, while some wait, is closed, in \
+                 milliseconds."
+            ),
+        ],
+    },
+    Section {
+        name: "log",
+        about: "What is written about the work.",
+        keys: &[
+            text!(
+                "format",
+                log.format,
+                text::format,
+                ToString::to_string,
+                "\"human\", \"json\" (one object per line), or \"auto\": human on a terminal, \
+                 json elsewhere. Logs go to standard error."
+            ),
+            text!(
+                "filter",
+                log.filter,
+                text::filter,
+                String::clone,
+                "Which lines are written: a level (error, warn, info, debug, trace, off), and \
+                 levels of single parts after it, for example \"info,gopool_sv2::session=debug\"."
+            ),
+            text!(
+                "journal",
+                log.journal,
+                text::journal,
+                |path: &Option<std::path::PathBuf>| path
+                    .as_deref()
+                    .map_or_else(String::new, |path| path.display().to_string()),
+                "File of a journal of all answers to miners, one JSON object per line, for audits \
+                 and tests. Empty: off."
+            ),
+        ],
+    },
+];
+
+/// Width of the printed comments, in characters.
+const WIDTH: usize = 98;
+
+/// Prints the effective values with a comment per key.
+pub(super) fn print(config: &Config) -> String {
+    let defaults = Config::default();
+    let mut out = String::new();
+    let intro = "Settings of gopool-sv2. Every key may be left out: its default holds. Relative \
+                 paths start at the directory of this file. `gopool-sv2 check-config` names all \
+                 problems of a file at once.";
+    comment(&mut out, intro);
+    for section in SECTIONS {
+        out.push('\n');
+        comment(&mut out, section.about);
+        out.push_str(&format!("[{}]\n", section.name));
+        for (index, key) in section.keys.iter().enumerate() {
+            if index > 0 {
+                out.push('\n');
+            }
+            comment(&mut out, key.about);
+            match &key.value {
+                Value::Int { min, max, get, .. } => {
+                    let default = get(&defaults);
+                    comment(&mut out, &format!("Default {default}, range {min} to {max}."));
+                    out.push_str(&format!("{} = {}\n", key.name, get(config)));
+                }
+                Value::Text { get, .. } => {
+                    comment(&mut out, &format!("Default {}.", quoted(get(&defaults))));
+                    out.push_str(&format!("{} = {}\n", key.name, quoted(get(config))));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// A TOML string on one line.
+fn quoted(text: String) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\U{:08X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Comment lines, broken at spaces.
+fn comment(out: &mut String, text: &str) {
+    let mut width = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if width == 0 || width + 1 + length > WIDTH {
+            out.push_str(if width == 0 { "#" } else { "\n#" });
+            width = 1;
+        }
+        out.push(' ');
+        out.push_str(word);
+        width += 1 + length;
+    }
+    out.push('\n');
+}

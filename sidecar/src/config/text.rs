@@ -1,0 +1,149 @@
+//! Readers of the text values: each takes what stands between the quotes and gives the setting or
+//! what is wrong with it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::model::PoolAddress;
+use super::suggest::nearest;
+use crate::keys::KeyFile;
+use crate::obs::{self, Format};
+
+/// Longest sidecar name, in characters: it becomes a label of the pool's records.
+const SIDECAR_ID_MAX: usize = 64;
+
+/// Characters of a value that are repeated in a problem.
+const SHOWN_MAX: usize = 60;
+
+/// A value for a problem's text: quoted, on one line, bounded.
+pub(super) fn shown(value: &str) -> String {
+    let mut short: String = value.chars().take(SHOWN_MAX).collect();
+    if short.len() < value.len() {
+        short.push_str("...");
+    }
+    format!("{short:?}")
+}
+
+/// `0.0.0.0:3336`, `[::]:3336`. Port 0 (the system picks one, `serve` prints it) is for trials on this
+/// machine only.
+pub(super) fn socket_address(value: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = value.parse::<SocketAddr>() {
+        if address.port() == 0 && !address.ip().is_loopback() {
+            return Err("port 0 would be another port at each start: write the port that miners \
+                        are given, for example 3336"
+                .to_owned());
+        }
+        return Ok(address);
+    }
+    let wanted = "write an IP address and a port, for example \"0.0.0.0:3336\" or \"[::]:3336\"";
+    if value.parse::<std::net::IpAddr>().is_ok() {
+        return Err(format!("{} has no port: {wanted}", shown(value)));
+    }
+    Err(format!("{} is not a socket address: {wanted}", shown(value)))
+}
+
+/// A path, or `credential:NAME`.
+pub(super) fn key_file(value: &str) -> Result<KeyFile, String> {
+    let Some(name) = value.strip_prefix("credential:") else {
+        return path(value).map(KeyFile::Path);
+    };
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if name.is_empty() || !plain || name.starts_with('.') {
+        return Err(format!(
+            "{} is not the name of a credential: write the name that LoadCredential= of the \
+             systemd unit gives it (letters, digits, '.', '_', '-')",
+            shown(name)
+        ));
+    }
+    Ok(KeyFile::Credential(name.to_owned()))
+}
+
+/// `unix:PATH`.
+pub(super) fn pool_address(value: &str) -> Result<PoolAddress, String> {
+    let Some(rest) = value.strip_prefix("unix:") else {
+        return Err(format!(
+            "{} can't be used: only Unix sockets are supported, write \"unix:/path/to/socket\"",
+            shown(value)
+        ));
+    };
+    // "unix:///path" is the same socket in the URL spelling; "unix://host/path" is nothing.
+    let rest = match rest.strip_prefix("//") {
+        Some(absolute) if absolute.starts_with('/') => absolute,
+        Some(_) => {
+            return Err(format!("{} names a host: write \"unix:/path/to/socket\"", shown(value)))
+        }
+        None => rest,
+    };
+    if rest.starts_with('@') {
+        return Err("abstract sockets have no file permissions and are not supported: write \
+                    \"unix:/path/to/socket\""
+            .to_owned());
+    }
+    path(rest).map(PoolAddress::Unix)
+}
+
+/// A name of printable ASCII without spaces.
+pub(super) fn sidecar_id(value: &str) -> Result<String, String> {
+    let printable = value.bytes().all(|byte| byte.is_ascii_graphic());
+    if value.is_empty() || value.len() > SIDECAR_ID_MAX || !printable {
+        return Err(format!(
+            "{} can't be used: write 1 to {SIDECAR_ID_MAX} printable ASCII characters without \
+             spaces",
+            shown(value)
+        ));
+    }
+    Ok(value.to_owned())
+}
+
+/// One of the formats.
+pub(super) fn format(value: &str) -> Result<Format, String> {
+    Format::ALL.into_iter().find(|format| format.as_str() == value).ok_or_else(|| {
+        let names = Format::ALL.map(|format| format.as_str());
+        let hint = nearest(value, names).map(|near| format!("; did you mean `{near}`?"));
+        format!(
+            "{} is not a format: write one of \"{}\"{}",
+            shown(value),
+            names.join("\", \""),
+            hint.unwrap_or_default()
+        )
+    })
+}
+
+/// Filter directives of tracing.
+pub(super) fn filter(value: &str) -> Result<String, String> {
+    let remedy = "write levels and targets, for example \"info\" or \"info,gopool_sv2=debug\"";
+    if let Err(error) = obs::check_filter(value) {
+        // The parser's text may repeat what it was given.
+        let error: String = error.to_string().chars().take(200).collect();
+        return Err(format!("{}: {}; {remedy}", shown(value), error.escape_debug()));
+    }
+    // A lone word that is no level is taken for a target, and everything else goes silent.
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    for word in value.split(',').map(str::trim) {
+        let lower = word.to_lowercase();
+        let level = LEVELS.contains(&lower.as_str());
+        if let Some(near) = nearest(&lower, LEVELS).filter(|_| !level) {
+            return Err(format!("{} is not a level; did you mean `{near}`?", shown(word)));
+        }
+    }
+    Ok(value.to_owned())
+}
+
+/// The path of the journal; empty turns it off.
+pub(super) fn journal(value: &str) -> Result<Option<PathBuf>, String> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    path(value).map(Some)
+}
+
+/// A path that an operator can also type.
+fn path(value: &str) -> Result<PathBuf, String> {
+    if value.is_empty() {
+        return Err("is empty: write a path".to_owned());
+    }
+    if value.chars().any(char::is_control) {
+        return Err(format!("{} holds control characters: write a plain path", shown(value)));
+    }
+    Ok(PathBuf::from(value))
+}

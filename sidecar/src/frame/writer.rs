@@ -1,0 +1,93 @@
+//! Messages to bytes that wait to be sent.
+
+use binary_sv2::{to_writer, GetSize, Serialize};
+use noise_sv2::NoiseEncryptor;
+
+use super::aead::Tail;
+use super::{FrameError, PLAIN_CHUNK_LEN};
+
+/// A buffer that has grown beyond this is given back once it is empty.
+const KEEP_MAX: usize = 16 * 1024;
+/// Longest payload: its length is 24 bits (SV2 spec 3.2).
+const MAX_PAYLOAD: usize = (1 << 24) - 1;
+/// Bit 15 of extension_type: the payload begins with a channel id (SV2 spec 3.2.1).
+const CHANNEL_BIT: u16 = 0x8000;
+
+/// Encrypts frames into one outgoing buffer, so that everything queued goes out in one write.
+/// Owned by one task; does no I/O itself.
+#[derive(Debug)]
+pub struct Writer {
+    encryptor: NoiseEncryptor,
+    buffer: Vec<u8>,
+    /// Start of what has not been sent yet.
+    start: usize,
+}
+
+impl Writer {
+    /// Takes over the sending half of a session.
+    #[must_use]
+    pub const fn new(encryptor: NoiseEncryptor) -> Self {
+        Self { encryptor, buffer: Vec::new(), start: 0 }
+    }
+
+    /// Encrypts one message behind those that wait. Order of calls is order on the wire.
+    ///
+    /// # Errors
+    /// [`FrameError::Encode`] or [`FrameError::KeyExhausted`]; the writer must not be used after.
+    pub fn push<T: Serialize + GetSize>(
+        &mut self,
+        message: T,
+        extension_type: u16,
+        message_type: u8,
+        channel_msg: bool,
+    ) -> Result<(), FrameError> {
+        let len = message.get_size();
+        if len > MAX_PAYLOAD {
+            return Err(FrameError::Encode);
+        }
+        let bit = if channel_msg { CHANNEL_BIT } else { 0 };
+        let [e0, e1] = (extension_type & !CHANNEL_BIT | bit).to_le_bytes();
+        let [l0, l1, l2, ..] = len.to_le_bytes();
+        let begin = self.buffer.len();
+        self.buffer.extend_from_slice(&[e0, e1, message_type, l0, l1, l2]);
+        self.seal(begin)?;
+        if len <= PLAIN_CHUNK_LEN {
+            let begin = self.buffer.len();
+            self.buffer.resize(begin + len, 0);
+            to_writer(message, &mut self.buffer[begin..]).map_err(|_| FrameError::Encode)?;
+            return if len == 0 { Ok(()) } else { self.seal(begin) };
+        }
+        let mut plain = vec![0; len];
+        to_writer(message, &mut plain).map_err(|_| FrameError::Encode)?;
+        for chunk in plain.chunks(PLAIN_CHUNK_LEN) {
+            let begin = self.buffer.len();
+            self.buffer.extend_from_slice(chunk);
+            self.seal(begin)?;
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, begin: usize) -> Result<(), FrameError> {
+        self.encryptor
+            .encrypt(&mut Tail::new(&mut self.buffer, begin))
+            .map_err(|_| FrameError::KeyExhausted)
+    }
+
+    /// What waits to be sent.
+    #[must_use]
+    pub fn pending(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// `sent` bytes of [`Writer::pending`] are on their way.
+    pub fn advance(&mut self, sent: usize) {
+        self.start = (self.start + sent).min(self.buffer.len());
+        if self.start == self.buffer.len() {
+            self.start = 0;
+            self.buffer.clear();
+            if self.buffer.capacity() > KEEP_MAX {
+                self.buffer = Vec::new();
+            }
+        }
+    }
+}

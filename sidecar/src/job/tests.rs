@@ -1,0 +1,205 @@
+//! Promises of the job table.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::types::VERSION_ROLLING_MASK;
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+}
+
+/// Share vector of the protocol notes: extended channel, prefix 4 bytes, 16 rolled.
+fn vector() -> (Job, Vec<u8>, Vec<u8>) {
+    let prefix = "02000000010000000000000000000000000000000000000000000000000000000000000000\
+                  ffffffff190301020314";
+    let suffix = "ffffffff01205fa01200000000160014abababababababababababababababababababab\
+                  00000000";
+    let mut prev_hash = [0xaa; 32];
+    prev_hash[28..].fill(0);
+    let job = Job {
+        id: 9,
+        seq: 1,
+        prev_hash: Hash(prev_hash),
+        nbits: 0x1d00_ffff,
+        version: 0x2000_0000,
+        version_mask: VERSION_ROLLING_MASK,
+        min_ntime: 0x6955_b900,
+        max_ntime: None,
+        merkle_path: vec![Hash([0x11; 32]), Hash([0x22; 32])],
+        coinbase_prefix: Bytes::from(hex(&prefix.replace(' ', ""))),
+        coinbase_suffix: Bytes::from(hex(&suffix.replace(' ', ""))),
+        stale_rule: StaleRule::Strict,
+        height: 0,
+    };
+    (job, hex("01000000"), hex("000102030405060708090a0b0c0d0e0f"))
+}
+
+const NOW: u32 = 0x6955_b900;
+
+fn share(job_id: u32, extranonce: &[u8]) -> Fields<'_> {
+    Fields { job_id, nonce: 0x4df1, ntime: NOW, version: 0x2000_2020, extranonce }
+}
+
+fn shape(prefix: &[u8]) -> Shape<'_> {
+    Shape { kind: Kind::Extended, prefix, extranonce_size: 16 }
+}
+
+#[test]
+fn hashes_the_share_vector() {
+    let (job, prefix, extranonce) = vector();
+    let root = merkle_root(&job, &prefix, &extranonce);
+    let raw = hex("bd425d34c260faad07d618769d1d95243649fe691f63ae1a868d8304f8e9cc36");
+    assert_eq!(root.0.as_slice(), raw);
+    let hash = header_hash(&job, &root, &share(1, &extranonce));
+    let raw = hex("b8ec585bb677dfbc7e273d47ab3351b63a10706c5351cdd0eb6fd252e9a10000");
+    assert_eq!(hash.0.as_slice(), raw);
+}
+
+#[test]
+fn announces_a_new_tip_as_future_job_and_a_refresh_as_active_one() {
+    let (job, prefix, _) = vector();
+    let mut table = JobTable::default();
+    let first = table.add(1, Arc::new(job.clone()), shape(&prefix));
+    assert_eq!(first.min_ntime, None);
+    assert_eq!(first.new_tip.unwrap().prev_hash, job.prev_hash);
+    let refresh = Job { id: 10, seq: 2, min_ntime: NOW + 5, ..job.clone() };
+    let second = table.add(2, Arc::new(refresh), shape(&prefix));
+    assert_eq!((second.min_ntime, second.new_tip), (Some(NOW + 5), None));
+    let tip = Job { id: 11, seq: 3, prev_hash: Hash([5; 32]), ..job };
+    assert!(table.add(3, Arc::new(tip), shape(&prefix)).new_tip.is_some());
+    assert_eq!(table.newest_seq(), 3);
+}
+
+#[test]
+fn standard_channel_gets_the_root_of_its_whole_extranonce() {
+    let (job, mut prefix, extranonce) = vector();
+    prefix.extend(&extranonce);
+    let shape = Shape { kind: Kind::Standard, prefix: &prefix, extranonce_size: 0 };
+    let mut table = JobTable::default();
+    let announced = table.add(1, Arc::new(job.clone()), shape);
+    let merkle_root = merkle_root(&job, &prefix[..4], &extranonce);
+    assert_eq!(announced.body, Body::Standard { merkle_root });
+    let forward = Check::Forward { job_id: 9, would_refuse: None };
+    assert_eq!(table.check(&share(1, &[]), shape, NOW), forward);
+}
+
+fn checked(change: impl FnOnce(&mut Job, &mut Fields<'_>), now: u32) -> Check {
+    let (mut job, prefix, extranonce) = vector();
+    let mut share = share(1, &extranonce);
+    change(&mut job, &mut share);
+    let mut table = JobTable::default();
+    table.add(1, Arc::new(job), shape(&prefix));
+    table.check(&share, shape(&prefix), now)
+}
+
+#[test]
+fn enforces_the_policy_of_the_job() {
+    use RejectReason as R;
+    let forward = Check::Forward { job_id: 9, would_refuse: None };
+    assert_eq!(checked(|_, _| {}, NOW), forward);
+    let refuse = |reason| Check::Refuse(reason);
+    assert_eq!(checked(|_, s| s.job_id = 2, NOW), refuse(R::InvalidJobId));
+    assert_eq!(
+        checked(|_, s| s.extranonce = &s.extranonce[1..], NOW),
+        refuse(R::BadExtranonceSize)
+    );
+    for bit in [5, 12, 13, 28] {
+        assert_eq!(checked(|_, s| s.version = 0x2000_0000 ^ 1 << bit, NOW), forward, "{bit}");
+    }
+    for bit in [0, 4, 29, 30, 31] {
+        let got = checked(|_, s| s.version = 0x2000_0000 ^ 1 << bit, NOW);
+        assert_eq!(got, refuse(R::InvalidVersionBit), "{bit}");
+    }
+    assert_eq!(checked(|j, _| j.version_mask = 0, NOW), refuse(R::VersionRollingNotAllowed));
+    assert_eq!(checked(|_, s| s.ntime -= 1, NOW), refuse(R::NtimeTooOld));
+    // By our clock, whatever the age of the tip.
+    assert_eq!(checked(|_, s| s.ntime += 9000, NOW + 9000), forward);
+    assert_eq!(checked(|_, s| s.ntime += 7140, NOW), forward);
+    assert_eq!(checked(|_, s| s.ntime += 7141, NOW), refuse(R::NtimeTooNew));
+    assert_eq!(
+        checked(|j, s| (j.max_ntime, s.ntime) = (Some(NOW), NOW + 1), NOW),
+        refuse(R::NtimeTooNew)
+    );
+}
+
+#[test]
+fn never_loses_a_block_to_policy() {
+    // On these bits every second hash is a block.
+    let easy = |job: &mut Job| job.nbits = 0x207f_ffff;
+    let forward = |reason| Check::Forward { job_id: 9, would_refuse: Some(reason) };
+    let bit = checked(
+        |j, s| {
+            easy(j);
+            s.version = 0x2000_0001;
+            s.nonce = block_nonce(j, s)
+        },
+        NOW,
+    );
+    assert_eq!(bit, forward(RejectReason::InvalidVersionBit));
+    let old = checked(
+        |j, s| {
+            easy(j);
+            s.ntime -= 1;
+            s.nonce = block_nonce(j, s)
+        },
+        NOW,
+    );
+    assert_eq!(old, forward(RejectReason::NtimeTooOld));
+    // No node takes that one.
+    let new = checked(
+        |j, s| {
+            easy(j);
+            s.ntime += 7201;
+            s.nonce = block_nonce(j, s)
+        },
+        NOW,
+    );
+    assert_eq!(new, Check::Refuse(RejectReason::NtimeTooNew));
+}
+
+/// A nonce whose hash meets the job's nbits.
+fn block_nonce(job: &Job, share: &Fields<'_>) -> u32 {
+    let target = Target::from_nbits(job.nbits).unwrap();
+    let root = merkle_root(job, &hex("01000000"), share.extranonce);
+    (0..)
+        .find(|&nonce| header_hash(job, &root, &Fields { nonce, ..*share }).meets(&target))
+        .unwrap()
+}
+
+#[test]
+fn late_shares_are_stale_for_one_tip_and_unknown_after_two() {
+    let (job, prefix, extranonce) = vector();
+    let tip = |n: u8| Arc::new(Job { prev_hash: Hash([n; 32]), ..job.clone() });
+    let mut table = JobTable::default();
+    table.add(1, tip(1), shape(&prefix));
+    table.add(2, tip(2), shape(&prefix));
+    let at = |table: &JobTable, id| table.check(&share(id, &extranonce), shape(&prefix), NOW);
+    assert_eq!(at(&table, 1), Check::Refuse(RejectReason::Stale));
+    assert!(matches!(at(&table, 2), Check::Forward { .. }));
+    table.add(3, tip(3), shape(&prefix));
+    assert_eq!(at(&table, 1), Check::Refuse(RejectReason::InvalidJobId));
+    assert_eq!(at(&table, 2), Check::Refuse(RejectReason::Stale));
+}
+
+#[test]
+fn host_rule_forwards_late_shares() {
+    let (job, prefix, extranonce) = vector();
+    let job = Job { stale_rule: StaleRule::Host, ..job };
+    let mut table = JobTable::default();
+    table.add(1, Arc::new(job.clone()), shape(&prefix));
+    table.add(2, Arc::new(Job { prev_hash: Hash([2; 32]), ..job }), shape(&prefix));
+    let got = table.check(&share(1, &extranonce), shape(&prefix), NOW);
+    assert_eq!(got, Check::Forward { job_id: 9, would_refuse: None });
+}
+
+#[test]
+fn memory_stays_bounded_whatever_the_pool_sends() {
+    let (job, prefix, _) = vector();
+    let mut table = JobTable::default();
+    for id in 1..500_u32 {
+        let prev_hash = Hash([(id / 50) as u8; 32]);
+        table.add(id, Arc::new(Job { prev_hash, ..job.clone() }), shape(&prefix));
+        assert!(table.known.len() <= 1 + MAX_PAST + MAX_STALE);
+    }
+}

@@ -1,0 +1,176 @@
+//! The responder's handshake (SV2 spec 4.5): one total deadline, bounded work, a certificate that
+//! slow clocks accept. Knows no message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use noise_sv2::{NoiseDecryptor, NoiseEncryptor, Responder};
+use secp256k1::Keypair;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// How far valid_from lies in the past: miners' clocks are often minutes slow, and clients allow only
+/// about ten seconds.
+pub const BACKDATE_SECS: u32 = 3600;
+
+/// Why a handshake did not finish. Nothing is sent to the peer: there is no channel to say it on.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The deadline for the whole handshake passed.
+    #[error("not finished within {0:?}")]
+    Deadline(Duration),
+    /// The peer went away.
+    #[error("the peer closed the connection after {0} of 64 bytes")]
+    Closed(usize),
+    /// The socket failed.
+    #[error("socket: {0}")]
+    Io(#[from] std::io::Error),
+    /// The key exchange failed.
+    #[error("key exchange failed")]
+    Crypto,
+    /// We are stopping.
+    #[error("the listener is stopping")]
+    Stopping,
+}
+
+/// Answers handshakes with one authority key. Cheap to clone; any thread.
+#[derive(Clone)]
+pub struct Acceptor {
+    authority: Keypair,
+    validity_secs: u32,
+    deadline: Duration,
+    permits: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl Acceptor {
+    /// `validity_secs`: how long a certificate holds from now on. `deadline`: for the whole
+    /// handshake, waiting for a turn included. `at_once`: key exchanges computed at the same time
+    /// (each costs about 0.35 ms of a core), so that a reconnect storm leaves room for shares.
+    #[must_use]
+    pub fn new(authority: Keypair, validity_secs: u32, deadline: Duration, at_once: usize) -> Self {
+        Self { authority, validity_secs, deadline, permits: Arc::new(Semaphore::new(at_once)) }
+    }
+
+    /// Runs the handshake on a fresh connection; `now` is unix seconds.
+    ///
+    /// # Errors
+    /// Any [`HandshakeError`]; the connection is to be dropped.
+    pub async fn accept<S>(
+        &self,
+        stream: &mut S,
+        now: u32,
+    ) -> Result<(NoiseEncryptor, NoiseDecryptor), HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        timeout(self.deadline, self.exchange(stream, now))
+            .await
+            .map_err(|_| HandshakeError::Deadline(self.deadline))?
+    }
+
+    async fn exchange<S>(
+        &self,
+        stream: &mut S,
+        now: u32,
+    ) -> Result<(NoiseEncryptor, NoiseDecryptor), HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut act1 = [0; noise_sv2::ELLSWIFT_ENCODING_SIZE];
+        let mut got = 0;
+        while got < act1.len() {
+            match stream.read(&mut act1[got..]).await? {
+                0 => return Err(HandshakeError::Closed(got)),
+                n => got += n,
+            }
+        }
+        let permit = self.permits.acquire().await.map_err(|_| HandshakeError::Stopping)?;
+        let (act2, engine) = self.respond(act1, now)?;
+        drop(permit);
+        stream.write_all(&act2).await?;
+        Ok(engine.into_split())
+    }
+
+    fn respond(
+        &self,
+        act1: [u8; noise_sv2::ELLSWIFT_ENCODING_SIZE],
+        now: u32,
+    ) -> Result<
+        ([u8; noise_sv2::INITIATOR_EXPECTED_HANDSHAKE_MESSAGE_SIZE], noise_sv2::NoiseEngine),
+        HandshakeError,
+    > {
+        let validity = self.validity_secs.saturating_add(BACKDATE_SECS);
+        Responder::new(self.authority, validity)
+            .step_1_with_now_rng(act1, now.saturating_sub(BACKDATE_SECS), &mut rand::thread_rng())
+            .map_err(|_| HandshakeError::Crypto)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use noise_sv2::Initiator;
+    use tokio::io::duplex;
+
+    use super::*;
+
+    const NOW: u32 = 1_790_000_000;
+
+    fn acceptor(deadline: Duration) -> (Acceptor, [u8; 32]) {
+        let secp = secp256k1::Secp256k1::new();
+        let authority = Keypair::new(&secp, &mut rand::thread_rng());
+        let public = authority.x_only_public_key().0.serialize();
+        (Acceptor::new(authority, 3600, deadline, 1), public)
+    }
+
+    async fn handshake_at(client_now: u32) -> bool {
+        let (acceptor, public) = acceptor(Duration::from_secs(20));
+        let (mut ours, mut theirs) = duplex(1024);
+        let server = tokio::spawn(async move { acceptor.accept(&mut ours, NOW).await.is_ok() });
+        let mut initiator = Initiator::from_raw_k(public).unwrap();
+        theirs.write_all(&initiator.step_0().unwrap()).await.unwrap();
+        let mut act2 = [0; noise_sv2::INITIATOR_EXPECTED_HANDSHAKE_MESSAGE_SIZE];
+        theirs.read_exact(&mut act2).await.unwrap();
+        assert!(server.await.unwrap());
+        initiator.step_2_with_now(act2, client_now).is_ok()
+    }
+
+    #[tokio::test]
+    async fn certificate_holds_for_slow_and_fast_clocks_but_not_for_ever() {
+        assert!(handshake_at(NOW).await);
+        assert!(handshake_at(NOW - BACKDATE_SECS + 1).await, "almost an hour slow");
+        assert!(handshake_at(NOW + 3599).await, "almost an hour fast");
+        assert!(!handshake_at(NOW - BACKDATE_SECS - 60).await, "too slow");
+        assert!(!handshake_at(NOW + 3600 + 60).await, "expired");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rejects_a_trickle_by_one_total_deadline() {
+        let (acceptor, _) = acceptor(Duration::from_secs(5));
+        let (mut ours, mut theirs) = duplex(1024);
+        let trickle = tokio::spawn(async move {
+            while theirs.write_all(&[7]).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let result = acceptor.accept(&mut ours, NOW).await;
+        assert!(matches!(result, Err(HandshakeError::Deadline(_))));
+        trickle.abort();
+    }
+
+    #[tokio::test]
+    async fn rejects_a_peer_that_leaves_early() {
+        let (acceptor, _) = acceptor(Duration::from_secs(5));
+        let (mut ours, mut theirs) = duplex(1024);
+        theirs.write_all(&[7; 63]).await.unwrap();
+        drop(theirs);
+        let result = acceptor.accept(&mut ours, NOW).await;
+        assert!(matches!(result, Err(HandshakeError::Closed(63))));
+    }
+}

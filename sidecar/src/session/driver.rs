@@ -1,0 +1,298 @@
+//! The thin async driver of a [`Session`]: one task per connection owns the socket and everything
+//! that belongs to it. A cancelled read or write loses nothing, and nothing is borrowed across an
+//! await.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep_until, timeout, Instant};
+
+use super::{decode, Bounds, Cause, Effects, Session};
+use crate::backend::{Backend, Command, Event, Port};
+use crate::config::Limits;
+use crate::frame::{FrameError, Reader, Writer};
+use crate::noise::{Acceptor, HandshakeError};
+use crate::obs::{Journal, Line};
+use crate::sys::{stopped, unix_millis, unix_seconds};
+use crate::types::ConnId;
+
+/// How long the last messages may take, and the peer may take to hear them, before the close.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long answers are awaited when we stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What every connection shares. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Answers handshakes.
+    pub acceptor: Acceptor,
+    /// The way to the pool.
+    pub backend: Backend,
+    /// The operator's limits.
+    pub limits: Limits,
+    /// The journal of answers.
+    pub journal: Journal,
+}
+
+/// Serves one accepted connection until it ends. `stop`: true when the process wants to stop.
+pub async fn run(
+    stream: TcpStream,
+    conn: ConnId,
+    remote_address: String,
+    context: Context,
+    stop: watch::Receiver<bool>,
+) {
+    let cause = match serve(stream, conn, remote_address, &context, stop).await {
+        Ok(cause) => {
+            tracing::info!(%cause, "connection closed");
+            cause.to_string()
+        }
+        Err(error) => {
+            tracing::debug!(%error, "handshake failed");
+            "handshake-failed".to_owned()
+        }
+    };
+    context.journal.record(Line::ConnectionClosed { conn: conn.0, cause });
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    conn: ConnId,
+    remote_address: String,
+    context: &Context,
+    stop: watch::Receiver<bool>,
+) -> Result<Cause, HandshakeError> {
+    let connected_ms = unix_millis();
+    let (encryptor, decryptor) = context.acceptor.accept(&mut stream, unix_seconds()).await?;
+    let limits = &context.limits;
+    // Verdicts come one event per batch: in the worst case each alone.
+    let mailbox = limits.mailbox_events + limits.max_in_flight_per_connection;
+    let port = context.backend.attach(conn, mailbox);
+    let bounds = Bounds {
+        channels: limits.max_channels_per_connection,
+        in_flight: limits.max_in_flight_per_connection,
+    };
+    let (from_miner, to_miner) = stream.into_split();
+    let driver = Driver {
+        from_miner,
+        to_miner,
+        reader: Reader::new(decryptor, limits.frame_bytes_before_setup),
+        writer: Writer::new(encryptor),
+        session: Session::new(conn, remote_address, connected_ms, bounds, port.limits),
+        port,
+        commands: VecDeque::new(),
+        limits,
+        journal: &context.journal,
+        stop,
+    };
+    Ok(driver.run().await)
+}
+
+struct Driver<'a> {
+    from_miner: OwnedReadHalf,
+    to_miner: OwnedWriteHalf,
+    reader: Reader,
+    writer: Writer,
+    session: Session,
+    port: Port,
+    /// Commands the pool's queue had no room for yet.
+    commands: VecDeque<Command>,
+    limits: &'a Limits,
+    journal: &'a Journal,
+    stop: watch::Receiver<bool>,
+}
+
+impl Driver<'_> {
+    async fn run(mut self) -> Cause {
+        let cause = self.until_closed().await;
+        let flushed = timeout(LINGER, self.farewell());
+        // A peer that is gone or slow can't be told anything more.
+        let _ = flushed.await;
+        let mut fx = Effects::default();
+        self.session.end(&mut fx);
+        self.commands.extend(fx.commands);
+        for command in self.commands {
+            // Bounded: the link takes or refuses commands all the time.
+            if self.port.commands.send(command).await.is_err() {
+                break;
+            }
+        }
+        cause
+    }
+
+    async fn until_closed(&mut self) -> Cause {
+        let setup_deadline = Instant::now() + Duration::from_millis(self.limits.setup_timeout_ms);
+        let stall = Duration::from_millis(self.limits.write_stall_ms);
+        let mut stall_deadline = Instant::now() + stall;
+        let mut drain_deadline = None;
+        loop {
+            if let Err(cause) = self.step_frames() {
+                return cause;
+            }
+            self.push_commands();
+            if drain_deadline.is_some() && self.session.waiting() == 0 && self.commands.is_empty() {
+                return Cause::Stopping;
+            }
+            let reads = drain_deadline.is_none() && self.takes_more();
+            let set_up = self.session.is_set_up();
+            let writes = !self.writer.pending().is_empty();
+            tokio::select! {
+                event = self.port.events.recv() => {
+                    let Some(event) = event else { return Cause::MailboxFull };
+                    if let Err(cause) = self.step_events(event) {
+                        return cause;
+                    }
+                }
+                read = self.from_miner.read_buf(self.reader.room()), if reads => match read {
+                    Ok(0) => return Cause::PeerClosed,
+                    Ok(_) => {}
+                    Err(error) => return socket_cause(&error),
+                },
+                sent = self.to_miner.write(self.writer.pending()), if writes => match sent {
+                    Ok(0) => return Cause::PeerClosed,
+                    Ok(sent) => {
+                        self.writer.advance(sent);
+                        stall_deadline = Instant::now() + stall;
+                    }
+                    Err(error) => return socket_cause(&error),
+                },
+                open = has_room(&self.port.commands), if !self.commands.is_empty() => {
+                    // The next round pushes what waits.
+                    if !open {
+                        return Cause::PoolLost;
+                    }
+                }
+                () = sleep_until(setup_deadline), if !set_up => {
+                    let mut fx = Effects::default();
+                    self.session.setup_deadline(&mut fx);
+                    if let Err(cause) = self.apply(fx) {
+                        return cause;
+                    }
+                }
+                () = sleep_until(stall_deadline), if writes => return Cause::SlowReader,
+                () = stopped(&mut self.stop), if drain_deadline.is_none() => {
+                    drain_deadline = Some(Instant::now() + DRAIN);
+                }
+                () = sleep_until(drain_deadline.unwrap_or(setup_deadline)),
+                    if drain_deadline.is_some() => return Cause::Stopping,
+            }
+            if !writes {
+                stall_deadline = Instant::now() + stall;
+            }
+        }
+    }
+
+    /// Whether the socket may be read: no more than the pool and the miner can follow.
+    fn takes_more(&self) -> bool {
+        self.commands.is_empty() && self.session.takes_more()
+    }
+
+    /// Takes the frames that are there, as long as the session takes more.
+    fn step_frames(&mut self) -> Result<(), Cause> {
+        let mut fx = Effects::default();
+        while self.commands.is_empty() && fx.close.is_none() && self.session.takes_more() {
+            let frame = match self.reader.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::info!(%error, "closing: bad frame");
+                    return Err(Cause::BadFrame);
+                }
+            };
+            let message = decode(frame).map_err(|error| {
+                tracing::info!(%error, "closing: bad message");
+                Cause::BadMessage
+            })?;
+            self.session.receive(message, unix_seconds(), &mut fx);
+            self.reader.set_max_payload(if self.session.is_set_up() {
+                self.limits.frame_bytes
+            } else {
+                self.limits.frame_bytes_before_setup
+            });
+        }
+        self.apply(fx)
+    }
+
+    /// Takes what the mailbox holds in one step, so that only the newest job is announced.
+    fn step_events(&mut self, first: Event) -> Result<(), Cause> {
+        // Before the mailbox is emptied: all that arrived until now is in it.
+        let arrived = self.port.arrivals.newest();
+        let mut events = vec![first];
+        // No more than it can hold: the pool may fill it as fast as it is emptied.
+        while events.len() <= self.port.events.max_capacity() {
+            let Ok(event) = self.port.events.try_recv() else { break };
+            events.push(event);
+        }
+        let mut fx = Effects::default();
+        self.session.events(events, arrived, &mut fx);
+        self.apply(fx)
+    }
+
+    /// Carries out what a step brought about. Err: the connection is to be closed.
+    fn apply(&mut self, fx: Effects) -> Result<(), Cause> {
+        for line in fx.lines {
+            self.journal.record(line);
+        }
+        self.commands.extend(fx.commands);
+        for message in &fx.out {
+            message.write(&mut self.writer).map_err(|error| {
+                tracing::error!(%error, ?message, "a message can't be sent");
+                match error {
+                    FrameError::KeyExhausted => Cause::BadFrame,
+                    _ => Cause::Encode,
+                }
+            })?;
+        }
+        if self.writer.pending().len() > self.limits.outbox_bytes {
+            return Err(Cause::SlowReader);
+        }
+        match fx.close {
+            Some(cause) => Err(cause),
+            None => Ok(()),
+        }
+    }
+
+    fn push_commands(&mut self) {
+        while let Some(command) = self.commands.pop_front() {
+            if let Err(refused) = self.port.commands.try_send(command) {
+                return self.commands.push_front(refused.into_inner());
+            }
+        }
+    }
+
+    /// Sends what waits, says that no more follows, and lets the peer hear it: a close with unread
+    /// input would reset the connection and take the last messages with it.
+    async fn farewell(&mut self) -> io::Result<()> {
+        while !self.writer.pending().is_empty() {
+            let sent = self.to_miner.write(self.writer.pending()).await?;
+            if sent == 0 {
+                return Ok(());
+            }
+            self.writer.advance(sent);
+        }
+        self.to_miner.shutdown().await?;
+        let mut rest = [0; 2048];
+        while self.from_miner.read(&mut rest).await? > 0 {}
+        Ok(())
+    }
+}
+
+/// Waits until the queue has room for a command; false: nobody takes commands any more.
+async fn has_room(commands: &mpsc::Sender<Command>) -> bool {
+    commands.reserve().await.is_ok()
+}
+
+fn socket_cause(error: &io::Error) -> Cause {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Cause::PeerClosed,
+        _ => {
+            tracing::info!(%error, "socket");
+            Cause::Socket
+        }
+    }
+}

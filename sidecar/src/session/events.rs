@@ -1,0 +1,244 @@
+//! What the pool says to this connection.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{answers_of, Cause, Effects, Opening, Outbound, Session};
+use crate::backend::{Command, Event, Judged};
+use crate::channel::{Channel, Outcome};
+use crate::obs::Line;
+use crate::session::outbound::Opened;
+use crate::types::{
+    ChannelKey, Grant, Job, Kick, KickAction, Kind, RefuseReason, RejectReason, Target, Verdict,
+};
+
+impl Session {
+    /// Takes everything the mailbox held, in order. `arrived`: the newest job seq known to be
+    /// among it or before (read before the mailbox was emptied).
+    ///
+    /// Of several jobs for one channel only the newest is announced: a SetNewPrevHash always names
+    /// the newest job there is, and an overtaken one costs nothing.
+    pub fn events(&mut self, events: Vec<Event>, arrived: u64, fx: &mut Effects) {
+        let mut newest: BTreeMap<ChannelKey, u64> = BTreeMap::new();
+        for event in &events {
+            if let Event::Opened { channel, job, .. } | Event::Job { channel, job } = event {
+                let seq = newest.entry(*channel).or_default();
+                *seq = job.seq.max(*seq);
+            }
+        }
+        for event in events {
+            self.event(event, &newest, arrived, fx);
+        }
+        self.send_answers(fx);
+    }
+
+    fn event(
+        &mut self,
+        event: Event,
+        newest: &BTreeMap<ChannelKey, u64>,
+        arrived: u64,
+        fx: &mut Effects,
+    ) {
+        match event {
+            Event::LinkUp(limits) => self.limits = Some(limits),
+            Event::LinkLost => self.link_lost(fx),
+            Event::Opened { channel, grant, job } => {
+                self.opened(channel, grant, fx);
+                self.job(channel, job, newest, arrived, fx);
+            }
+            Event::Refused { channel, reason, detail } => {
+                if let Some(opening) = self.opening.remove(&channel) {
+                    tracing::info!(reason = reason.as_str(), detail, "channel refused by the pool");
+                    let request_id = opening.request_id;
+                    fx.out.push(Outbound::OpenError { request_id, reason });
+                }
+            }
+            Event::Updated { channel, request, refused } => {
+                self.updated(channel, request, refused, fx);
+            }
+            Event::Job { channel, job } => self.job(channel, job, newest, arrived, fx),
+            Event::Target { channel, target } => {
+                self.with_channel(channel, fx, |channel, fx| {
+                    let told = channel.want_target(target);
+                    tell_target(channel, told, fx);
+                });
+            }
+            Event::Verdicts(verdicts) => {
+                for judged in verdicts {
+                    self.judged(judged);
+                }
+            }
+            Event::BlockResult { channel, hash, height, accepted, detail } => {
+                let channel = self.by_key.get(&channel);
+                if accepted {
+                    tracing::info!(?channel, %hash, height, "block accepted by the node");
+                } else {
+                    tracing::error!(?channel, %hash, height, detail, "block refused by the node");
+                }
+            }
+            Event::Kick { channel, kick } => self.kick(channel, kick, fx),
+        }
+    }
+
+    fn with_channel(
+        &mut self,
+        key: ChannelKey,
+        fx: &mut Effects,
+        act: impl FnOnce(&mut Channel, &mut Effects),
+    ) {
+        let channel = self.by_key.get(&key).and_then(|id| self.channels.get_mut(id));
+        if let Some(channel) = channel {
+            act(channel, fx);
+        }
+    }
+
+    fn opened(&mut self, key: ChannelKey, grant: Grant, fx: &mut Effects) {
+        let Some(Opening { request_id, request }) = self.opening.remove(&key) else {
+            // Answered meanwhile (the link was lost, and the wish outlived it in the queue).
+            return fx
+                .commands
+                .push(Command::Close { channel: key, reason: "nobody waits for it" });
+        };
+        let size = usize::from(grant.extranonce_size);
+        let fits = match request.kind {
+            Kind::Standard => size == 0,
+            Kind::Extended => size >= usize::from(request.min_extranonce_size),
+        };
+        let (Some(limits), true) = (self.limits, fits) else {
+            tracing::error!(size, "the pool granted an extranonce that doesn't fit the request");
+            fx.commands.push(Command::Close { channel: key, reason: "grant doesn't fit" });
+            let reason = RefuseReason::Internal;
+            return fx.out.push(Outbound::OpenError { request_id, reason });
+        };
+        let ids = (self.next_channel_id, self.next_channel_id + 1);
+        self.next_channel_id += 2;
+        let channel = Channel::new(key, ids, &request, grant, limits);
+        let (conn, kind) = (self.conn.0, channel.kind().as_str());
+        fx.lines.push(Line::Opened { conn, channel: key.to_wire(), kind });
+        fx.out.push(Outbound::Opened(Opened::new(&channel, request_id)));
+        if let Some(target) = channel.target_to_report() {
+            fx.commands.push(Command::TargetInEffect { channel: key, target });
+        }
+        tracing::info!(channel = channel.id(), kind, target = %channel.target(), "channel opened");
+        self.by_key.insert(key, channel.id());
+        self.channels.insert(channel.id(), channel);
+    }
+
+    fn job(
+        &mut self,
+        key: ChannelKey,
+        job: Arc<Job>,
+        newest: &BTreeMap<ChannelKey, u64>,
+        arrived: u64,
+        fx: &mut Effects,
+    ) {
+        if newest.get(&key) != Some(&job.seq) || !self.by_key.contains_key(&key) {
+            return;
+        }
+        let (job_id, conn) = (self.new_job_id(), self.conn.0);
+        self.with_channel(key, fx, |channel, fx| {
+            let job_seq = job.seq;
+            let announcement = channel.add_job(job_id, job);
+            if announcement.new_tip.is_some() {
+                let channel = key.to_wire();
+                let line =
+                    Line::SetNewPrevHash { conn, channel, job: job_id, job_seq, newest: arrived };
+                fx.lines.push(line);
+            }
+            fx.out.push(Outbound::Job { channel_id: channel.id(), announcement });
+        });
+    }
+
+    fn updated(
+        &mut self,
+        key: ChannelKey,
+        request: u32,
+        refused: Option<RefuseReason>,
+        fx: &mut Effects,
+    ) {
+        self.with_channel(key, fx, |channel, fx| {
+            let told = channel.updated(request, refused.is_none());
+            match refused {
+                Some(reason) => {
+                    fx.out.push(Outbound::UpdateError { channel_id: channel.id(), reason });
+                }
+                None => tell_target(channel, told, fx),
+            }
+        });
+    }
+
+    fn judged(&mut self, judged: Judged) {
+        let Judged { channel: key, token, submit_id, verdict } = judged;
+        let outcome = match verdict {
+            Verdict::Accepted { credit, hash, block_candidate } => {
+                if block_candidate {
+                    tracing::info!(%hash, "block candidate");
+                }
+                Outcome::Accepted(credit)
+            }
+            Verdict::Rejected(reason) => Outcome::Rejected(reason),
+        };
+        let channel = self.by_key.get(&key).and_then(|id| self.channels.get_mut(id));
+        let Some(channel) = channel else { return };
+        if channel.settle(token, submit_id, outcome) {
+            let id = channel.id();
+            if self.answered.last() != Some(&id) {
+                self.answered.push(id);
+            }
+        }
+    }
+
+    /// Nothing that waits is accepted; the miner is told, then goes.
+    fn link_lost(&mut self, fx: &mut Effects) {
+        self.limits = None;
+        for channel in self.channels.values_mut() {
+            channel.settle_all(RejectReason::BackendUnavailable);
+            answers_of(self.conn, channel, fx);
+        }
+        for opening in std::mem::take(&mut self.opening).into_values() {
+            let reason = RefuseReason::BackendUnavailable;
+            fx.out.push(Outbound::OpenError { request_id: opening.request_id, reason });
+        }
+        if self.is_set_up() && !self.channels.is_empty() {
+            self.close(Cause::PoolLost, fx);
+        }
+    }
+
+    /// The pool has closed the channel (or all of the connection) already.
+    fn kick(&mut self, key: ChannelKey, kick: Kick, fx: &mut Effects) {
+        let Some(&id) = self.by_key.get(&key) else { return };
+        tracing::info!(channel = id, reason = kick.reason, action = ?kick.action, "kicked");
+        let ids = match kick.action {
+            KickAction::CloseChannel => vec![id],
+            KickAction::CloseConnection | KickAction::Reconnect => {
+                self.channels.keys().copied().collect()
+            }
+        };
+        for id in ids {
+            let Some(mut channel) = self.channels.remove(&id) else { continue };
+            self.by_key.remove(&channel.key());
+            channel.settle_all(RejectReason::Unauthorized);
+            answers_of(self.conn, &mut channel, fx);
+            if kick.action != KickAction::Reconnect {
+                let reason = kick.reason.clone();
+                fx.out.push(Outbound::Close { channel_id: id, reason });
+            }
+        }
+        match kick.action {
+            KickAction::CloseChannel => {}
+            KickAction::CloseConnection => self.close(Cause::Kicked, fx),
+            KickAction::Reconnect => {
+                fx.out.push(Outbound::Reconnect { host: kick.host, port: kick.port });
+                self.close(Cause::Kicked, fx);
+            }
+        }
+    }
+}
+
+fn tell_target(channel: &Channel, told: Option<Target>, fx: &mut Effects) {
+    let Some(target) = told else { return };
+    fx.out.push(Outbound::Target { channel_id: channel.id(), target });
+    if let Some(target) = channel.target_to_report() {
+        fx.commands.push(Command::TargetInEffect { channel: channel.key(), target });
+    }
+}

@@ -1,0 +1,137 @@
+//! The miner's messages after SetupConnection.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::setup::REQUIRES_STANDARD_JOBS;
+use super::{unknown_channel, Effects, Inbound, Open, Opening, Outbound, Session};
+use crate::backend::Command;
+use crate::channel::Taken;
+use crate::job::Fields;
+use crate::types::{ChannelKey, Connection, Kind, OpenRequest, RefuseReason, Target};
+
+impl Session {
+    pub(super) fn mine(
+        &mut self,
+        connection: &Arc<Connection>,
+        message: Inbound<'_>,
+        now: u32,
+        fx: &mut Effects,
+    ) {
+        match message {
+            Inbound::Open(open) => self.open(connection, &open, fx),
+            Inbound::Submit { kind, channel_id, sequence, share } => {
+                self.submit(kind, channel_id, sequence, &share, now, fx);
+            }
+            Inbound::Update { channel_id, nominal_hash_rate, max_target } => {
+                self.update(channel_id, nominal_hash_rate, max_target, fx);
+            }
+            Inbound::Close { channel_id } => self.close_channel(channel_id, fx),
+            Inbound::CustomJob { channel_id, request_id } => {
+                fx.out.push(Outbound::CustomJobError { channel_id, request_id });
+            }
+            Inbound::RequestExtensions { request_id, requested } => {
+                // None is supported, which also answers an empty list (extension 0x0001, 4.1).
+                fx.out.push(Outbound::ExtensionsError { request_id, unsupported: requested });
+            }
+            // A second SetupConnection never re-negotiates (SV2 spec 3.6.1).
+            Inbound::Setup(_) => tracing::debug!("a second SetupConnection is ignored"),
+            Inbound::Ignored { extension_type, message_type } => {
+                tracing::debug!(extension_type, message_type, "message ignored");
+            }
+        }
+    }
+
+    fn open(&mut self, connection: &Arc<Connection>, open: &Open, fx: &mut Effects) {
+        let request = OpenRequest {
+            kind: open.kind,
+            user_identity: Bytes::copy_from_slice(&open.user_identity),
+            // -0.0 is 0.0.
+            nominal_hash_rate: open.nominal_hash_rate.abs(),
+            max_target: open.max_target,
+            min_extranonce_size: open.min_extranonce_size,
+        };
+        match self.admit(connection, open) {
+            Ok(channel) => {
+                self.opening.insert(
+                    channel,
+                    Opening { request_id: open.request_id, request: request.clone() },
+                );
+                let connection = Arc::clone(connection);
+                fx.commands.push(Command::Open { channel, connection, request });
+            }
+            Err(reason) => {
+                tracing::debug!(reason = reason.as_str(), "open refused");
+                fx.out.push(Outbound::OpenError { request_id: open.request_id, reason });
+            }
+        }
+    }
+
+    fn admit(&mut self, conn: &Connection, open: &Open) -> Result<ChannelKey, RefuseReason> {
+        let standard_only = conn.setup_flags & REQUIRES_STANDARD_JOBS != 0;
+        if open.kind == Kind::Extended && standard_only {
+            return Err(RefuseReason::ExtendedNotSupported);
+        }
+        if !open.nominal_hash_rate.is_finite() || open.nominal_hash_rate < 0.0 {
+            return Err(RefuseReason::InvalidNominalHashrate);
+        }
+        if open.max_target == Target::ZERO {
+            return Err(RefuseReason::MaxTargetOutOfRange);
+        }
+        let limits = self.limits.ok_or(RefuseReason::BackendUnavailable)?;
+        limits.admit(&open.max_target)?;
+        if self.channels.len() + self.opening.len() >= self.bounds.channels {
+            return Err(RefuseReason::ChannelCapacityExhausted);
+        }
+        self.opened += 1;
+        ChannelKey::new(self.conn, self.opened).ok_or(RefuseReason::ChannelCapacityExhausted)
+    }
+
+    fn submit(
+        &mut self,
+        kind: Kind,
+        channel_id: u32,
+        sequence: u32,
+        share: &Fields<'_>,
+        now: u32,
+        fx: &mut Effects,
+    ) {
+        let Some(channel) = self.channels.get_mut(&channel_id).filter(|c| c.kind() == kind) else {
+            return unknown_channel(self.conn, channel_id, sequence, fx);
+        };
+        match channel.submit(sequence, share, Bytes::new(), now) {
+            Taken::Forward(token, submit) => {
+                let channel = channel.key();
+                fx.commands.push(Command::Submit { channel, token, submit });
+            }
+            Taken::Refused => self.answered.push(channel_id),
+        }
+    }
+
+    fn update(&mut self, channel_id: u32, rate: f32, max_target: Target, fx: &mut Effects) {
+        let Some(channel) = self.channels.get_mut(&channel_id) else {
+            let reason = RefuseReason::InvalidChannelId;
+            return fx.out.push(Outbound::UpdateError { channel_id, reason });
+        };
+        match channel.update(rate, max_target) {
+            Ok(request) => fx.commands.push(Command::Update {
+                channel: channel.key(),
+                request,
+                nominal_hash_rate: rate.abs(),
+                max_target,
+            }),
+            Err(reason) => fx.out.push(Outbound::UpdateError { channel_id, reason }),
+        }
+    }
+
+    /// CloseChannel of the miner: a channel, or the group of one around it (SV2 spec 5.3.9).
+    /// Nothing more is sent for it, not even answers.
+    fn close_channel(&mut self, id: u32, fx: &mut Effects) {
+        let found = self.channels.values().find(|c| c.id() == id || c.group_id() == id);
+        let Some((id, channel)) = found.map(|c| (c.id(), c.key())) else { return };
+        self.channels.remove(&id);
+        self.by_key.remove(&channel);
+        fx.commands.push(Command::Close { channel, reason: "closed by the miner" });
+    }
+}

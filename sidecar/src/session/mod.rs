@@ -1,0 +1,276 @@
+//! One connection: SetupConnection, channels, shares, and when it ends.
+//!
+//! [`Session`] is a pure step function: frames, events of the pool and time go in, messages for the
+//! miner and commands for the pool come out. [`run`] is the thin driver around it that owns the
+//! socket.
+
+mod driver;
+mod events;
+mod inbound;
+mod mining;
+mod outbound;
+mod setup;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use driver::{run, Context};
+pub use inbound::{decode, Inbound, Open, Setup};
+pub use outbound::Outbound;
+
+use crate::backend::Command;
+use crate::channel::{Answer, Channel};
+use crate::obs::Line;
+use crate::types::{ChannelKey, ConnId, Connection, OpenRequest, RejectReason, TargetLimits};
+
+/// Bounds of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Channels open, or being opened, at a time.
+    pub channels: usize,
+    /// Submits that wait for an answer at a time; beyond it the socket isn't read.
+    pub in_flight: usize,
+}
+
+/// Why a connection ends. Each has a short name for logs and statistics.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// The peer closed it.
+    #[error("peer-closed")]
+    PeerClosed,
+    /// The socket failed.
+    #[error("socket-error")]
+    Socket,
+    /// No SetupConnection in time.
+    #[error("setup-deadline")]
+    SetupDeadline,
+    /// SetupConnection was refused.
+    #[error("setup-refused")]
+    SetupRefused,
+    /// Something else came before SetupConnection.
+    #[error("no-setup-connection")]
+    NoSetup,
+    /// A frame can't be read: garbage, tampering, or longer than allowed here.
+    #[error("bad-frame")]
+    BadFrame,
+    /// A known message that doesn't parse.
+    #[error("bad-message")]
+    BadMessage,
+    /// We couldn't make a message. Our fault.
+    #[error("encode-failed")]
+    Encode,
+    /// The peer doesn't read what we send.
+    #[error("slow-reader")]
+    SlowReader,
+    /// The events of the pool piled up.
+    #[error("mailbox-full")]
+    MailboxFull,
+    /// The link to the pool broke.
+    #[error("pool-lost")]
+    PoolLost,
+    /// The pool sent the miner away.
+    #[error("kicked")]
+    Kicked,
+    /// We are stopping.
+    #[error("stopping")]
+    Stopping,
+}
+
+/// What a step brings about, in order.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// For the miner.
+    pub out: Vec<Outbound>,
+    /// For the pool.
+    pub commands: Vec<Command>,
+    /// For the journal.
+    pub lines: Vec<Line>,
+    /// Close the connection once `out` is sent.
+    pub close: Option<Cause>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Waiting for SetupConnection.
+    Setup,
+    /// Open for channels.
+    Mining(Arc<Connection>),
+    /// Nothing is taken any more.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Opening {
+    request_id: u32,
+    request: OpenRequest,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Session {
+    conn: ConnId,
+    remote_address: String,
+    connected_ms: i64,
+    bounds: Bounds,
+    limits: Option<TargetLimits>,
+    phase: Phase,
+    /// Channels by the miner's id.
+    channels: BTreeMap<u32, Channel>,
+    /// Channels by ours.
+    by_key: BTreeMap<ChannelKey, u32>,
+    opening: BTreeMap<ChannelKey, Opening>,
+    /// One counter for channels and their groups, one for jobs: ids are never used twice.
+    next_channel_id: u32,
+    next_job_id: u32,
+    opened: u32,
+    /// Channels with answers to send.
+    answered: Vec<u32>,
+}
+
+impl Session {
+    /// A connection whose handshake is done. `limits`: the pool's, when the link is up.
+    #[must_use]
+    pub fn new(
+        conn: ConnId,
+        remote_address: String,
+        connected_ms: i64,
+        bounds: Bounds,
+        limits: Option<TargetLimits>,
+    ) -> Self {
+        Self {
+            conn,
+            remote_address,
+            connected_ms,
+            bounds,
+            limits,
+            phase: Phase::Setup,
+            channels: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            opening: BTreeMap::new(),
+            next_channel_id: 1,
+            next_job_id: 1,
+            opened: 0,
+            answered: Vec::new(),
+        }
+    }
+
+    /// Whether SetupConnection succeeded.
+    #[must_use]
+    pub const fn is_set_up(&self) -> bool {
+        matches!(self.phase, Phase::Mining(_))
+    }
+
+    /// Submits that wait for an answer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.channels.values().map(Channel::waiting).sum()
+    }
+
+    /// Whether more may be read from the miner.
+    #[must_use]
+    pub fn takes_more(&self) -> bool {
+        self.waiting() < self.bounds.in_flight
+    }
+
+    /// Takes one message of the miner; `now` is unix seconds.
+    pub fn receive(&mut self, message: Inbound<'_>, now: u32, fx: &mut Effects) {
+        match (&self.phase, message) {
+            (Phase::Closed, _) => {}
+            (Phase::Setup, Inbound::Setup(setup)) => self.set_up(setup, fx),
+            (Phase::Setup, _) => self.close(Cause::NoSetup, fx),
+            (Phase::Mining(connection), message) => {
+                let connection = Arc::clone(connection);
+                self.mine(&connection, message, now, fx);
+                self.send_answers(fx);
+            }
+        }
+    }
+
+    /// No SetupConnection came in time.
+    pub fn setup_deadline(&mut self, fx: &mut Effects) {
+        if matches!(self.phase, Phase::Setup) {
+            self.close(Cause::SetupDeadline, fx);
+        }
+    }
+
+    /// The connection ends: frees what it holds at the pool.
+    pub fn end(&mut self, fx: &mut Effects) {
+        self.phase = Phase::Closed;
+        let keys: Vec<_> = self.by_key.keys().chain(self.opening.keys()).copied().collect();
+        for channel in keys {
+            fx.commands.push(Command::Close { channel, reason: "connection closed" });
+        }
+        self.channels.clear();
+        self.by_key.clear();
+        self.opening.clear();
+    }
+
+    fn close(&mut self, cause: Cause, fx: &mut Effects) {
+        self.phase = Phase::Closed;
+        fx.close.get_or_insert(cause);
+    }
+
+    fn new_job_id(&mut self) -> u32 {
+        let id = self.next_job_id;
+        self.next_job_id += 1;
+        id
+    }
+
+    /// Sends the answers that are due, in order per channel, and writes them into the journal.
+    fn send_answers(&mut self, fx: &mut Effects) {
+        for id in std::mem::take(&mut self.answered) {
+            let Some(channel) = self.channels.get_mut(&id) else { continue };
+            answers_of(self.conn, channel, fx);
+        }
+    }
+}
+
+fn answers_of(conn: ConnId, channel: &mut Channel, fx: &mut Effects) {
+    let (channel_id, key) = (channel.id(), channel.key().to_wire());
+    let Effects { out, lines, .. } = fx;
+    channel.drain_answers(
+        |answer| out.push(Outbound::Answer { channel_id, answer }),
+        |settled| {
+            let reason = match settled.outcome {
+                crate::channel::Outcome::Accepted(_) => None,
+                crate::channel::Outcome::Rejected(reason) => Some(reason),
+            };
+            lines.push(answer_line(conn, key, settled.submit_id, settled.sequence, reason));
+        },
+    );
+}
+
+fn answer_line(
+    conn: ConnId,
+    channel: u64,
+    submit_id: u64,
+    seq: u32,
+    reason: Option<RejectReason>,
+) -> Line {
+    Line::Answer {
+        conn: conn.0,
+        channel,
+        submit_id,
+        seq,
+        accepted: reason.is_none(),
+        reason: reason.map_or("", RejectReason::as_str),
+    }
+}
+
+/// A share for no channel of this connection: answered at once, there are no elders.
+fn unknown_channel(conn: ConnId, channel_id: u32, sequence: u32, fx: &mut Effects) {
+    let reason = RejectReason::InvalidChannelId;
+    fx.lines.push(answer_line(conn, 0, 0, sequence, Some(reason)));
+    fx.out.push(Outbound::Answer { channel_id, answer: Answer::Error { sequence, reason } });
+}
+
+fn copied(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}

@@ -1,0 +1,303 @@
+//! Messages for the miner, into frames.
+
+use std::sync::Arc;
+
+use binary_sv2::{Seq0255, Seq064K, Str0255, Sv2Option, B032, B064K, U256};
+use common_messages_sv2::{
+    Reconnect, SetupConnectionError, SetupConnectionSuccess, CHANNEL_BIT_RECONNECT,
+    CHANNEL_BIT_SETUP_CONNECTION_ERROR, CHANNEL_BIT_SETUP_CONNECTION_SUCCESS,
+    MESSAGE_TYPE_RECONNECT, MESSAGE_TYPE_SETUP_CONNECTION_ERROR,
+    MESSAGE_TYPE_SETUP_CONNECTION_SUCCESS,
+};
+use extensions_sv2::{
+    RequestExtensionsError, CHANNEL_BIT_REQUEST_EXTENSIONS_ERROR,
+    EXTENSION_TYPE_EXTENSIONS_NEGOTIATION, MESSAGE_TYPE_REQUEST_EXTENSIONS_ERROR,
+};
+use mining_sv2::*;
+
+use crate::channel::{Answer, Channel};
+use crate::frame::{FrameError, Writer};
+use crate::job::{Announcement, Body, NewTip};
+use crate::types::{Job, Kind, RefuseReason, Target};
+
+/// A message for the miner.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outbound {
+    /// SetupConnection.Success.
+    SetupSuccess {
+        /// Version in use.
+        version: u16,
+        /// Our demands.
+        flags: u32,
+    },
+    /// SetupConnection.Error.
+    SetupError {
+        /// All flags we don't support; 0 for another cause.
+        flags: u32,
+        /// Error string.
+        code: &'static str,
+    },
+    /// RequestExtensions.Error: none of them is supported.
+    ExtensionsError {
+        /// The miner's number of the request.
+        request_id: u16,
+        /// What it asked for.
+        unsupported: Vec<u16>,
+    },
+    /// OpenStandardMiningChannel.Success or OpenExtendedMiningChannel.Success.
+    Opened(Opened),
+    /// OpenMiningChannel.Error.
+    OpenError {
+        /// The miner's number of the request.
+        request_id: u32,
+        /// Why.
+        reason: RefuseReason,
+    },
+    /// NewMiningJob or NewExtendedMiningJob, and SetNewPrevHash when the tip is new.
+    Job {
+        /// The miner's id of the channel.
+        channel_id: u32,
+        /// The job.
+        announcement: Announcement,
+    },
+    /// SetTarget.
+    Target {
+        /// The miner's id of the channel.
+        channel_id: u32,
+        /// The target.
+        target: Target,
+    },
+    /// UpdateChannel.Error.
+    UpdateError {
+        /// The miner's id of the channel.
+        channel_id: u32,
+        /// Why.
+        reason: RefuseReason,
+    },
+    /// SubmitShares.Success or SubmitShares.Error.
+    Answer {
+        /// The miner's id of the channel.
+        channel_id: u32,
+        /// The answer.
+        answer: Answer,
+    },
+    /// SetCustomMiningJob.Error: not supported here.
+    CustomJobError {
+        /// The miner's id of the channel.
+        channel_id: u32,
+        /// The miner's number of the request.
+        request_id: u32,
+    },
+    /// CloseChannel.
+    Close {
+        /// The miner's id of the channel.
+        channel_id: u32,
+        /// Why; printable ASCII, 1 to 255 bytes.
+        reason: String,
+    },
+    /// Reconnect.
+    Reconnect {
+        /// Empty: the same.
+        host: String,
+        /// 0: the same.
+        port: u16,
+    },
+}
+
+/// A channel that was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Standard or extended.
+    pub kind: Kind,
+    /// The miner's number of the request.
+    pub request_id: u32,
+    /// The miner's id of the channel.
+    pub channel_id: u32,
+    /// Id of its group of one.
+    pub group_id: u32,
+    /// Share target.
+    pub target: Target,
+    /// Extranonce prefix.
+    pub prefix: bytes::Bytes,
+    /// Bytes the miner rolls.
+    pub extranonce_size: u8,
+}
+
+impl Opened {
+    /// Says that `channel` was opened as asked for by `request_id`.
+    #[must_use]
+    pub fn new(channel: &Channel, request_id: u32) -> Self {
+        Self {
+            kind: channel.kind(),
+            request_id,
+            channel_id: channel.id(),
+            group_id: channel.group_id(),
+            target: channel.target(),
+            prefix: channel.prefix().clone(),
+            extranonce_size: channel.extranonce_size(),
+        }
+    }
+}
+
+fn text(code: &str) -> Result<Str0255<'_>, FrameError> {
+    Str0255::new(code.as_bytes()).map_err(|_| FrameError::Encode)
+}
+
+impl Outbound {
+    /// Encrypts the message behind those that wait in `w`.
+    ///
+    /// # Errors
+    /// [`FrameError::Encode`] for a message that is too long for its fields (our fault).
+    pub fn write(&self, w: &mut Writer) -> Result<(), FrameError> {
+        match self {
+            Self::SetupSuccess { version, flags } => {
+                let m = SetupConnectionSuccess { used_version: *version, flags: *flags };
+                let bit = CHANNEL_BIT_SETUP_CONNECTION_SUCCESS;
+                w.push(m, 0, MESSAGE_TYPE_SETUP_CONNECTION_SUCCESS, bit)
+            }
+            Self::SetupError { flags, code } => {
+                let m = SetupConnectionError { flags: *flags, error_code: text(code)? };
+                let bit = CHANNEL_BIT_SETUP_CONNECTION_ERROR;
+                w.push(m, 0, MESSAGE_TYPE_SETUP_CONNECTION_ERROR, bit)
+            }
+            Self::ExtensionsError { request_id, unsupported } => {
+                let list = |l| Seq064K::new(l).map_err(|_| FrameError::Encode);
+                let m = RequestExtensionsError {
+                    request_id: *request_id,
+                    unsupported_extensions: list(unsupported.clone())?,
+                    required_extensions: list(Vec::new())?,
+                };
+                let extension = EXTENSION_TYPE_EXTENSIONS_NEGOTIATION;
+                let bit = CHANNEL_BIT_REQUEST_EXTENSIONS_ERROR;
+                w.push(m, extension, MESSAGE_TYPE_REQUEST_EXTENSIONS_ERROR, bit)
+            }
+            Self::Opened(opened) => opened.write(w),
+            Self::OpenError { request_id, reason } => {
+                let error_code = text(reason.as_str())?;
+                let m = OpenMiningChannelError { request_id: *request_id, error_code };
+                let bit = CHANNEL_BIT_OPEN_MINING_CHANNEL_ERROR;
+                w.push(m, 0, MESSAGE_TYPE_OPEN_MINING_CHANNEL_ERROR, bit)
+            }
+            Self::Job { channel_id, announcement } => write_job(*channel_id, announcement, w),
+            Self::Target { channel_id, target } => {
+                let maximum_target = U256::from(&target.0);
+                let m = SetTarget { channel_id: *channel_id, maximum_target };
+                w.push(m, 0, MESSAGE_TYPE_SET_TARGET, CHANNEL_BIT_SET_TARGET)
+            }
+            Self::UpdateError { channel_id, reason } => {
+                let error_code = text(reason.as_str())?;
+                let m = UpdateChannelError { channel_id: *channel_id, error_code };
+                w.push(m, 0, MESSAGE_TYPE_UPDATE_CHANNEL_ERROR, CHANNEL_BIT_UPDATE_CHANNEL_ERROR)
+            }
+            Self::Answer { channel_id, answer } => write_answer(*channel_id, *answer, w),
+            Self::CustomJobError { channel_id, request_id } => {
+                let m = SetCustomMiningJobError {
+                    channel_id: *channel_id,
+                    request_id: *request_id,
+                    error_code: text(ERROR_CODE_SET_CUSTOM_MINING_JOB_JD_NOT_SUPPORTED)?,
+                };
+                let bit = CHANNEL_BIT_SET_CUSTOM_MINING_JOB_ERROR;
+                w.push(m, 0, MESSAGE_TYPE_SET_CUSTOM_MINING_JOB_ERROR, bit)
+            }
+            Self::Close { channel_id, reason } => {
+                let m = CloseChannel { channel_id: *channel_id, reason_code: text(reason)? };
+                w.push(m, 0, MESSAGE_TYPE_CLOSE_CHANNEL, CHANNEL_BIT_CLOSE_CHANNEL)
+            }
+            Self::Reconnect { host, port } => {
+                let m = Reconnect { new_host: text(host)?, new_port: *port };
+                w.push(m, 0, MESSAGE_TYPE_RECONNECT, CHANNEL_BIT_RECONNECT)
+            }
+        }
+    }
+}
+
+impl Opened {
+    fn write(&self, w: &mut Writer) -> Result<(), FrameError> {
+        let extranonce_prefix = B032::new(&self.prefix).map_err(|_| FrameError::Encode)?;
+        let target = U256::from(&self.target.0);
+        match self.kind {
+            Kind::Standard => {
+                let m = OpenStandardMiningChannelSuccess {
+                    request_id: self.request_id,
+                    channel_id: self.channel_id,
+                    target,
+                    extranonce_prefix,
+                    group_channel_id: self.group_id,
+                };
+                let bit = CHANNEL_BIT_OPEN_STANDARD_MINING_CHANNEL_SUCCESS;
+                w.push(m, 0, MESSAGE_TYPE_OPEN_STANDARD_MINING_CHANNEL_SUCCESS, bit)
+            }
+            Kind::Extended => {
+                let m = OpenExtendedMiningChannelSuccess {
+                    request_id: self.request_id,
+                    channel_id: self.channel_id,
+                    target,
+                    extranonce_size: self.extranonce_size.into(),
+                    extranonce_prefix,
+                    group_channel_id: self.group_id,
+                };
+                let bit = CHANNEL_BIT_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS;
+                w.push(m, 0, MESSAGE_TYPE_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS, bit)
+            }
+        }
+    }
+}
+
+fn write_job(channel_id: u32, job: &Announcement, w: &mut Writer) -> Result<(), FrameError> {
+    let (job_id, version) = (job.job_id, job.version);
+    let min_ntime = Sv2Option::new(job.min_ntime);
+    match &job.body {
+        Body::Standard { merkle_root } => {
+            let merkle_root = U256::from(&merkle_root.0);
+            let m = NewMiningJob { channel_id, job_id, min_ntime, version, merkle_root };
+            w.push(m, 0, MESSAGE_TYPE_NEW_MINING_JOB, CHANNEL_BIT_NEW_MINING_JOB)?;
+        }
+        Body::Extended(body) => {
+            let m = extended(channel_id, job_id, min_ntime, body)?;
+            let bit = CHANNEL_BIT_NEW_EXTENDED_MINING_JOB;
+            w.push(m, 0, MESSAGE_TYPE_NEW_EXTENDED_MINING_JOB, bit)?;
+        }
+    }
+    let Some(NewTip { prev_hash, min_ntime, nbits }) = job.new_tip else { return Ok(()) };
+    let prev_hash = U256::from(&prev_hash.0);
+    let m = SetNewPrevHash { channel_id, job_id, prev_hash, min_ntime, nbits };
+    w.push(m, 0, MESSAGE_TYPE_MINING_SET_NEW_PREV_HASH, CHANNEL_BIT_MINING_SET_NEW_PREV_HASH)
+}
+
+fn extended<'a>(
+    channel_id: u32,
+    job_id: u32,
+    min_ntime: Sv2Option<'a, u32>,
+    job: &'a Arc<Job>,
+) -> Result<NewExtendedMiningJob<'a>, FrameError> {
+    let path = job.merkle_path.iter().map(|hash| U256::from(&hash.0)).collect();
+    Ok(NewExtendedMiningJob {
+        channel_id,
+        job_id,
+        min_ntime,
+        version: job.version,
+        version_rolling_allowed: job.version_mask != 0,
+        merkle_path: Seq0255::new(path).map_err(|_| FrameError::Encode)?,
+        coinbase_tx_prefix: B064K::new(&job.coinbase_prefix).map_err(|_| FrameError::Encode)?,
+        coinbase_tx_suffix: B064K::new(&job.coinbase_suffix).map_err(|_| FrameError::Encode)?,
+    })
+}
+
+fn write_answer(channel_id: u32, answer: Answer, w: &mut Writer) -> Result<(), FrameError> {
+    match answer {
+        Answer::Success { last_sequence, count, sum } => {
+            let m = SubmitSharesSuccess {
+                channel_id,
+                last_sequence_number: last_sequence,
+                new_submits_accepted_count: count,
+                new_shares_sum: sum,
+            };
+            w.push(m, 0, MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS, CHANNEL_BIT_SUBMIT_SHARES_SUCCESS)
+        }
+        Answer::Error { sequence, reason } => {
+            let error_code = text(reason.as_str())?;
+            let m = SubmitSharesError { channel_id, sequence_number: sequence, error_code };
+            w.push(m, 0, MESSAGE_TYPE_SUBMIT_SHARES_ERROR, CHANNEL_BIT_SUBMIT_SHARES_ERROR)
+        }
+    }
+}

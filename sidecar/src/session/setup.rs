@@ -1,0 +1,53 @@
+//! SetupConnection (SV2 spec 3.6, 5.3.1).
+
+use std::sync::Arc;
+
+use common_messages_sv2::{
+    ERROR_CODE_SETUP_CONNECTION_PROTOCOL_VERSION_MISMATCH as VERSION_MISMATCH,
+    ERROR_CODE_SETUP_CONNECTION_UNSUPPORTED_FEATURE_FLAGS as UNSUPPORTED_FLAGS,
+    ERROR_CODE_SETUP_CONNECTION_UNSUPPORTED_PROTOCOL as UNSUPPORTED_PROTOCOL,
+    SV2_MINING_PROTOCOL_DISCRIMINANT as MINING,
+};
+
+use super::{copied, Cause, Effects, Outbound, Phase, Session, Setup};
+use crate::types::Connection;
+
+/// The only version of the protocol there is.
+const VERSION: u16 = 2;
+/// Bit 0: the client takes standard jobs only.
+pub(super) const REQUIRES_STANDARD_JOBS: u32 = 1;
+/// Bit 2: the client rolls version bits; we always allow it.
+const REQUIRES_VERSION_ROLLING: u32 = 1 << 2;
+/// Everything else, told in full in each Error (SV2 spec 3.6.3).
+pub(super) const UNSUPPORTED: u32 = !(REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING);
+
+impl Session {
+    pub(super) fn set_up(&mut self, setup: Setup<'_>, fx: &mut Effects) {
+        let refusal = if setup.protocol != MINING {
+            Some((UNSUPPORTED_PROTOCOL, 0))
+        } else if !(setup.min_version..=setup.max_version).contains(&VERSION) {
+            Some((VERSION_MISMATCH, 0))
+        } else if setup.flags & UNSUPPORTED != 0 {
+            Some((UNSUPPORTED_FLAGS, UNSUPPORTED))
+        } else {
+            None
+        };
+        if let Some((code, flags)) = refusal {
+            fx.out.push(Outbound::SetupError { flags, code });
+            return self.close(Cause::SetupRefused, fx);
+        }
+        self.phase = Phase::Mining(Arc::new(Connection {
+            id: self.conn,
+            remote_address: self.remote_address.clone(),
+            vendor: copied(setup.vendor),
+            hardware_version: copied(setup.hardware_version),
+            firmware: copied(setup.firmware),
+            device_id: copied(setup.device_id),
+            setup_flags: setup.flags,
+            extensions: Vec::new(),
+            connected_ms: self.connected_ms,
+        }));
+        // Bits of Success are demands of ours, not an echo: we have none.
+        fx.out.push(Outbound::SetupSuccess { version: VERSION, flags: 0 });
+    }
+}

@@ -1,0 +1,25 @@
+//! The clock, and the wish to stop.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+/// Seconds since the unix epoch, as a block header counts them; ends in 2106.
+#[must_use]
+pub fn unix_seconds() -> u32 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(elapsed.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// Milliseconds since the unix epoch.
+#[must_use]
+pub fn unix_millis() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Returns once `stop` is true, or nobody is left who could say so. Cancel-safe.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The guard inside the result must not live on.
+    let _ = stop.wait_for(|stop| *stop).await.map(drop);
+}

@@ -1,0 +1,20 @@
+//! The whole line over the real processes: miner ⇄ sidecar ⇄ minipool with a chain of its own.
+
+mod books;
+mod cli;
+mod hostile;
+mod peer;
+mod pool_away;
+mod tips;
+
+use std::future::Future;
+
+/// Runs a test's async part.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(work)
+}

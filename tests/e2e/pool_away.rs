@@ -1,0 +1,104 @@
+//! The pool dies, isn't there, or can't be reached.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use gopool_sv2::miner::{self, ChannelKind};
+use gopool_sv2_tests::{Line, LineOptions};
+
+use crate::block_on;
+use crate::peer::Peer;
+
+fn fast() -> LineOptions {
+    LineOptions { minipool: vec!["-share-seconds".into(), "0.05".into()], ..LineOptions::default() }
+}
+
+/// How many shares the miner's journal says were accepted so far.
+fn heard(line: &Line, name: &str) -> u64 {
+    line.books(name).map(|books| books.accepted()).unwrap_or_default()
+}
+
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..1200 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{what}: not within a minute");
+}
+
+#[test]
+fn survives_the_death_of_the_pool_and_credits_nothing_it_did_not_judge() {
+    let mut line = Line::start(fast()).unwrap();
+    let mut options = line.miner("miner").unwrap();
+    options.kind = ChannelKind::Extended;
+    options.status_interval = Duration::from_millis(200);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let summary = block_on(async {
+        let mining = tokio::spawn(miner::run(options, async {
+            let _ = stopped.await;
+        }));
+        for _ in 0..3 {
+            let before = heard(&line, "miner");
+            until("shares accepted", || heard(&line, "miner") >= before + 10).await;
+            line.pool.take().unwrap().kill().unwrap();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            line.start_pool().unwrap();
+        }
+        let before = heard(&line, "miner");
+        until("mining goes on", || heard(&line, "miner") >= before + 10).await;
+        stop.send(()).unwrap();
+        mining.await.unwrap().unwrap()
+    });
+    assert!(summary.connects >= 4, "connected again after each kill: {summary}");
+    let stopped = line.stop().unwrap();
+    let (sidecar, pool) = (stopped.books("sidecar").unwrap(), stopped.books("minipool").unwrap());
+    // Ids start anew with each session: count within what each book holds.
+    assert!(summary.accepted <= sidecar.accepted(), "a Success the sidecar never sent");
+    assert!(sidecar.accepted() <= pool.accepted(), "a Success for a share nobody judged");
+    let hashes = |events: Vec<_>| -> BTreeSet<String> { events.into_iter().collect() };
+    let booked = hashes(
+        pool.of("verdict").filter(|v| v.is("accepted")).map(|v| v.text("hash").into()).collect(),
+    );
+    let submitted = hashes(
+        stopped.books("miner").unwrap().of("submit").map(|s| s.text("hash").into()).collect(),
+    );
+    assert!(booked.is_subset(&submitted), "the pool credits only what was submitted");
+}
+
+#[test]
+fn tells_miners_and_the_operator_while_the_pool_is_away() {
+    let mut line = Line::start(LineOptions { with_pool: false, ..fast() }).unwrap();
+    line.sidecar.wait_for("no socket at").unwrap();
+    let error = block_on(Peer::mining(&line, "w")).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("backend-unavailable"), "{error}");
+
+    // The path is there, but nobody listens.
+    drop(UnixListener::bind(line.path("pool.sock")).unwrap());
+    line.sidecar.wait_for("nobody listens on").unwrap();
+    fs::remove_file(line.path("pool.sock")).unwrap();
+
+    // Something else listens: it closes at once.
+    let other = UnixListener::bind(line.path("pool.sock")).unwrap();
+    let (closer, done) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        while done.try_recv().is_err() {
+            drop(other.accept());
+        }
+    });
+    line.sidecar.wait_for("closed the connection on").unwrap();
+    closer.send(()).unwrap();
+    // Wakes the accept that is waiting; the sidecar's next try may have done so already.
+    let _ = std::os::unix::net::UnixStream::connect(line.path("pool.sock"));
+    fs::remove_file(line.path("pool.sock")).unwrap();
+
+    // It keeps trying: the pool comes, and miners can mine.
+    line.start_pool().unwrap();
+    line.sidecar.wait_for("link to the pool is up").unwrap();
+    let (_, channel) = block_on(Peer::mining(&line, "w")).unwrap();
+    assert_eq!(channel.extranonce_size, 8);
+    line.stop().unwrap();
+}

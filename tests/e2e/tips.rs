@@ -1,0 +1,103 @@
+//! Opening while the tip changes: the moment in which the reference pool stops.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gopool_sv2_tests::{Books, Line, LineOptions};
+use parsers_sv2::MiningOwned;
+
+use crate::block_on;
+use crate::peer::Peer;
+
+const CLIENTS: usize = 200;
+const ROUNDS: usize = 50;
+
+/// Connects, opens, and reads up to the SetNewPrevHash that activates the first job.
+async fn first_job(line: &Line, name: &str) -> Result<(), String> {
+    let (mut peer, channel) = Peer::mining(line, name).await.map_err(|e| e.to_string())?;
+    let next = peer.next_mining().await.map_err(|e| e.to_string())?;
+    let MiningOwned::NewExtendedMiningJob(job) = next else {
+        return Err(format!("not a job: {next}"));
+    };
+    if job.channel_id != channel.channel_id || job.min_ntime.into_inner().is_some() {
+        return Err("the first job is not a future job of the channel".into());
+    }
+    match peer.next_mining().await.map_err(|e| e.to_string())? {
+        MiningOwned::SetNewPrevHash(tip) if tip.job_id == job.job_id => Ok(()),
+        other => Err(format!("not the prev-hash of the first job: {other}")),
+    }
+}
+
+#[test]
+fn each_of_200_clients_gets_a_job_50_times_while_the_tip_changes_every_100_ms() {
+    let mut line = Line::start(LineOptions {
+        network_bits: "207fffff",
+        minipool: vec!["-test-tip-every".into(), "100ms".into()],
+        ..LineOptions::default()
+    })
+    .unwrap();
+    let failures = block_on(async {
+        let line = &line;
+        let client = |client: usize| async move {
+            let mut failures = Vec::new();
+            for round in 0..ROUNDS {
+                if let Err(error) = first_job(line, &format!("c{client}")).await {
+                    failures.push(format!("client {client}, round {round}: {error}"));
+                }
+            }
+            failures
+        };
+        join_all((0..CLIENTS).map(client)).await.concat()
+    });
+    assert!(failures.is_empty(), "{} failures: {:?}", failures.len(), &failures[..1]);
+    assert!(line.sidecar.is_running());
+    assert!(line.pool.as_mut().is_some_and(gopool_sv2_tests::Process::is_running));
+    let stopped = line.stop().unwrap();
+    let tips = stopped.books("minipool").unwrap().of("tip").count();
+    assert!(tips > 20, "only {tips} new tips: the test proves nothing");
+    let checked = names_the_newest(&stopped.books("sidecar").unwrap());
+    assert!(checked >= CLIENTS * ROUNDS, "only {checked} SetNewPrevHash in the trace");
+}
+
+/// Every SetNewPrevHash names the newest job of its channel that had arrived on the link when it was
+/// queued. Returns how many there were.
+fn names_the_newest(trace: &Books) -> usize {
+    let mut arrived: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    for event in trace.of("job_arrived") {
+        arrived.entry(event.number("channel")).or_default().insert(event.number("job_seq"));
+    }
+    let mut checked = 0;
+    for event in trace.of("set_new_prev_hash") {
+        let (channel, named) = (event.number("channel"), event.number("job_seq"));
+        let newest = event.number("newest");
+        let jobs = &arrived[&channel];
+        assert!(jobs.contains(&named), "a job that never arrived: {event:?}");
+        let missed = jobs.range(named + 1..=newest.max(named)).next();
+        assert_eq!(missed, None, "a newer job had arrived: {event:?}");
+        checked += 1;
+    }
+    checked
+}
+
+/// All at once on this task; the sockets do the waiting.
+async fn join_all<F: std::future::Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut open: Vec<_> = work.map(|w| Some(Box::pin(w))).collect();
+    let mut done: Vec<Option<F::Output>> = open.iter().map(|_| None).collect();
+    std::future::poll_fn(move |cx| {
+        let mut waiting = false;
+        for (slot, output) in open.iter_mut().zip(&mut done) {
+            let Some(work) = slot else { continue };
+            match work.as_mut().poll(cx) {
+                std::task::Poll::Ready(value) => {
+                    *output = Some(value);
+                    *slot = None;
+                }
+                std::task::Poll::Pending => waiting = true,
+            }
+        }
+        if waiting {
+            return std::task::Poll::Pending;
+        }
+        std::task::Poll::Ready(done.iter_mut().filter_map(Option::take).collect())
+    })
+    .await
+}

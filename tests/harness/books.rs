@@ -1,0 +1,92 @@
+//! Journals: JSON lines of miner, sidecar and minipool.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::Result;
+
+/// One line of a journal.
+#[derive(Debug, Clone)]
+pub struct Event(Value);
+
+impl Event {
+    /// What it is about.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0["event"].as_str().unwrap_or_default()
+    }
+
+    /// A number; 0 when there is none.
+    #[must_use]
+    pub fn number(&self, field: &str) -> u64 {
+        self.0[field].as_u64().unwrap_or_default()
+    }
+
+    /// A text; empty when there is none.
+    #[must_use]
+    pub fn text(&self, field: &str) -> &str {
+        self.0[field].as_str().unwrap_or_default()
+    }
+
+    /// Whether a field is `true`.
+    #[must_use]
+    pub fn is(&self, field: &str) -> bool {
+        self.0[field].as_bool().unwrap_or_default()
+    }
+}
+
+/// A journal read whole.
+#[derive(Debug, Clone, Default)]
+pub struct Books(Vec<Event>);
+
+impl Books {
+    /// Reads a journal. A last line without its newline (the writer was killed) is left out.
+    ///
+    /// # Errors
+    /// No such file, or a whole line that is not JSON.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let mut events = Vec::new();
+        for line in whole.lines() {
+            let value = serde_json::from_str(line)
+                .map_err(|error| format!("{}: {error}: {line}", path.display()))?;
+            events.push(Event(value));
+        }
+        Ok(Self(events))
+    }
+
+    /// The lines of one kind, in order.
+    pub fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Event> {
+        self.0.iter().filter(move |event| event.name() == name)
+    }
+
+    /// Shares that were accepted: by the pool, or told so by the sidecar, or heard by the miner.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        let heard: u64 = self.of("accepted").map(|e| e.number("count")).sum();
+        let booked = |name| self.of(name).filter(|e| e.is("accepted")).count() as u64;
+        heard + booked("answer") + booked("verdict")
+    }
+
+    /// Shares that were rejected, by reason.
+    #[must_use]
+    pub fn rejected(&self) -> BTreeMap<String, u64> {
+        let mut reasons = BTreeMap::new();
+        let booked = ["answer", "verdict"].into_iter().flat_map(|n| self.of(n));
+        for event in booked.filter(|e| !e.is("accepted")).chain(self.of("rejected")) {
+            *reasons.entry(event.text("reason").to_owned()).or_default() += 1;
+        }
+        reasons
+    }
+
+    /// Submit ids that were accepted.
+    #[must_use]
+    pub fn accepted_ids(&self) -> Vec<u64> {
+        let booked = ["answer", "verdict"].into_iter().flat_map(|n| self.of(n));
+        booked.filter(|e| e.is("accepted")).map(|e| e.number("submit_id")).collect()
+    }
+}

@@ -1,0 +1,88 @@
+//! Rules for settings: of the sidecar (each key is in the example file) and of cargo.
+
+use crate::finding::Finding;
+use crate::lexer::{code, Language};
+
+/// The settings in `model`, the source of the tree of settings: (section, key). A section's struct
+/// carries the section's name in upper camel case.
+pub(crate) fn keys(model: &str) -> Vec<(String, String)> {
+    let code = code(model, Language::Rust);
+    let mut keys = Vec::new();
+    for (section, kind) in fields(&code, "Config") {
+        keys.extend(fields(&code, &kind).into_iter().map(|(key, _)| (section.clone(), key)));
+    }
+    keys
+}
+
+/// Public fields of a struct: (name, type).
+fn fields(code: &str, name: &str) -> Vec<(String, String)> {
+    let opening = format!("pub struct {name} {{");
+    let body = code.split_once(&opening).and_then(|(_, rest)| rest.split_once('}'));
+    let body = body.map_or("", |(body, _)| body);
+    body.lines()
+        .filter_map(|line| line.trim().strip_prefix("pub ")?.trim_end_matches(',').split_once(": "))
+        .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+        .collect()
+}
+
+/// Checks that each setting is assigned in the example file, below its section.
+pub(crate) fn example(path: &str, text: &str, keys: &[(String, String)]) -> Vec<Finding> {
+    let mut section = "";
+    let mut found = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = name;
+        } else if let Some((key, _)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
+            found.push((section.to_owned(), key.trim().to_owned()));
+        }
+    }
+    let missing = keys.iter().filter(|key| !found.contains(key));
+    missing
+        .map(|(section, key)| Finding::new(path, 0, format!("lacks `{key}` below [{section}]")))
+        .collect()
+}
+
+/// Checks that cargo's configuration turns the portable Poly1305 on.
+pub(crate) fn cargo(path: &str, text: &str) -> Vec<Finding> {
+    let set = text.lines().map(str::trim).any(|line| {
+        line.starts_with("rustflags")
+            && line.contains("\"--cfg\"")
+            && line.contains("\"poly1305_force_soft\"")
+    });
+    let fault = "does not set `rustflags = [\"--cfg\", \"poly1305_force_soft\"]`";
+    if set {
+        Vec::new()
+    } else {
+        vec![Finding::new(path, 0, fault)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::lines;
+
+    #[test]
+    fn rejects_an_example_that_lacks_a_key() {
+        let model = "/// Doc.\npub struct Config {\n    /// A.\n    pub listen: Listen,\n    \
+                     pub log: Log,\n}\npub struct Listen {\n    pub address: SocketAddr,\n}\n\
+                     pub struct Log {\n    pub filter: String,\n    private: u8,\n}\n";
+        let keys = keys(model);
+        let names: Vec<String> = keys.iter().map(|(a, b)| format!("{a}.{b}")).collect();
+        assert_eq!(names, ["listen.address", "log.filter"]);
+        let good = "[listen]\naddress = 1\n[log]\nfilter = 2\n";
+        assert!(example("a.toml", good, &keys).is_empty());
+        let bad = "[listen]\n# address = 1\nfilter = 2\n";
+        let want = ["0: lacks `address` below [listen]", "0: lacks `filter` below [log]"];
+        assert_eq!(lines(&example("a.toml", bad, &keys)), want);
+    }
+
+    #[test]
+    fn rejects_a_cargo_configuration_without_the_flag() {
+        let good = "[build]\nrustflags = [\"--cfg\", \"poly1305_force_soft\"]\n";
+        assert!(cargo("config.toml", good).is_empty());
+        assert_eq!(cargo("config.toml", &good.replace("rustflags", "# rustflags")).len(), 1);
+        assert_eq!(cargo("config.toml", &good.replace("_soft", "_avx")).len(), 1);
+        assert_eq!(cargo("config.toml", "").len(), 1);
+    }
+}
