@@ -1,3 +1,5 @@
+// Who may mine, and who is paid.
+
 package main
 
 import (

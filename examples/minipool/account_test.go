@@ -1,4 +1,5 @@
 // What the pool promises about user identities, and about the money in a block.
+
 package main
 
 import (

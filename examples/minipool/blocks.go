@@ -1,3 +1,5 @@
+// Blocks: put together, submitted, reported; and those that tests ask for.
+
 package main
 
 import (

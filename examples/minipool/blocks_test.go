@@ -1,4 +1,5 @@
 // What the pool promises about blocks and tips.
+
 package main
 
 import (

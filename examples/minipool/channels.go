@@ -1,3 +1,5 @@
+// A look at the channels that come and go.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// The command line.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // What the command line promises: the defaults, and errors that say the remedy.
+
 package main
 
 import (

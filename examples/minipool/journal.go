@@ -1,3 +1,5 @@
+// The books: every verdict is written before it is told.
+
 package main
 
 import (

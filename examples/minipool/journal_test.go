@@ -1,4 +1,5 @@
 // What the journal promises whatever happens to its file.
+
 package main
 
 import (

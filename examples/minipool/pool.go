@@ -1,3 +1,5 @@
+// What a pool hands to package sv2, and how it starts and stops.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // What minipool promises as a process: signals, exit codes, and books that survive a kill.
+
 package main
 
 import (

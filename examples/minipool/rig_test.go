@@ -1,4 +1,5 @@
 // A pool as it runs in tests, in this process or in one of its own, and what it wrote.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // What the pool promises about shares and its books.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // The other end of the socket: a sidecar with miners, on a real gRPC connection.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// From templates to jobs: the coinbase of each channel, and new tips.
+
 package main
 
 import (

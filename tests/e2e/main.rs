@@ -1,5 +1,7 @@
 //! The whole line over the real processes: miner ⇄ sidecar ⇄ minipool with a chain of its own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod books;
 mod cli;
 mod hostile;

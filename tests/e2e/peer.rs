@@ -16,7 +16,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A connection after SetupConnection.
 pub struct Peer {
     pub reader: Reader,
-    pub writer: Writer,
+    /// Held: dropping it would close the connection.
+    _writer: Writer,
 }
 
 /// What a wish for a channel looks like here.
@@ -49,7 +50,7 @@ impl Peer {
         connection.setup(&setup()).await?;
         let channel = connection.open_extended(&wish(line, name), 4).await?;
         let (reader, writer) = connection.split();
-        Ok((Self { reader, writer }, channel))
+        Ok((Self { reader, _writer: writer }, channel))
     }
 
     pub async fn next(&mut self) -> Result<Incoming, ClientError> {
@@ -63,10 +64,5 @@ impl Peer {
                 return Ok(message);
             }
         }
-    }
-
-    /// Reads until the listener closes the connection; fails when it doesn't.
-    pub async fn until_closed(&mut self) {
-        while self.next().await.is_ok() {}
     }
 }

@@ -192,9 +192,15 @@ impl Driver<'_> {
         self.commands.is_empty() && self.session.takes_more()
     }
 
-    /// Takes the frames that are there, as long as the session takes more.
+    /// Takes the frames that are there, as long as the session takes more. What the good frames
+    /// before a bad one brought about happens all the same.
     fn step_frames(&mut self) -> Result<(), Cause> {
         let mut fx = Effects::default();
+        let taken = self.take_frames(&mut fx);
+        self.apply(fx).and(taken)
+    }
+
+    fn take_frames(&mut self, fx: &mut Effects) -> Result<(), Cause> {
         while self.commands.is_empty() && fx.close.is_none() && self.session.takes_more() {
             let frame = match self.reader.next_frame() {
                 Ok(Some(frame)) => frame,
@@ -208,14 +214,14 @@ impl Driver<'_> {
                 tracing::info!(%error, "closing: bad message");
                 Cause::BadMessage
             })?;
-            self.session.receive(message, unix_seconds(), &mut fx);
+            self.session.receive(message, unix_seconds(), fx);
             self.reader.set_max_payload(if self.session.is_set_up() {
                 self.limits.frame_bytes
             } else {
                 self.limits.frame_bytes_before_setup
             });
         }
-        self.apply(fx)
+        Ok(())
     }
 
     /// Takes what the mailbox holds in one step, so that only the newest job is announced.
