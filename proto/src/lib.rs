@@ -1,7 +1,7 @@
 //! The contract between an SV2 sidecar and a pool.
 //!
-//! [`v1`] is generated from `gopool/sv2/v1/*.proto` and checked in; nothing here needs protoc. Every
-//! message, field and unit is documented in the .proto files.
+//! [`v1`] is generated from `gopool/sv2/v1/*.proto` and checked in; nothing here needs protoc.
+//! Every message, field and unit is documented in the .proto files.
 
 #[cfg(feature = "gen")]
 pub mod generate;

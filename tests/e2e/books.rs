@@ -46,7 +46,12 @@ fn both_kinds_mine_blocks_and_all_books_agree_to_the_share() {
 
     let blocks: Vec<_> = pool.of("block").collect();
     assert!(!blocks.is_empty(), "no block in {heard} shares");
-    assert!(blocks.iter().all(|block| block.is("accepted")), "{blocks:?}");
+    // Two miners may find a block each at the same moment: only such a race loses one.
+    let lost = blocks.iter().filter(|block| !block.is("accepted"));
+    assert!(blocks.iter().any(|block| block.is("accepted")));
+    for block in lost {
+        assert!(block.text("detail").contains("stale"), "{block:?}");
+    }
 }
 
 #[test]

@@ -58,8 +58,8 @@ fn each_of_200_clients_gets_a_job_50_times_while_the_tip_changes_every_100_ms() 
     assert!(checked >= CLIENTS * ROUNDS, "only {checked} SetNewPrevHash in the trace");
 }
 
-/// Every SetNewPrevHash names the newest job of its channel that had arrived on the link when it was
-/// queued. Returns how many there were.
+/// Every SetNewPrevHash names the newest job of its channel that had arrived on the link when it
+/// was queued. Returns how many there were.
 fn names_the_newest(trace: &Books) -> usize {
     let mut arrived: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
     for event in trace.of("job_arrived") {

@@ -197,7 +197,7 @@ impl Link {
 
     /// Without its newest job a channel would mine on a dead tip: close it.
     fn unusable_job(&self, channels: &[u64], error: &ContractError, out: &mut Vec<ToPool>) {
-        tracing::error!(%error, channels = channels.len(), "the pool sent a job that can't be used");
+        tracing::error!(%error, channels = channels.len(), "the pool sent an unusable job");
         for channel in channels.iter().copied().map(ChannelKey::from_wire) {
             let kick = Kick {
                 action: KickAction::CloseChannel,

@@ -109,7 +109,9 @@ fn nothing_is_accepted_while_the_pool_is_away() {
 proptest! {
     /// No series of wishes and updates yields a target above any of the three bounds, or none.
     #[test]
-    fn targets_never_exceed_any_bound(steps in prop::collection::vec((any::<bool>(), any::<[u8; 32]>()), 1..40)) {
+    fn targets_never_exceed_any_bound(
+        steps in prop::collection::vec((any::<bool>(), any::<[u8; 32]>()), 1..40),
+    ) {
         let mut channel = channel(Target::EASIEST, target(0x40));
         let (mut max, mut wanted) = (Target::EASIEST, target(0x40));
         for (by_miner, bytes) in steps {

@@ -24,8 +24,8 @@ pub(super) fn shown(value: &str) -> String {
     format!("{short:?}")
 }
 
-/// `0.0.0.0:3336`, `[::]:3336`. Port 0 (the system picks one, `serve` prints it) is for trials on this
-/// machine only.
+/// `0.0.0.0:3336`, `[::]:3336`. Port 0 (the system picks one, `serve` prints it) is for trials on
+/// this machine only.
 pub(super) fn socket_address(value: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = value.parse::<SocketAddr>() {
         if address.port() == 0 && !address.ip().is_loopback() {

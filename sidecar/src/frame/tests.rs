@@ -156,7 +156,11 @@ proptest! {
     }
 
     #[test]
-    fn rejects_any_flipped_bit(len in 0_usize..200, at in any::<prop::sample::Index>(), bit in 0_u32..8) {
+    fn rejects_any_flipped_bit(
+        len in 0_usize..200,
+        at in any::<prop::sample::Index>(),
+        bit in 0_u32..8,
+    ) {
         let (mut wire, client) = sealed(&[(0, 1, payload(len, 1))]);
         let at = at.index(wire.len());
         wire[at] ^= 1_u8 << bit;

@@ -299,5 +299,4 @@ impl Work {
 }
 
 #[cfg(test)]
-#[path = "work_tests.rs"]
 mod tests;

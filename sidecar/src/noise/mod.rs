@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// How far valid_from lies in the past: miners' clocks are often minutes slow, and clients allow only
-/// about ten seconds.
+/// How far valid_from lies in the past: miners' clocks are often minutes slow, and clients allow
+/// only about ten seconds.
 pub const BACKDATE_SECS: u32 = 3600;
 
 /// Why a handshake did not finish. Nothing is sent to the peer: there is no channel to say it on.

@@ -209,8 +209,8 @@ fn core(message_type: u8, payload: &mut [u8]) -> Option<Inbound<'_>> {
     Some(message)
 }
 
-/// Read by hand: the fixed layout is short, and the crate's reader keeps no extranonce that outlives
-/// it without a copy. The crate's reader is the oracle in the tests.
+/// Read by hand: the fixed layout is short, and the crate's reader keeps no extranonce that
+/// outlives it without a copy. The crate's reader is the oracle in the tests.
 fn submit_extended(payload: &[u8]) -> Option<Inbound<'_>> {
     let (words, rest) = payload.split_first_chunk::<24>()?;
     let word = |index: usize| {
