@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::connection::Connection;
 use super::error::{ClientError, Stage};
 use super::io::Incoming;
-use super::printable;
+use crate::obs::printable;
 
 /// The protocol version this client speaks.
 pub const PROTOCOL_VERSION: u16 = 2;

@@ -28,11 +28,3 @@ pub use exchange::{
 };
 pub use io::{Incoming, Reader, Writer};
 pub use url::{PoolUrl, UrlFault};
-
-/// Text of a peer made safe for a terminal, a log line and a label: printable ASCII stays, every
-/// other byte becomes `?`. SV2 allows arbitrary bytes in its strings and asks peers for printable
-/// ASCII only.
-pub fn printable(bytes: &[u8]) -> String {
-    let safe = |b: &u8| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '?' };
-    bytes.iter().map(safe).collect()
-}

@@ -237,7 +237,7 @@ async fn hands_on_the_code_of_a_refusal() {
     let (result, ()) = tokio::join!(client.open_standard(&open), serve);
     let error = result.expect_err("refused");
     assert!(matches!(&error, ClientError::Refused { code, flags: 0, .. }
-        if code == "unknown-user??[31m"));
+        if code == "unknown-user\\x0a\\x1b[31m"));
 }
 
 #[tokio::test]

@@ -17,9 +17,10 @@ use super::target::Target;
 use super::work::{Channel, Step, Work};
 use super::{ChannelKind, MinerError, MinerOptions};
 use crate::client::{
-    printable, ClientError, Connection, Incoming, OpenRequest, PoolUrl, Reader, SetupRequest,
-    Writer, FLAG_REQUIRES_FIXED_VERSION, FLAG_REQUIRES_STANDARD_JOBS,
+    ClientError, Connection, Incoming, OpenRequest, PoolUrl, Reader, SetupRequest, Writer,
+    FLAG_REQUIRES_FIXED_VERSION, FLAG_REQUIRES_STANDARD_JOBS,
 };
+use crate::obs::printable;
 
 /// Submits without an answer before no more are sent.
 pub(super) const MAX_PENDING: usize = 4096;

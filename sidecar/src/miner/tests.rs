@@ -128,7 +128,7 @@ async fn counts_batches_once_and_rejects_by_reason() {
     let summary = result.expect("run");
     adds_up(&summary);
     assert_eq!((summary.accepted, summary.unanswered), (9, 0));
-    let want = [("duplicate-share?".to_owned(), 1), ("stale-share".to_owned(), 2)];
+    let want = [(r"duplicate-share\x07".to_owned(), 1), ("stale-share".to_owned(), 2)];
     assert_eq!(summary.rejected, BTreeMap::from(want));
 }
 
