@@ -3,94 +3,17 @@
 use std::future::pending;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
 
-use binary_sv2::{EncodableField, GetSize, Str0255Owned, U256Owned};
+use binary_sv2::{Str0255Owned, U256Owned};
 use gopool_sv2::client::{ConnectOptions, Connection};
-use gopool_sv2::frame::{Reader, Writer};
 use gopool_sv2::miner::{self, ChannelKind};
 use gopool_sv2_tests::{Line, LineOptions};
 use mining_sv2::OpenExtendedMiningChannelOwned;
-use noise_sv2::{Initiator, NoiseDecryptor};
 use parsers_sv2::MiningOwned;
 
+use crate::attacker::{socket, Attacker};
 use crate::block_on;
 use crate::peer::setup;
-
-/// Any bytes as the payload of a frame.
-struct Raw(Vec<u8>);
-
-impl GetSize for Raw {
-    fn get_size(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl From<Raw> for EncodableField<'_> {
-    fn from(raw: Raw) -> Self {
-        Self::Struct(raw.0.into_iter().map(Into::into).collect())
-    }
-}
-
-/// A peer that finished the handshake and may send whatever it likes.
-struct Attacker {
-    socket: TcpStream,
-    writer: Writer,
-    decryptor: Option<NoiseDecryptor>,
-}
-
-fn socket(line: &Line) -> TcpStream {
-    let url = line.pool_url().unwrap();
-    let socket = TcpStream::connect((url.host(), url.port())).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    socket
-}
-
-impl Attacker {
-    fn new(line: &Line) -> Self {
-        let mut socket = socket(line);
-        let mut initiator = Initiator::without_pk().unwrap();
-        socket.write_all(&initiator.step_0().unwrap()).unwrap();
-        let mut act2 = [0; 234];
-        socket.read_exact(&mut act2).unwrap();
-        let (encryptor, decryptor) = initiator.step_2(act2).unwrap().into_split();
-        Self { socket, writer: Writer::new(encryptor), decryptor: Some(decryptor) }
-    }
-
-    fn send(&mut self, extension_type: u16, message_type: u8, payload: &[u8]) -> &mut Self {
-        let channel = extension_type & 0x8000 != 0;
-        self.writer.push(Raw(payload.to_vec()), extension_type, message_type, channel).unwrap();
-        // The listener may have closed already.
-        let _ = self.socket.write_all(self.writer.pending());
-        self.writer.advance(usize::MAX);
-        self
-    }
-
-    fn set_up(&mut self) -> &mut Self {
-        let mut setup = vec![0, 2, 0, 2, 0, 0, 0, 0, 0];
-        setup.extend([0, 0, 0, 0, 0, 0, 0]);
-        self.send(0, 0, &setup)
-    }
-
-    /// Everything the listener still sends until it closes, as (type, payload).
-    fn until_closed(&mut self) -> Vec<(u8, Vec<u8>)> {
-        let mut reader = Reader::new(self.decryptor.take().unwrap(), 1 << 24);
-        let mut frames = Vec::new();
-        let mut bytes = [0; 4096];
-        loop {
-            let got = match self.socket.read(&mut bytes) {
-                Ok(0) => return frames,
-                Ok(got) => got,
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return frames,
-                Err(error) => panic!("the listener doesn't close: {error}"),
-            };
-            reader.room().extend_from_slice(&bytes[..got]);
-            while let Some(frame) = reader.next_frame().unwrap() {
-                frames.push((frame.message_type, frame.payload.to_vec()));
-            }
-        }
-    }
-}
 
 fn closed(mut socket: TcpStream) {
     let mut rest = Vec::new();

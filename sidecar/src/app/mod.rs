@@ -23,11 +23,26 @@ pub enum StartError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The port can't be bound.
-    #[error("[listen].address {0}: {1}: is another process using it?")]
+    #[error("[listen].address {0}: {1}: {hint}", hint = bind_hint(.1))]
     Bind(SocketAddr, io::Error),
     /// The journal can't be opened.
     #[error("[log].journal {0}: {1}")]
     Journal(PathBuf, io::Error),
+}
+
+fn bind_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another process listens there: stop it, or choose another port (`ss -ltnp` names it)"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "no address of this machine: use one that `ip address` shows, or 0.0.0.0 for all"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher one, or grant it"
+        }
+        _ => "choose another address or port",
+    }
 }
 
 /// A running sidecar.
@@ -95,18 +110,23 @@ impl Sidecar {
         &self.miner_url
     }
 
+    /// Completes when a part of it ended unasked, and names that part: it serves nobody any more,
+    /// and should be stopped and started anew. Cancel-safe.
+    pub async fn failed(&mut self) -> &'static str {
+        tokio::select! {
+            _ = &mut self.listener => "the listener",
+            _ = &mut self.link => "the link to the pool",
+        }
+    }
+
     /// Stops: no new connections, answers for what waits (bounded by a few seconds), then the link
     /// to the pool, then the journal.
     pub async fn stop(self) {
         // Both tasks watch for as long as they run: nobody else sends.
         self.stop_listener.send_replace(true);
-        if let Err(error) = self.listener.await {
-            tracing::error!(%error, "the listener's task failed");
-        }
+        ended(self.listener, "the listener").await;
         self.stop_link.send_replace(true);
-        if let Err(error) = self.link.await {
-            tracing::error!(%error, "the link's task failed");
-        }
+        ended(self.link, "the link to the pool").await;
         match tokio::task::spawn_blocking(move || self.journal.close()).await {
             Ok(Ok(summary)) if summary.dropped > 0 => {
                 tracing::error!(dropped = summary.dropped, "the journal is not complete");
@@ -115,5 +135,15 @@ impl Sidecar {
             Ok(Err(error)) => tracing::error!(%error, "the journal is not complete"),
             Err(error) => tracing::error!(%error, "the journal's writer failed"),
         }
+    }
+}
+
+/// Waits for a task; one that has been waited for already is not asked again.
+async fn ended(task: JoinHandle<()>, name: &str) {
+    if task.is_finished() {
+        return;
+    }
+    if let Err(error) = task.await {
+        tracing::error!(%error, "{name} failed");
     }
 }

@@ -1,8 +1,8 @@
 //! Submits that wait for the pool's verdict. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::types::{ChannelKey, Submit};
+use crate::types::{ChannelKey, ConnId, Submit};
 
 /// A submit on the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,9 @@ pub struct Sent {
 pub struct InFlight {
     next_id: u64,
     capacity: usize,
-    waiting: HashMap<u64, Sent>,
+    waiting: BTreeMap<u64, Sent>,
+    /// How many wait of each channel that has any.
+    of_channel: HashMap<ChannelKey, usize>,
 }
 
 impl InFlight {
@@ -29,7 +31,7 @@ impl InFlight {
     /// many.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { next_id: 1, capacity, waiting: HashMap::new() }
+        Self { next_id: 1, capacity, waiting: BTreeMap::new(), of_channel: HashMap::new() }
     }
 
     /// How many more may be sent.
@@ -45,20 +47,63 @@ impl InFlight {
         }
         let id = self.next_id;
         self.next_id += 1;
+        *self.of_channel.entry(sent.channel).or_default() += 1;
         self.waiting.insert(id, sent);
         Some(id)
     }
 
     /// A verdict came: hands out whom it is for. `None` for an id that doesn't wait (any more).
     pub fn take(&mut self, id: u64) -> Option<Sent> {
-        self.waiting.remove(&id)
+        let sent = self.waiting.remove(&id)?;
+        if let Some(count) = self.of_channel.get_mut(&sent.channel) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_channel.remove(&sent.channel);
+            }
+        }
+        Some(sent)
+    }
+
+    /// Whether a submit ever had this id: a late verdict is for one that did.
+    #[must_use]
+    pub const fn was_sent(&self, id: u64) -> bool {
+        id > 0 && id < self.next_id
+    }
+
+    /// The id the next submit gets: all that wait have smaller ones.
+    #[must_use]
+    pub const fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// The id of the submit that has waited longest.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        self.waiting.keys().next().copied()
+    }
+
+    /// The channel is closed: nobody waits for its verdicts, and the pool owes none. Returns how
+    /// many submits that were.
+    pub fn forget_channel(&mut self, channel: ChannelKey) -> usize {
+        let Some(count) = self.of_channel.remove(&channel) else { return 0 };
+        self.waiting.retain(|_, sent| sent.channel != channel);
+        count
+    }
+
+    /// As [`InFlight::forget_channel`] for every channel of a connection.
+    pub fn forget_connection(&mut self, conn: ConnId) -> usize {
+        let before = self.waiting.len();
+        if self.of_channel.keys().any(|channel| channel.conn() == conn) {
+            self.of_channel.retain(|channel, _| channel.conn() != conn);
+            self.waiting.retain(|_, sent| sent.channel.conn() != conn);
+        }
+        before - self.waiting.len()
     }
 
     /// Empties the table, in the order the submits were sent.
     pub fn take_all(&mut self) -> Vec<(u64, Sent)> {
-        let mut all: Vec<_> = self.waiting.drain().collect();
-        all.sort_unstable_by_key(|(id, _)| *id);
-        all
+        self.of_channel.clear();
+        std::mem::take(&mut self.waiting).into_iter().collect()
     }
 }
 
@@ -71,6 +116,10 @@ mod tests {
     use crate::types::ConnId;
 
     fn sent(token: u64) -> Sent {
+        sent_on(1, 1, token)
+    }
+
+    fn sent_on(conn: u64, channel: u32, token: u64) -> Sent {
         let submit = Submit {
             job_id: 1,
             nonce: 0,
@@ -80,7 +129,25 @@ mod tests {
             worker: Bytes::new(),
             would_refuse: None,
         };
-        Sent { channel: ChannelKey::new(ConnId(1), 1).unwrap(), token, submit }
+        Sent { channel: ChannelKey::new(ConnId(conn), channel).unwrap(), token, submit }
+    }
+
+    #[test]
+    fn a_closed_channel_leaves_no_submit_behind() {
+        let mut table = InFlight::new(8);
+        for (conn, channel) in [(1, 1), (1, 2), (2, 1), (1, 1)] {
+            table.insert(sent_on(conn, channel, 0)).unwrap();
+        }
+        assert_eq!(table.forget_channel(ChannelKey::new(ConnId(1), 1).unwrap()), 2);
+        assert_eq!(table.room(), 6);
+        assert_eq!(table.oldest(), Some(2));
+        assert_eq!(table.take(1), None, "its verdict comes late");
+        assert!(table.was_sent(1) && !table.was_sent(5) && !table.was_sent(0));
+        assert_eq!(table.forget_connection(ConnId(1)), 1);
+        assert_eq!(table.forget_connection(ConnId(1)), 0);
+        assert!(table.take(3).is_some());
+        assert_eq!(table.room(), 8);
+        assert!(table.of_channel.is_empty());
     }
 
     proptest! {

@@ -36,6 +36,11 @@ impl Link {
         self.in_flight.room().min(MAX_BATCH)
     }
 
+    /// The oldest submit that waits, and the id the next one gets: what the watchdog compares.
+    pub(super) fn waiting_since(&self) -> (Option<u64>, u64) {
+        (self.in_flight.oldest(), self.in_flight.next_id())
+    }
+
     /// Turns commands into messages, in order; adjacent submits share a message.
     pub(super) fn send(&mut self, commands: impl Iterator<Item = Command>, out: &mut Vec<ToPool>) {
         for command in commands {
@@ -57,6 +62,7 @@ impl Link {
                         }
                     }
                 }
+                Command::Close { channel, reason } => out.push(self.close(channel, reason)),
                 other => out.extend(plain_message(other)),
             }
         }
@@ -81,6 +87,18 @@ impl Link {
             }
             Command::Close { .. } | Command::TargetInEffect { .. } => {}
         }
+    }
+
+    /// Tells the pool that a channel is gone. It owes no verdict for it any more.
+    fn close(&mut self, channel: ChannelKey, reason: &str) -> ToPool {
+        let submits = self.in_flight.forget_channel(channel);
+        if submits > 0 {
+            tracing::debug!(?channel, submits, "closed before their verdicts");
+        }
+        ToPool::CloseChannel(v1::CloseChannel {
+            channel_id: channel.to_wire(),
+            reason: reason.into(),
+        })
     }
 
     fn judge_here(&self, channel: ChannelKey, token: u64, reason: RejectReason) {
@@ -133,6 +151,13 @@ impl Link {
             FromPool::BlockResult(result) => self.block_result(result),
             FromPool::Kick(kick) => {
                 let (channel, kick) = convert::kick(kick);
+                // The pool has closed what it kicks and owes no verdict for it.
+                match kick.action {
+                    KickAction::CloseChannel => self.in_flight.forget_channel(channel),
+                    KickAction::CloseConnection | KickAction::Reconnect => {
+                        self.in_flight.forget_connection(channel.conn())
+                    }
+                };
                 self.directory.deliver(channel.conn(), Event::Kick { channel, kick });
             }
             FromPool::Drain(drain) => {
@@ -156,7 +181,7 @@ impl Link {
         }
     }
 
-    fn opened(&self, opened: v1::ChannelOpened, out: &mut Vec<ToPool>) {
+    fn opened(&mut self, opened: v1::ChannelOpened, out: &mut Vec<ToPool>) {
         let channel = ChannelKey::from_wire(opened.channel_id);
         let delivered = match convert::opened(opened) {
             Ok((grant, job)) => {
@@ -177,11 +202,11 @@ impl Link {
         };
         if !delivered {
             // The connection went away (its own Close may be on the way as well), or can't use it.
-            out.push(close_message(channel, "nobody waits for it"));
+            out.push(self.close(channel, "nobody waits for it"));
         }
     }
 
-    fn job(&self, mut job: v1::Job, out: &mut Vec<ToPool>) {
+    fn job(&mut self, mut job: v1::Job, out: &mut Vec<ToPool>) {
         let channels = std::mem::take(&mut job.channel_ids);
         let job = match convert::job(job) {
             Ok(job) => Arc::new(job),
@@ -196,7 +221,7 @@ impl Link {
     }
 
     /// Without its newest job a channel would mine on a dead tip: close it.
-    fn unusable_job(&self, channels: &[u64], error: &ContractError, out: &mut Vec<ToPool>) {
+    fn unusable_job(&mut self, channels: &[u64], error: &ContractError, out: &mut Vec<ToPool>) {
         tracing::error!(%error, channels = channels.len(), "the pool sent an unusable job");
         for channel in channels.iter().copied().map(ChannelKey::from_wire) {
             let kick = Kick {
@@ -206,7 +231,7 @@ impl Link {
                 port: 0,
             };
             self.directory.deliver(channel.conn(), Event::Kick { channel, kick });
-            out.push(close_message(channel, "unusable job"));
+            out.push(self.close(channel, "unusable job"));
         }
     }
 
@@ -215,7 +240,12 @@ impl Link {
         for wire in verdicts {
             let submit_id = wire.submit_id;
             let Some(Sent { channel, token, .. }) = self.in_flight.take(submit_id) else {
-                tracing::error!(submit_id, "a verdict for a submit that doesn't wait; ignored");
+                if self.in_flight.was_sent(submit_id) {
+                    // Its channel was closed meanwhile, or it was judged before.
+                    tracing::debug!(submit_id, "a verdict nobody waits for");
+                } else {
+                    tracing::error!(submit_id, "a verdict for a submit that never was; ignored");
+                }
                 continue;
             };
             let judged = Judged { channel, token, submit_id, verdict: convert::verdict(wire) };
@@ -243,10 +273,6 @@ impl Link {
     }
 }
 
-fn close_message(channel: ChannelKey, reason: &str) -> ToPool {
-    ToPool::CloseChannel(v1::CloseChannel { channel_id: channel.to_wire(), reason: reason.into() })
-}
-
 fn plain_message(command: Command) -> Option<ToPool> {
     Some(match command {
         Command::Open { channel, connection, request } => {
@@ -260,11 +286,13 @@ fn plain_message(command: Command) -> Option<ToPool> {
                 request_id: request,
             })
         }
-        Command::Close { channel, reason } => close_message(channel, reason),
         Command::TargetInEffect { channel, target } => ToPool::TargetInEffect(v1::TargetInEffect {
             channel_id: channel.to_wire(),
             target: convert::target_to_wire(&target),
         }),
-        Command::Submit { .. } => return None,
+        Command::Submit { .. } | Command::Close { .. } => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

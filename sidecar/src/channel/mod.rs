@@ -46,6 +46,8 @@ pub struct Channel {
     max_target: Target,
     wanted: Target,
     in_effect: Target,
+    /// What the pool takes for the target in effect: its own wish, or our last report.
+    known_to_pool: Target,
     jobs: JobTable,
     answers: Answers,
     /// (request id, max_target) of updates that wait for the pool.
@@ -75,6 +77,7 @@ impl Channel {
             max_target: request.max_target,
             wanted: grant.target,
             in_effect: Target::EASIEST,
+            known_to_pool: grant.target,
             jobs: JobTable::default(),
             answers: Answers::default(),
             updates: VecDeque::new(),
@@ -126,10 +129,10 @@ impl Channel {
         self.in_effect
     }
 
-    /// The target to report to the pool, when it is not what the pool asked for.
-    #[must_use]
-    pub fn target_to_report(&self) -> Option<Target> {
-        (self.in_effect != self.wanted).then_some(self.in_effect)
+    /// The target to report to the pool, when it takes another for the one in effect. Told once.
+    pub fn target_to_report(&mut self) -> Option<Target> {
+        let known = std::mem::replace(&mut self.known_to_pool, self.in_effect);
+        (known != self.in_effect).then_some(self.in_effect)
     }
 
     /// Submits that wait for an answer.
@@ -171,6 +174,7 @@ impl Channel {
     /// The pool wants another target. Returns the target to tell the miner, if it changes.
     pub fn want_target(&mut self, wanted: Target) -> Option<Target> {
         self.wanted = wanted;
+        self.known_to_pool = wanted;
         self.changed_target()
     }
 

@@ -6,9 +6,12 @@ use std::process::ExitCode;
 use clap::Args;
 use gopool_sv2::app::Sidecar;
 use gopool_sv2::config::Config;
-use gopool_sv2::obs;
+use gopool_sv2::{obs, sys};
 
 use super::{complain, stop_signal, USAGE};
+
+/// File descriptors kept for all that is no miner.
+const RESERVED_DESCRIPTORS: usize = 64;
 
 /// Accept Stratum V2 miners and hand their shares to the pool.
 ///
@@ -22,7 +25,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let config = match Config::load(&arguments.config) {
+    let mut config = match Config::load(&arguments.config) {
         Ok(config) => config,
         Err(problems) => {
             complain(problems);
@@ -33,6 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         complain(format_args!("gopool-sv2: {error}"));
         return ExitCode::from(USAGE);
     }
+    fit_descriptors(&mut config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -51,7 +55,7 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let sidecar = match Sidecar::start(config).await {
+    let mut sidecar = match Sidecar::start(config).await {
         Ok(sidecar) => sidecar,
         Err(error) => {
             complain(format_args!("gopool-sv2: {error}"));
@@ -60,9 +64,38 @@ async fn serve(config: Config) -> ExitCode {
     };
     tracing::info!(address = %sidecar.address(), "listening for Stratum V2 miners");
     tracing::info!("miners type: {}", sidecar.miner_url());
-    let signal = stop.await;
-    tracing::info!(signal, "stopping");
+    let failed = tokio::select! {
+        signal = stop => {
+            tracing::info!(signal, "stopping");
+            false
+        }
+        part = sidecar.failed() => {
+            tracing::error!("{part} ended by itself: stopping, so that it can be started anew");
+            true
+        }
+    };
     sidecar.stop().await;
     tracing::info!("stopped");
-    ExitCode::SUCCESS
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Each connection takes a file descriptor, and the pool's link, files and logs need some too:
+/// without them strangers could keep us from the pool.
+fn fit_descriptors(config: &mut Config) {
+    let wanted = config.listen.max_connections.saturating_add(RESERVED_DESCRIPTORS);
+    let Some(limit) = sys::raise_descriptor_limit(wanted) else { return };
+    if limit < wanted {
+        let fits = limit.saturating_sub(RESERVED_DESCRIPTORS).max(1);
+        tracing::warn!(
+            "only {fits} connections instead of {}: this process may open {limit} files. Raise \
+             the hard limit (LimitNOFILE= in the systemd unit, or `ulimit -Hn`), or lower \
+             [listen].max_connections",
+            config.listen.max_connections
+        );
+        config.listen.max_connections = fits;
+    }
 }

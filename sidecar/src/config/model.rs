@@ -73,6 +73,8 @@ pub struct Pool {
     pub keepalive_interval_ms: u64,
     /// A ping without an answer for this long ends the connection, in milliseconds.
     pub keepalive_timeout_ms: u64,
+    /// A submit without a verdict for this long ends the connection, in milliseconds.
+    pub verdict_timeout_ms: u64,
 }
 
 impl Default for Pool {
@@ -85,6 +87,7 @@ impl Default for Pool {
             reconnect_max_ms: 5_000,
             keepalive_interval_ms: 10_000,
             keepalive_timeout_ms: 5_000,
+            verdict_timeout_ms: 30_000,
         }
     }
 }
@@ -118,7 +121,7 @@ impl fmt::Display for PoolAddress {
 pub struct Limits {
     /// From accept to the end of the Noise handshake, in milliseconds.
     pub handshake_timeout_ms: u64,
-    /// Handshakes computed at once; 0 stands for twice the number of cores
+    /// Handshakes computed at once; 0 stands for half the number of cores
     /// (see [`Limits::handshakes`]).
     pub handshakes_at_once: usize,
     /// From the end of the handshake to a good SetupConnection, in milliseconds.
@@ -139,6 +142,8 @@ pub struct Limits {
     pub frame_bytes: usize,
     /// A connection that takes no byte for this long is closed, in milliseconds.
     pub write_stall_ms: u64,
+    /// A frame that was begun must be complete after this, in milliseconds.
+    pub frame_timeout_ms: u64,
 }
 
 impl Default for Limits {
@@ -155,15 +160,17 @@ impl Default for Limits {
             frame_bytes_before_setup: 2_048,
             frame_bytes: 65_536,
             write_stall_ms: 20_000,
+            frame_timeout_ms: 20_000,
         }
     }
 }
 
 impl Limits {
-    /// [`Limits::handshakes_at_once`] with its 0 resolved: never 0.
+    /// [`Limits::handshakes_at_once`] with its 0 resolved: never 0. A handshake computes for about
+    /// 0.35 ms without a pause, so as many at once as there are cores would leave none for shares.
     pub fn handshakes(&self) -> usize {
         match self.handshakes_at_once {
-            0 => std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2),
+            0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
             count => count,
         }
     }

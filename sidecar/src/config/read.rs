@@ -11,6 +11,7 @@ use super::problem::{Problem, Problems};
 use super::schema::{Key, Section, Value, SECTIONS};
 use super::suggest::nearest;
 use super::text::shown;
+use crate::keys::KeyFile;
 
 /// `sockaddr_un` holds 108 bytes with the closing NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -209,6 +210,16 @@ impl<'a> Reader<'a> {
                 path.len()
             );
             self.crossed(table, "pool", &["address"], text);
+        }
+        if let (KeyFile::Path(key), Some(journal)) =
+            (&config.authority.key_file, &config.log.journal)
+        {
+            if key == journal {
+                let text = "is the file of the authority key: it would be written over; name \
+                            another"
+                    .to_owned();
+                self.crossed(table, "log", &["journal"], text);
+            }
         }
         let limits = &config.limits;
         let orders = [

@@ -182,6 +182,15 @@ pub(super) const SECTIONS: &[Section] = &[
                 "A ping without an answer for this long ends the connection to the pool, in \
                  milliseconds."
             ),
+            int!(
+                "verdict_timeout_ms",
+                pool.verdict_timeout_ms as u64,
+                1_000,
+                TIMEOUT_MS_MAX,
+                "A pool that is connected but leaves a submit without a verdict for this long (up \
+                 to half as long again) is taken for dead: what waits is answered \
+                 backend-unavailable and the connection is made anew. In milliseconds."
+            ),
         ],
     },
     Section {
@@ -202,7 +211,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 0,
                 4_096,
                 "Handshakes computed at once, so that a storm of reconnects leaves time for \
-                 shares. 0: twice the number of cores."
+                 shares. Each takes a core for about 0.35 ms. 0: half the number of cores."
             ),
             int!(
                 "setup_timeout_ms",
@@ -272,6 +281,14 @@ pub(super) const SECTIONS: &[Section] = &[
                 TIMEOUT_MS_MAX,
                 "A connection that takes no byte for this long, while some wait, is closed, in \
                  milliseconds."
+            ),
+            int!(
+                "frame_timeout_ms",
+                limits.frame_timeout_ms as u64,
+                1_000,
+                TIMEOUT_MS_MAX,
+                "A connection that has begun a frame and not finished it after this is closed, \
+                 in milliseconds."
             ),
         ],
     },

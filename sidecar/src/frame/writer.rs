@@ -88,6 +88,11 @@ impl Writer {
             if self.buffer.capacity() > KEEP_MAX {
                 self.buffer = Vec::new();
             }
+        } else if self.start > self.buffer.len() / 2 {
+            // A peer that never takes all of it must not make the buffer grow by what it took.
+            self.buffer.copy_within(self.start.., 0);
+            self.buffer.truncate(self.buffer.len() - self.start);
+            self.start = 0;
         }
     }
 }

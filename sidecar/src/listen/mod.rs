@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{watch, OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
@@ -13,6 +14,13 @@ use crate::session::{self, Context};
 use crate::sys::stopped;
 use crate::types::ConnId;
 
+/// How long the connections may take to end when we stop: what each of them is granted for its last
+/// answers and words, and a margin.
+const STOP: Duration = Duration::from_secs(10);
+/// An idle peer is asked for a sign of life after this long: one that lost its power says nothing.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// The distance of further questions, until the system gives the peer up.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Pause after accept failed for want of descriptors or memory: trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -70,7 +78,10 @@ impl Listener {
         drop(self.socket);
         let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
         // Every permit back: every connection has ended.
-        let _ = self.permits.acquire_many(all).await;
+        if tokio::time::timeout(STOP, self.permits.acquire_many(all)).await.is_err() {
+            let left = self.max_connections - self.permits.available_permits();
+            tracing::warn!(connections = left, "did not end in time");
+        }
     }
 }
 
@@ -85,6 +96,10 @@ fn spawn(
     // Without it small answers wait for the peer's delayed acknowledgements: 40 ms each.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
+    }
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
+        tracing::debug!(%error, "SO_KEEPALIVE");
     }
     let span = tracing::info_span!("conn", id = conn.0, %peer, protocol = "stratum_v2");
     let serve = async move {

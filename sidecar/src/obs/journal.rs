@@ -60,10 +60,11 @@ impl Journal {
     /// there; lines go after what it holds.
     ///
     /// # Errors
-    /// The file can't be opened, or the system gives no thread.
+    /// The file can't be opened, holds something that is no journal, or the system gives no thread.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        refuse_other_files(&mut file)?;
         end_torn_line(&mut file)?;
         Self::start(file, QUEUE_LINES)
     }
@@ -107,6 +108,18 @@ impl Journal {
         let _ = shared.queue.send(Message::Close);
         writer.join().unwrap_or_else(|_| Err(io::Error::other("the journal's writer died")))
     }
+}
+
+/// A wrong path must not spoil what it names: a key, a configuration.
+fn refuse_other_files(file: &mut File) -> io::Result<()> {
+    let mut first = [0];
+    if file.metadata()?.is_file() && file.read(&mut first)? == 1 && first != *b"{" {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the file is there and is no journal (its first line is no JSON object): name another",
+        ));
+    }
+    Ok(())
 }
 
 /// A process that was killed may leave half a line: what follows must not join it.
@@ -229,6 +242,16 @@ mod tests {
     fn objects(path: &Path) -> Vec<serde_json::Value> {
         let text = fs::read_to_string(path).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn rejects_a_file_that_is_no_journal_and_leaves_it_as_it_was() {
+        let path = scratch("key");
+        fs::write(&path, "9zRtest\n").unwrap();
+        let error = Journal::open(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "9zRtest\n");
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]

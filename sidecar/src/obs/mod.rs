@@ -115,6 +115,9 @@ pub fn init(format: Format, directives: &str) -> Result<(), InitError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(directives)?)
         .with_writer(std::io::stderr)
+        // It would report a log line that can't be written (a full disk, a closed pipe) on the
+        // same stderr, and panic in whatever task wrote it.
+        .log_internal_errors(false)
         .with_ansi(terminal && !plain);
     let installed = match format {
         Format::Json => builder.json().flatten_event(true).try_init(),

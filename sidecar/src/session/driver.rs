@@ -65,13 +65,19 @@ async fn serve(
     conn: ConnId,
     remote_address: String,
     context: &Context,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) -> Result<Cause, HandshakeError> {
     let connected_ms = unix_millis();
-    let (encryptor, decryptor) = context.acceptor.accept(&mut stream, unix_seconds()).await?;
+    let (encryptor, decryptor) = tokio::select! {
+        accepted = context.acceptor.accept(&mut stream, unix_seconds()) => accepted?,
+        () = stopped(&mut stop) => return Err(HandshakeError::Stopping),
+    };
     let limits = &context.limits;
-    // Verdicts come one event per batch: in the worst case each alone.
-    let mailbox = limits.mailbox_events + limits.max_in_flight_per_connection;
+    // Verdicts come one event per batch: in the worst case each alone. A new tip is one event per
+    // channel, and a target may come with it.
+    let mailbox = limits.mailbox_events
+        + limits.max_in_flight_per_connection
+        + 4 * limits.max_channels_per_connection;
     let port = context.backend.attach(conn, mailbox);
     let bounds = Bounds {
         channels: limits.max_channels_per_connection,
@@ -129,27 +135,41 @@ impl Driver<'_> {
         let setup_deadline = Instant::now() + Duration::from_millis(self.limits.setup_timeout_ms);
         let stall = Duration::from_millis(self.limits.write_stall_ms);
         let mut stall_deadline = Instant::now() + stall;
-        let mut drain_deadline = None;
+        let frame_timeout = Duration::from_millis(self.limits.frame_timeout_ms);
+        let mut frame_deadline: Option<Instant> = None;
+        // Why nothing more is read, and until when the last answers are awaited.
+        let mut drain: Option<(Cause, Instant)> = None;
         loop {
-            if let Err(cause) = self.step_frames() {
-                return cause;
+            match self.step_frames() {
+                Ok(0) => {}
+                // Each frame has its own deadline.
+                Ok(_) => frame_deadline = None,
+                Err(cause) => return cause,
             }
             self.push_commands();
-            if drain_deadline.is_some() && self.session.waiting() == 0 && self.commands.is_empty() {
-                return Cause::Stopping;
+            if let Some((cause, _)) = &drain {
+                if self.session.waiting() == 0 && self.commands.is_empty() {
+                    return cause.clone();
+                }
             }
-            let reads = drain_deadline.is_none() && self.takes_more();
+            let reads = drain.is_none() && self.takes_more();
+            frame_deadline = (reads && self.reader.is_mid_frame())
+                .then(|| frame_deadline.unwrap_or_else(|| Instant::now() + frame_timeout));
             let set_up = self.session.is_set_up();
             let writes = !self.writer.pending().is_empty();
+            let listens = self.has_outbox();
+            let now = Instant::now();
+            let drain_deadline = drain.as_ref().map_or(now, |(_, deadline)| *deadline);
             tokio::select! {
-                event = self.port.events.recv() => {
+                event = self.port.events.recv(), if listens => {
                     let Some(event) = event else { return Cause::MailboxFull };
                     if let Err(cause) = self.step_events(event) {
                         return cause;
                     }
                 }
                 read = self.from_miner.read_buf(self.reader.room()), if reads => match read {
-                    Ok(0) => return Cause::PeerClosed,
+                    // It may have closed only its own direction: what waits is still answered.
+                    Ok(0) => drain = Some((Cause::PeerClosed, now + DRAIN)),
                     Ok(_) => {}
                     Err(error) => return socket_cause(&error),
                 },
@@ -175,11 +195,15 @@ impl Driver<'_> {
                     }
                 }
                 () = sleep_until(stall_deadline), if writes => return Cause::SlowReader,
-                () = stopped(&mut self.stop), if drain_deadline.is_none() => {
-                    drain_deadline = Some(Instant::now() + DRAIN);
+                () = sleep_until(frame_deadline.unwrap_or(now)), if frame_deadline.is_some() => {
+                    return Cause::FrameDeadline;
                 }
-                () = sleep_until(drain_deadline.unwrap_or(setup_deadline)),
-                    if drain_deadline.is_some() => return Cause::Stopping,
+                () = stopped(&mut self.stop), if drain.is_none() => {
+                    drain = Some((Cause::Stopping, now + DRAIN));
+                }
+                () = sleep_until(drain_deadline), if drain.is_some() => {
+                    return drain.map_or(Cause::Stopping, |(cause, _)| cause);
+                }
             }
             if !writes {
                 stall_deadline = Instant::now() + stall;
@@ -187,20 +211,32 @@ impl Driver<'_> {
         }
     }
 
+    /// Whether more may be written: with too much unsent nothing is taken from either side, so what
+    /// waits is bounded by that and one step. A peer that takes nothing at all runs into its
+    /// deadline, one that takes too little fills its mailbox.
+    fn has_outbox(&self) -> bool {
+        self.writer.pending().len() <= self.limits.outbox_bytes
+    }
+
     /// Whether the socket may be read: no more than the pool and the miner can follow.
     fn takes_more(&self) -> bool {
-        self.commands.is_empty() && self.session.takes_more()
+        self.has_outbox() && self.commands.is_empty() && self.session.takes_more()
     }
 
-    /// Takes the frames that are there, as long as the session takes more. What the good frames
-    /// before a bad one brought about happens all the same.
-    fn step_frames(&mut self) -> Result<(), Cause> {
+    /// Takes the frames that are there, as long as the session takes more, and says how many. What
+    /// the good frames before a bad one brought about happens all the same.
+    fn step_frames(&mut self) -> Result<usize, Cause> {
+        if !self.has_outbox() {
+            return Ok(0);
+        }
         let mut fx = Effects::default();
-        let taken = self.take_frames(&mut fx);
-        self.apply(fx).and(taken)
+        let mut count = 0;
+        let taken = self.take_frames(&mut fx, &mut count);
+        self.apply(fx).and(taken)?;
+        Ok(count)
     }
 
-    fn take_frames(&mut self, fx: &mut Effects) -> Result<(), Cause> {
+    fn take_frames(&mut self, fx: &mut Effects, count: &mut usize) -> Result<(), Cause> {
         while self.commands.is_empty() && fx.close.is_none() && self.session.takes_more() {
             let frame = match self.reader.next_frame() {
                 Ok(Some(frame)) => frame,
@@ -215,6 +251,7 @@ impl Driver<'_> {
                 Cause::BadMessage
             })?;
             self.session.receive(message, unix_seconds(), fx);
+            *count += 1;
             self.reader.set_max_payload(if self.session.is_set_up() {
                 self.limits.frame_bytes
             } else {
@@ -253,9 +290,6 @@ impl Driver<'_> {
                     _ => Cause::Encode,
                 }
             })?;
-        }
-        if self.writer.pending().len() > self.limits.outbox_bytes {
-            return Err(Cause::SlowReader);
         }
         match fx.close {
             Some(cause) => Err(cause),

@@ -19,11 +19,21 @@ impl Session {
     /// Of several jobs for one channel only the newest is announced: a SetNewPrevHash always names
     /// the newest job there is, and an overtaken one costs nothing.
     pub fn events(&mut self, events: Vec<Event>, arrived: u64, fx: &mut Effects) {
+        // A job for a channel that isn't open yet (again) counts for nothing: the one that comes
+        // with the opening does.
         let mut newest: BTreeMap<ChannelKey, u64> = BTreeMap::new();
         for event in &events {
-            if let Event::Opened { channel, job, .. } | Event::Job { channel, job } = event {
-                let seq = newest.entry(*channel).or_default();
-                *seq = job.seq.max(*seq);
+            match event {
+                Event::Opened { channel, job, .. } if self.opening.contains_key(channel) => {
+                    newest.insert(*channel, job.seq);
+                }
+                Event::Job { channel, job }
+                    if self.by_key.contains_key(channel) || newest.contains_key(channel) =>
+                {
+                    let seq = newest.entry(*channel).or_default();
+                    *seq = job.seq.max(*seq);
+                }
+                _ => {}
             }
         }
         for event in events {
@@ -93,6 +103,9 @@ impl Session {
     }
 
     fn opened(&mut self, key: ChannelKey, grant: Grant, fx: &mut Effects) {
+        if self.by_key.contains_key(&key) {
+            return tracing::error!(?key, "the pool opened a channel twice; ignored");
+        }
         let Some(Opening { request_id, request }) = self.opening.remove(&key) else {
             // Answered meanwhile (the link was lost, and the wish outlived it in the queue).
             return fx
@@ -112,7 +125,7 @@ impl Session {
         };
         let ids = (self.next_channel_id, self.next_channel_id + 1);
         self.next_channel_id += 2;
-        let channel = Channel::new(key, ids, &request, grant, limits);
+        let mut channel = Channel::new(key, ids, &request, grant, limits);
         let (conn, kind) = (self.conn.0, channel.kind().as_str());
         fx.lines.push(Line::Opened { conn, channel: key.to_wire(), kind });
         fx.out.push(Outbound::Opened(Opened::new(&channel, request_id)));
@@ -135,9 +148,13 @@ impl Session {
         if newest.get(&key) != Some(&job.seq) || !self.by_key.contains_key(&key) {
             return;
         }
+        let job_seq = job.seq;
+        let known = self.by_key.get(&key).and_then(|id| self.channels.get(id));
+        if known.is_some_and(|c| c.newest_seq() > 0 && job_seq <= c.newest_seq()) {
+            return tracing::error!(job_seq, "the pool sent an older job after a newer; ignored");
+        }
         let (job_id, conn) = (self.new_job_id(), self.conn.0);
         self.with_channel(key, fx, |channel, fx| {
-            let job_seq = job.seq;
             let announcement = channel.add_job(job_id, job);
             if announcement.new_tip.is_some() {
                 let channel = key.to_wire();
@@ -206,14 +223,23 @@ impl Session {
 
     /// The pool has closed the channel (or all of the connection) already.
     fn kick(&mut self, key: ChannelKey, kick: Kick, fx: &mut Effects) {
-        let Some(&id) = self.by_key.get(&key) else { return };
+        let id = self.by_key.get(&key).copied();
         tracing::info!(channel = id, reason = kick.reason, action = ?kick.action, "kicked");
-        let ids = match kick.action {
-            KickAction::CloseChannel => vec![id],
-            KickAction::CloseConnection | KickAction::Reconnect => {
-                self.channels.keys().copied().collect()
-            }
-        };
+        // It may name a channel that is gone here already: the rest of the connection is meant
+        // all the same.
+        let whole = kick.action != KickAction::CloseChannel;
+        let ids: Vec<u32> =
+            if whole { self.channels.keys().copied().collect() } else { id.into_iter().collect() };
+        let opening: Vec<ChannelKey> =
+            self.opening.keys().filter(|opening| whole || **opening == key).copied().collect();
+        for opening in opening.iter().filter_map(|key| self.opening.remove(key)) {
+            let reason = match kick.action {
+                KickAction::Reconnect => RefuseReason::BackendUnavailable,
+                _ => RefuseReason::Unauthorized,
+            };
+            let request_id = opening.request_id;
+            fx.out.push(Outbound::OpenError { request_id, reason });
+        }
         for id in ids {
             let Some(mut channel) = self.channels.remove(&id) else { continue };
             self.by_key.remove(&channel.key());
@@ -235,9 +261,11 @@ impl Session {
     }
 }
 
-fn tell_target(channel: &Channel, told: Option<Target>, fx: &mut Effects) {
-    let Some(target) = told else { return };
-    fx.out.push(Outbound::Target { channel_id: channel.id(), target });
+fn tell_target(channel: &mut Channel, told: Option<Target>, fx: &mut Effects) {
+    if let Some(target) = told {
+        fx.out.push(Outbound::Target { channel_id: channel.id(), target });
+    }
+    // Also when the miner need not be told: the pool's wish may not be what holds.
     if let Some(target) = channel.target_to_report() {
         fx.commands.push(Command::TargetInEffect { channel: channel.key(), target });
     }

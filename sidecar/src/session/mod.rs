@@ -15,6 +15,8 @@ mod setup;
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unruly;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,6 +62,9 @@ pub enum Cause {
     /// A frame can't be read: garbage, tampering, or longer than allowed here.
     #[error("bad-frame")]
     BadFrame,
+    /// A frame was begun and not finished in time.
+    #[error("frame-deadline")]
+    FrameDeadline,
     /// A known message that doesn't parse.
     #[error("bad-message")]
     BadMessage,

@@ -10,7 +10,7 @@ use crate::types::*;
 
 pub(super) const NOW: u32 = 1_790_000_000;
 
-fn target(top: u8) -> Target {
+pub(super) fn target(top: u8) -> Target {
     let mut bytes = [0xff; 32];
     bytes[31] = top;
     Target(bytes)
@@ -25,7 +25,7 @@ pub(super) fn fresh() -> Session {
     Session::new(ConnId(7), "127.0.0.1:9".into(), 0, bounds, Some(limits()))
 }
 
-const fn setup(protocol: u8, versions: (u16, u16), flags: u32) -> Inbound<'static> {
+pub(super) const fn setup(protocol: u8, versions: (u16, u16), flags: u32) -> Inbound<'static> {
     let (min_version, max_version) = versions;
     let none = b"".as_slice();
     Inbound::Setup(Setup {
@@ -40,19 +40,19 @@ const fn setup(protocol: u8, versions: (u16, u16), flags: u32) -> Inbound<'stati
     })
 }
 
-fn received(session: &mut Session, message: Inbound<'_>) -> Effects {
+pub(super) fn received(session: &mut Session, message: Inbound<'_>) -> Effects {
     let mut fx = Effects::default();
     session.receive(message, NOW, &mut fx);
     fx
 }
 
-fn told(session: &mut Session, events: Vec<Event>) -> Effects {
+pub(super) fn told(session: &mut Session, events: Vec<Event>) -> Effects {
     let mut fx = Effects::default();
     session.events(events, 0, &mut fx);
     fx
 }
 
-fn open(kind: Kind) -> Inbound<'static> {
+pub(super) fn open(kind: Kind) -> Inbound<'static> {
     Inbound::Open(Open {
         kind,
         request_id: 40,
@@ -81,14 +81,14 @@ pub(super) fn job(seq: u64, tip: u8) -> Arc<Job> {
     })
 }
 
-fn opened(channel: ChannelKey, kind: Kind, seq: u64) -> Event {
+pub(super) fn opened(channel: ChannelKey, kind: Kind, seq: u64) -> Event {
     let extranonce_size = if kind == Kind::Extended { 8 } else { 0 };
     let grant =
         Grant { prefix: Bytes::from_static(&[9, 9, 9, 9]), extranonce_size, target: target(0x01) };
     Event::Opened { channel, grant, job: job(seq, 1) }
 }
 
-fn asked(fx: &Effects) -> ChannelKey {
+pub(super) fn asked(fx: &Effects) -> ChannelKey {
     match fx.commands.as_slice() {
         [Command::Open { channel, .. }] => *channel,
         other => panic!("one open expected: {other:?}"),

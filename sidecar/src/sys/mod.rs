@@ -1,4 +1,4 @@
-//! The clock, and the wish to stop.
+//! The clock, the wish to stop, and what the system grants this process.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,4 +22,21 @@ pub fn unix_millis() -> i64 {
 pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     // The guard inside the result must not live on.
     let _ = stop.wait_for(|stop| *stop).await.map(drop);
+}
+
+/// Raises the number of files this process may open to `wanted`, as far as the system lets it, and
+/// returns the limit that holds then; `None` when there is none. For the program only: a library
+/// leaves its host's limits alone.
+#[cfg(feature = "bin")]
+#[must_use]
+pub fn raise_descriptor_limit(wanted: usize) -> Option<usize> {
+    use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    let (current, wanted) = (limit.current?, wanted as u64);
+    let raised = limit.maximum.map_or(wanted, |maximum| wanted.min(maximum));
+    let raises = raised > current
+        && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum })
+            .is_ok();
+    usize::try_from(if raises { raised } else { current }).ok()
 }

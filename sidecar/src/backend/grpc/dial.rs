@@ -64,6 +64,11 @@ pub(super) enum LinkError {
     Broken(String),
     #[error("the pool ended the stream")]
     Ended,
+    #[error(
+        "the pool is connected but did not answer for {0:?}: see its log; is it stuck, or is \
+             [pool].verdict_timeout_ms too short for it?"
+    )]
+    Silent(Duration),
 }
 
 /// An open stream that was greeted.

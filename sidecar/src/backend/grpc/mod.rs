@@ -34,6 +34,7 @@ pub struct GrpcLink {
     directory: Directory,
     commands: mpsc::Receiver<Command>,
     backoff: (Duration, Duration),
+    verdict_timeout: Duration,
 }
 
 /// Makes a link to the pool and the [`Backend`] that connections attach to. `max_in_flight`: most
@@ -51,6 +52,7 @@ pub fn new(pool: &Pool, max_in_flight: usize, journal: Journal) -> (Backend, Grp
             Duration::from_millis(pool.reconnect_min_ms),
             Duration::from_millis(pool.reconnect_max_ms),
         ),
+        verdict_timeout: Duration::from_millis(pool.verdict_timeout_ms),
     };
     (Backend { commands, directory }, link)
 }

@@ -1,0 +1,74 @@
+//! The in-flight table never keeps what nobody waits for.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::types::Submit;
+
+fn key(conn: u64, ordinal: u32) -> ChannelKey {
+    ChannelKey::new(ConnId(conn), ordinal).unwrap()
+}
+
+fn submit(channel: ChannelKey, token: u64) -> Command {
+    let submit = Submit {
+        job_id: 1,
+        nonce: 0,
+        ntime: 0,
+        version: 0,
+        extranonce: Bytes::new(),
+        worker: Bytes::new(),
+        would_refuse: None,
+    };
+    Command::Submit { channel, token, submit }
+}
+
+fn full(channels: &[ChannelKey]) -> (Link, Directory) {
+    let directory = Directory::default();
+    let mut link = Link::new(channels.len(), directory.clone(), Journal::off());
+    let submits = channels.iter().zip(0..).map(|(channel, token)| submit(*channel, token));
+    link.send(submits, &mut Vec::new());
+    assert_eq!(link.room(), 0);
+    (link, directory)
+}
+
+fn kick(channel: ChannelKey, action: v1::KickAction) -> FromPool {
+    FromPool::Kick(v1::Kick {
+        channel_id: channel.to_wire(),
+        action: action.into(),
+        ..v1::Kick::default()
+    })
+}
+
+#[tokio::test]
+async fn a_closed_channel_gives_its_room_back_and_its_late_verdicts_harm_nobody() {
+    let (mut link, directory) = full(&[key(1, 1), key(1, 1), key(2, 1)]);
+    let (mut events, ..) = directory.attach(ConnId(2), 8);
+    let mut out = Vec::new();
+    let close = Command::Close { channel: key(1, 1), reason: "closed by the miner" };
+    link.send([close].into_iter(), &mut out);
+    assert!(matches!(out.as_slice(), [ToPool::CloseChannel(_)]));
+    assert_eq!(link.room(), 2);
+    let rejected = |submit_id| v1::Verdict {
+        submit_id,
+        reason: v1::RejectReason::StaleShare.into(),
+        ..v1::Verdict::default()
+    };
+    let verdicts = vec![rejected(1), rejected(3), rejected(77)];
+    link.receive(FromPool::VerdictBatch(v1::VerdictBatch { verdicts }), &mut out);
+    assert_eq!(link.room(), 3);
+    let Some(Event::Verdicts(judged)) = events.recv().await else { panic!("one verdict") };
+    assert_eq!(judged.iter().map(|j| j.token).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_kick_gives_back_the_room_of_what_it_closes() {
+    for (action, room) in [
+        (v1::KickAction::CloseChannel, 1),
+        (v1::KickAction::CloseConnection, 2),
+        (v1::KickAction::Reconnect, 2),
+    ] {
+        let (mut link, _) = full(&[key(1, 1), key(1, 2), key(2, 1)]);
+        link.receive(kick(key(1, 1), action), &mut Vec::new());
+        assert_eq!(link.room(), room, "{action:?}");
+    }
+}

@@ -1,0 +1,116 @@
+//! A pool that repeats itself, or says things late or in the wrong order, harms no channel.
+
+use super::tests::{
+    asked, fresh, job, judged, mining, open, opened, received, setup, share, target, tokens, told,
+};
+use super::*;
+use crate::backend::Event;
+use crate::channel::Answer;
+use crate::types::{Kick, KickAction, Kind, RefuseReason, RejectReason, Target};
+
+fn kick(action: KickAction) -> Kick {
+    Kick { action, reason: "banned".into(), host: String::new(), port: 0 }
+}
+
+fn reports(fx: &Effects) -> Vec<Target> {
+    let target = |c: &Command| match c {
+        Command::TargetInEffect { target, .. } => Some(*target),
+        _ => None,
+    };
+    fx.commands.iter().filter_map(target).collect()
+}
+
+#[test]
+fn a_kick_of_the_connection_holds_though_its_channel_is_gone() {
+    for action in [KickAction::CloseConnection, KickAction::Reconnect] {
+        let (mut session, first) = mining(Kind::Extended);
+        let second = asked(&received(&mut session, open(Kind::Standard)));
+        told(&mut session, vec![opened(second, Kind::Standard, 2)]);
+        received(&mut session, Inbound::Close { channel_id: 1 });
+        let third = asked(&received(&mut session, open(Kind::Standard)));
+        let fx = told(&mut session, vec![Event::Kick { channel: first, kick: kick(action) }]);
+        assert_eq!(fx.close, Some(Cause::Kicked));
+        let refused = |m: &Outbound| matches!(m, Outbound::OpenError { request_id: 40, .. });
+        assert!(fx.out.iter().any(refused), "the open of {third:?} is answered");
+        assert_eq!(session.channels.len() + session.opening.len(), 0);
+    }
+}
+
+#[test]
+fn a_kick_answers_the_open_it_names() {
+    let mut session = fresh();
+    received(&mut session, setup(0, (2, 2), 0));
+    let channel = asked(&received(&mut session, open(Kind::Extended)));
+    let kick = kick(KickAction::CloseChannel);
+    let fx = told(&mut session, vec![Event::Kick { channel, kick }]);
+    let reason = RefuseReason::Unauthorized;
+    assert_eq!(fx.out, [Outbound::OpenError { request_id: 40, reason }]);
+    assert_eq!(fx.close, None);
+}
+
+#[test]
+fn an_older_job_after_a_newer_one_changes_nothing() {
+    let (mut session, channel) = mining(Kind::Extended);
+    told(&mut session, vec![Event::Job { channel, job: job(9, 2) }]);
+    for seq in [9, 3] {
+        let fx = told(&mut session, vec![Event::Job { channel, job: job(seq, 1) }]);
+        assert!(fx.out.is_empty(), "{:?}", fx.out);
+    }
+    let fx = told(&mut session, vec![Event::Job { channel, job: job(10, 3) }]);
+    assert_eq!(fx.out.len(), 1);
+}
+
+#[test]
+fn a_job_ahead_of_its_opening_does_not_cost_the_first_job() {
+    let mut session = fresh();
+    received(&mut session, setup(0, (2, 2), 0));
+    let channel = asked(&received(&mut session, open(Kind::Extended)));
+    let early = Event::Job { channel, job: job(5, 1) };
+    let fx = told(&mut session, vec![early, opened(channel, Kind::Extended, 2)]);
+    assert!(fx.out.iter().any(|m| matches!(m, Outbound::Job { .. })), "{:?}", fx.out);
+}
+
+#[test]
+fn a_second_opening_leaves_the_channel_as_it_is() {
+    let (mut session, channel) = mining(Kind::Extended);
+    let fx = told(&mut session, vec![opened(channel, Kind::Extended, 7)]);
+    assert!(fx.commands.is_empty(), "{:?}", fx.commands);
+    let fx = received(&mut session, share(Kind::Extended, 1, 1, 1));
+    assert_eq!(tokens(&fx).len(), 1);
+}
+
+#[test]
+fn a_second_verdict_for_a_share_is_ignored() {
+    let (mut session, channel) = mining(Kind::Extended);
+    let token = tokens(&received(&mut session, share(Kind::Extended, 1, 1, 1)))[0];
+    let verdict = |accept| Event::Verdicts(vec![judged(channel, token, accept)]);
+    let fx = told(&mut session, vec![verdict(false), verdict(true)]);
+    let reason = RejectReason::LowDifficulty;
+    let answer = Answer::Error { sequence: 1, reason };
+    assert_eq!(fx.out, [Outbound::Answer { channel_id: 1, answer }]);
+}
+
+#[test]
+fn the_pool_is_told_whenever_its_wish_is_not_what_holds() {
+    let (mut session, channel) = mining(Kind::Extended);
+    let update = |session: &mut Session, max_target| {
+        let update = Inbound::Update { channel_id: 1, nominal_hash_rate: 1e9, max_target };
+        let request = match received(session, update).commands.as_slice() {
+            [Command::Update { request, .. }] => *request,
+            other => panic!("an update expected: {other:?}"),
+        };
+        told(session, vec![Event::Updated { channel, request, refused: None }])
+    };
+    let (granted, bound) = (target(0x01), target(0x00));
+    let fx = update(&mut session, bound);
+    assert_eq!(reports(&fx), [bound], "the miner's bound is harder than the grant");
+    let wish =
+        |session: &mut Session, target| told(session, vec![Event::Target { channel, target }]);
+    let fx = wish(&mut session, target(0x05));
+    assert!(fx.out.is_empty(), "nothing changes for the miner: {:?}", fx.out);
+    assert_eq!(reports(&fx), [bound], "but the pool believes its wish holds");
+    assert!(reports(&wish(&mut session, bound)).is_empty(), "now it is what holds");
+    wish(&mut session, granted);
+    let fx = update(&mut session, Target::EASIEST);
+    assert_eq!(reports(&fx), [granted], "the bound is gone: the wish holds again");
+}
