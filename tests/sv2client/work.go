@@ -4,6 +4,7 @@ package sv2client
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -78,6 +79,9 @@ func (w Work) SameJob(other Work) bool { return w.job == other.job }
 // MerkleRoot is the root for an extranonce of exactly ExtranonceSize bytes (chapter 5.3.16); empty on a
 // standard channel.
 func (w Work) MerkleRoot(extranonce []byte) (Hash, error) {
+	if w.job == nil {
+		return Hash{}, errors.New("this work was not given by a channel")
+	}
 	if len(extranonce) != w.ExtranonceSize {
 		return Hash{}, fmt.Errorf("extranonce of %d bytes instead of %d",
 			len(extranonce), w.ExtranonceSize)

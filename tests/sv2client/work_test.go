@@ -89,6 +89,12 @@ func TestRejectsExtranoncesOfAnotherSize(t *testing.T) {
 	}
 }
 
+func TestRejectsWorkOfNoChannel(t *testing.T) {
+	if _, err := (Work{}).Hash(Share{}); err == nil {
+		t.Error("it has a hash")
+	}
+}
+
 func TestKnowsTheDifficultyOfTargets(t *testing.T) {
 	for _, c := range []struct {
 		target     string

@@ -24,10 +24,11 @@ type search struct {
 	rolled  uint64 // how often extranonce or version was changed at this ntime
 	started bool
 	now     func() time.Time
+	root    func(extranonce []byte) (sv2client.Hash, error)
 }
 
 func newSearch(work sv2client.Work) *search {
-	return &search{work: work, now: time.Now, share: sv2client.Share{
+	return &search{work: work, now: time.Now, root: work.MerkleRoot, share: sv2client.Share{
 		JobID: work.JobID, NTime: work.MinNTime, Version: work.Version,
 		Extranonce: make([]byte, work.ExtranonceSize),
 	}}
@@ -68,7 +69,7 @@ func (s *search) next() error {
 		s.rolled = 0
 		s.apply()
 	}
-	root, err := s.work.MerkleRoot(s.share.Extranonce)
+	root, err := s.root(s.share.Extranonce)
 	if err != nil {
 		return err
 	}
