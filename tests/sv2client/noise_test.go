@@ -197,14 +197,12 @@ func TestAWholeConnectionIsTheTranscript(t *testing.T) {
 func TestRejectsActTwoWithAnyByteFlipped(t *testing.T) {
 	good := vectorActTwo(t)
 	for i := range good {
-		for _, flip := range []byte{0x01, 0x80} {
-			message := bytes.Clone(good)
-			message[i] ^= flip
-			noise := newInitiator(vectorKey(t, 0x11, vectorClient))
-			noise.actOne()
-			if _, _, err := noise.actTwo(message); !errors.Is(err, ErrNotAuthentic) {
-				t.Errorf("byte %d flipped by %02x: %v", i, flip, err)
-			}
+		message := bytes.Clone(good)
+		message[i] ^= 1 << (i % 8)
+		noise := newInitiator(vectorKey(t, 0x11, vectorClient))
+		noise.actOne()
+		if _, _, err := noise.actTwo(message); !errors.Is(err, ErrNotAuthentic) {
+			t.Errorf("byte %d flipped: %v", i, err)
 		}
 	}
 }

@@ -37,7 +37,6 @@ func (k ChannelKind) String() string {
 type job struct {
 	id             uint32
 	future         bool
-	minNTime       uint32 // when not future
 	version        uint32
 	versionRolling bool
 	standardRoot   Hash // of a standard channel
