@@ -1,8 +1,8 @@
 // Package sv2client is a Stratum V2 mining client: encryption, channels, jobs and shares.
 //
-// It was written from the specification alone and shares no code with the listener or with the Stratum
-// Reference Implementation, so that a misreading on one side shows up as a failing test. Chapters in
-// comments are those of https://github.com/stratum-mining/sv2-spec.
+// It follows the specification and shares no code with the listener or with the Stratum Reference
+// Implementation, so that a misreading on one side shows up as a failing test. Chapters in comments are
+// those of https://github.com/stratum-mining/sv2-spec.
 //
 //	url, err := sv2client.ParseURL("stratum2+tcp://pool.example.com:3336/AUTHORITY_KEY")
 //	client, err := sv2client.Dial(ctx, url, sv2client.Config{})
