@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUST_FEATURES := --features gopool-sv2-proto/gen
-GO_MODULES := go-bindings examples/minipool
+GO_MODULES := go-bindings examples/minipool tests/sv2client
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,7 @@ rust-test: prerequisites ## Rust: unit, property, tidy, drift, and end to end ov
 	cargo test --workspace $(RUST_FEATURES)
 
 go-test: prerequisites ## Go: with the race detector
+	cargo build --bin gopool-sv2
 	@for module in $(GO_MODULES); do (cd $$module && go test -race ./...) || exit 1; done
 
 gen: ## regenerate the code of the contract after a change of proto/
