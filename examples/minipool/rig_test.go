@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/btcsuite/btcd/chaincfg/v2"
+
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
@@ -101,7 +103,7 @@ func newRig(t testing.TB, dir string, more ...string) *rig {
 // payoutAddress is a new payout address.
 func payoutAddress(t testing.TB) string {
 	t.Helper()
-	addr, err := newTestAddress(0x207fffff)
+	addr, err := newTestAddress(&chaincfg.RegressionNetParams)
 	if err != nil {
 		t.Fatal(err)
 	}
