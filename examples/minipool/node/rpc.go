@@ -93,8 +93,8 @@ func (c credentials) read() (user, password string, err error) {
 	text, err := os.ReadFile(c.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && c.cookie:
-		return "", "", fmt.Errorf("%w: the node makes this file when it starts: is it running, and is "+
-			"this the .cookie of its chain?", err)
+		return "", "", fmt.Errorf("%w: is the node running, which makes this file when it starts, and "+
+			"is this the .cookie of its chain?", err)
 	case err != nil:
 		return "", "", fmt.Errorf("read the node's password: %w", err)
 	}

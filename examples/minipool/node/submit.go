@@ -54,6 +54,10 @@ func (n *Node) Submit(ctx context.Context, block *wire.MsgBlock) error {
 func (n *Node) submitOnce(ctx context.Context, block string, hash chainhash.Hash) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
+	// One that was away and is back on another chain must not refuse the block.
+	if _, err := n.askChain(ctx, n.network); err != nil {
+		return "", err
+	}
 	var answer *string
 	err := n.rpc.call(ctx, &answer, "submitblock", block)
 	var refusal *rpcError
@@ -81,7 +85,7 @@ func (n *Node) submitOnce(ctx context.Context, block string, hash chainhash.Hash
 	case header.Confirmations > 0:
 		return "", nil
 	}
-	reason := "stale: another block came first"
+	reason := "not in the best chain: another block came first, or the node doesn't know its parent"
 	if answer != nil {
 		reason = *answer + ": " + reason
 	}

@@ -3,6 +3,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/btcsuite/btcd/blockchain"
 	"github.com/btcsuite/btcd/btcutil/v2"
 	"github.com/btcsuite/btcd/chaincfg/v2"
 	"github.com/btcsuite/btcd/chainhash/v2"
@@ -91,7 +93,7 @@ func (a *blockTemplate) offer(network *chaincfg.Params, before *offer) (*offer, 
 	if err != nil {
 		return nil, fmt.Errorf("bits: %w", err)
 	}
-	commitment, err := hex.DecodeString(a.Commitment)
+	commitment, err := commitmentScript(a.Commitment)
 	if err != nil {
 		return nil, fmt.Errorf("default_witness_commitment: %w", err)
 	}
@@ -128,6 +130,21 @@ func (a *blockTemplate) offer(network *chaincfg.Params, before *offer) (*offer, 
 	t.MerklePath = template.MerklePath(txids)
 	o.Template = t
 	return o, nil
+}
+
+// commitmentScript is the output script of a default_witness_commitment (BIP145). btcd gives only the hash
+// that goes into it, and nothing when no transaction has a witness.
+func commitmentScript(text string) ([]byte, error) {
+	script, err := hex.DecodeString(text)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(script) == chainhash.HashSize:
+		return slices.Concat(blockchain.WitnessMagicBytes, script), nil
+	case len(script) > 0 && !bytes.HasPrefix(script, blockchain.WitnessMagicBytes):
+		return nil, fmt.Errorf("%s is no witness commitment (BIP141)", text)
+	}
+	return script, nil
 }
 
 // transaction finds or decodes a transaction.
