@@ -66,7 +66,7 @@ func TestABlockAmongManySharesIsGoodOnASignet(t *testing.T) {
 	n := startCore(t, "signet", append(offline, "-signetchallenge=51")...)
 	pool := nodePool(t, n, 1.0/(1<<15)) // a block takes about 40 shares
 	l := newLine(t, pool)
-	startDaemon(t, l.program, nil, "miner", l.url, "--user", addressOn(t, "signet"), "--threads", "2")
+	startDaemon(t, l.program, "miner", l.url, "--user", addressOn(t, "signet"), "--threads", "2")
 	eventuallyIn(t, 5*patience, "a block, on a busy machine", func() bool {
 		return len(readJournal(t, pool.journal, "block")) > 0
 	})
@@ -151,7 +151,7 @@ func TestANodeThatComesBackOnAnotherChainGivesNoWork(t *testing.T) {
 	n.stop()
 	_, port, _ := strings.Cut(strings.TrimPrefix(n.url, "http://"), ":")
 	cookie := n.flags[slices.Index(n.flags, "-node-cookie")+1]
-	startDaemon(t, os.Getenv("BITCOIND"), nil, append(offline, "-chain=testnet4", "-datadir="+t.TempDir(),
+	startDaemon(t, os.Getenv("BITCOIND"), append(offline, "-chain=testnet4", "-datadir="+t.TempDir(),
 		"-listen=0", "-connect=0", "-dnsseed=0", "-rpcport="+port, "-rpccookiefile="+cookie)...)
 	eventually(t, "the log tells of the wrong chain", func() bool {
 		return strings.Contains(pool.logs.String(), "wrong chain")

@@ -81,7 +81,7 @@ func newLine(t testing.TB, p *process) *line {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sidecar := startDaemon(t, l.program, nil, "serve", "--config", config)
+	sidecar := startDaemon(t, l.program, "serve", "--config", config)
 	l.url = sidecar.await(t, "miners type: ")
 	sidecar.await(t, "link to the pool is up")
 	return l

@@ -29,10 +29,9 @@ type daemon struct {
 }
 
 // startDaemon starts a program; its output is shown when the test fails.
-func startDaemon(t testing.TB, program string, env []string, args ...string) *daemon {
+func startDaemon(t testing.TB, program string, args ...string) *daemon {
 	t.Helper()
 	d := &daemon{Cmd: exec.Command(program, args...), logs: &logs{}}
-	d.Env = append(os.Environ(), env...)
 	d.Stdout, d.Stderr = d.logs, d.logs
 	if err := d.Start(); err != nil {
 		t.Fatal(err)
@@ -176,7 +175,7 @@ func startCore(t testing.TB, chain string, args ...string) *bitcoinNode {
 		return user, password
 	}
 	n.again = func() {
-		n.daemon = startDaemon(t, program, nil, args...)
+		n.daemon = startDaemon(t, program, args...)
 		n.ready()
 	}
 	n.again()
@@ -223,7 +222,7 @@ func startBtcd(t testing.TB, address string) *bitcoinNode {
 	n.flags = []string{"-node-rpc", n.url, "-node-auth-file", at("auth"), "-node-ca", at("rpc.cert")}
 	n.auth = func() (string, string) { return "minipool", "of-the-test" }
 	n.mine = func() { n.must(nil, "generate", 1) }
-	n.daemon = startDaemon(t, program, []string{"HOME=" + dir}, "--regtest", "--nolisten",
+	n.daemon = startDaemon(t, program, "--regtest", "--nolisten",
 		"--configfile="+at("btcd.conf"), "--datadir="+at("data"), "--logdir="+at("log"),
 		"--rpclisten=127.0.0.1:"+port, "--rpcuser=minipool", "--rpcpass=of-the-test",
 		"--rpccert="+at("rpc.cert"), "--rpckey="+at("rpc.key"), "--miningaddr="+address)

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -213,6 +214,11 @@ func TestATipOfTheNetworkReachesTheMiners(t *testing.T) {
 					t.Errorf("work is on %s, the tip is %s", got, n.tip())
 				}
 			}
+		}
+		s.hangUp()
+		pool.signal(syscall.SIGTERM) // with a request that waits at the node
+		if code := pool.exitCode(); code != exitOK {
+			t.Errorf("exit code %d", code)
 		}
 	})
 }
