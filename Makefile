@@ -1,7 +1,7 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full lint rust-test go-test gen prerequisites
+.PHONY: help demo test test-full lint rust-test go-test node gen prerequisites
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUST_FEATURES := --features gopool-sv2-proto/gen
@@ -29,7 +29,7 @@ lint: prerequisites ## formatting and lints
 	  unformatted=$$(gofmt -l $$module); \
 	  if [ -n "$$unformatted" ]; then echo "gofmt -w these: $$unformatted"; exit 1; fi; \
 	  echo "go vet, staticcheck: $$module"; \
-	  (cd $$module && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; \
+	  (cd $$module && go vet -tags node ./... && go run $(STATICCHECK) -tags node ./...) || exit 1; \
 	done
 
 rust-test: prerequisites ## Rust: unit, property, tidy, drift, and end to end over real processes
@@ -39,6 +39,11 @@ rust-test: prerequisites ## Rust: unit, property, tidy, drift, and end to end ov
 go-test: prerequisites ## Go: with the race detector
 	cargo build --bin gopool-sv2
 	@for module in $(GO_MODULES); do (cd $$module && go test -race ./...) || exit 1; done
+
+node: prerequisites ## minipool on real nodes: btcd, and Bitcoin Core when BITCOIND has its path
+	@[ -n "$$BITCOIND" ] || echo "SKIPPED node-core: set BITCOIND to the path of Bitcoin Core's bitcoind"
+	cargo build --bin gopool-sv2
+	cd examples/minipool && go test -race -count=1 -tags node ./...
 
 gen: ## regenerate the code of the contract after a change of proto/
 	cargo run -p gopool-sv2-proto --features gen --bin gen

@@ -11,9 +11,10 @@ import (
 
 	"github.com/btcsuite/btcd/address/v2"
 	"github.com/btcsuite/btcd/btcec/v2"
+	"github.com/btcsuite/btcd/chaincfg/v2"
 	"github.com/btcsuite/btcd/wire/v2"
 
-	"github.com/gopool-sv2/gopool-sv2/examples/minipool/chain"
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/template"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
@@ -39,7 +40,7 @@ func (m *minipool) authorize(_ context.Context, request sv2.OpenRequest) (any, e
 				len(identity), maxIdentity)}
 	}
 	payout, _, _ := bytes.Cut(identity, []byte{'.'})
-	script, err := m.chain.PayoutScript(string(payout))
+	script, err := template.PayoutScript(string(payout), m.source.Params())
 	if err != nil {
 		return nil, &sv2.Refusal{Reason: sv2.RefuseUnknownUser,
 			Detail: shorten("no payout address: " + escape([]byte(err.Error())))}
@@ -81,13 +82,13 @@ func (p payouts) outputs(value int64, miner []byte) []*wire.TxOut {
 
 // newTestAddress makes a key, forgets it, and returns its address: valid, and nobody can spend what is
 // paid to it.
-func newTestAddress(networkBits uint32) (string, error) {
+func newTestAddress(network *chaincfg.Params) (string, error) {
 	key, err := btcec.NewPrivateKey()
 	if err != nil {
 		return "", fmt.Errorf("make a key: %w", err)
 	}
 	hash := address.Hash160(key.PubKey().SerializeCompressed())
-	addr, err := address.NewAddressWitnessPubKeyHash(hash, chain.Params(networkBits))
+	addr, err := address.NewAddressWitnessPubKeyHash(hash, network)
 	if err != nil {
 		return "", fmt.Errorf("make an address: %w", err)
 	}
@@ -96,7 +97,12 @@ func newTestAddress(networkBits uint32) (string, error) {
 
 // printTestAddress does -test-address and returns the exit code.
 func printTestAddress(s settings, stdout, stderr io.Writer) int {
-	addr, err := newTestAddress(uint32(s.networkBits))
+	network, err := s.network()
+	if err != nil {
+		fmt.Fprintf(stderr, "minipool: %v\n", err)
+		return exitUsage
+	}
+	addr, err := newTestAddress(network)
 	if err != nil {
 		fmt.Fprintf(stderr, "minipool: %v\n", err)
 		return exitFailure

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/template"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
@@ -127,7 +128,7 @@ func TestTestAddressesArePayableAndNeverTheSame(t *testing.T) {
 	if one == two {
 		t.Errorf("%s twice", one)
 	}
-	if script, err := r.chain.PayoutScript(one); err != nil || len(script) != 22 {
+	if script, err := template.PayoutScript(one, r.chain.Params()); err != nil || len(script) != 22 {
 		t.Errorf("%s: script %x, %v", one, script, err)
 	}
 }

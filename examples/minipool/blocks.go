@@ -14,10 +14,13 @@ import (
 const maxWantedBlocks = 64
 
 // onBlock is sv2.PoolConfig.OnBlock: a share whose hash meets the network target. The error goes to the
-// sidecar as the block's result. New work follows from the chain's own notification, as with any tip
+// sidecar as the block's result. New work follows from the source's own notification, as with any tip
 // (see follow).
-func (m *minipool) onBlock(_ context.Context, b sv2.Block) error {
-	transactions, err := m.submitBlock(b)
+//
+// The share is judged by its hash alone, its verdict stands whatever becomes of the block: a template
+// that the node doesn't want back is not the miner's fault.
+func (m *minipool) onBlock(ctx context.Context, b sv2.Block) error {
+	transactions, err := m.submitBlock(ctx, b)
 	if journalErr := m.journal.block(b, err); journalErr != nil {
 		m.log.Error("block is not in the journal", "hash", b.Hash, "err", journalErr)
 	}
@@ -33,7 +36,7 @@ func (m *minipool) onBlock(_ context.Context, b sv2.Block) error {
 
 // submitBlock puts the block together: the header and the coinbase are the miner's, the other
 // transactions those of the template that the job was made of.
-func (m *minipool) submitBlock(b sv2.Block) (transactions int, err error) {
+func (m *minipool) submitBlock(ctx context.Context, b sv2.Block) (transactions int, err error) {
 	t, err := m.work.of(b.Job)
 	if err != nil {
 		return 0, err
@@ -42,11 +45,15 @@ func (m *minipool) submitBlock(b sv2.Block) (transactions int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return len(block.Transactions), m.chain.Submit(block)
+	return len(block.Transactions), m.source.Submit(ctx, block)
 }
 
 // wantBlock asks for a block mined in this process, for tests and for a first look at new tips.
 func (m *minipool) wantBlock() {
+	if m.chain == nil {
+		m.log.Warn("blocks are mined here on the chain of this process only, not for a node")
+		return
+	}
 	select {
 	case m.wanted <- struct{}{}:
 	default:

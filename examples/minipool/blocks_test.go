@@ -12,6 +12,7 @@ import (
 
 	"github.com/btcsuite/btcd/wire/v2"
 
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/template"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
@@ -77,7 +78,7 @@ func TestCoinbasePaysTheMinerAndThePool(t *testing.T) {
 		if err := coinbase.DeserializeNoWitness(bytes.NewReader(raw)); err != nil {
 			t.Fatal(err)
 		}
-		script, err := r.chain.PayoutScript(user)
+		script, err := template.PayoutScript(user, r.chain.Params())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gopool-sv2/gopool-sv2/examples/minipool/chain"
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/template"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/grpchost"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
@@ -28,7 +29,7 @@ const (
 	leastDifficulty = 1.0 / (1 << 32)
 
 	// maxExtranonceSize leaves room for the prefix in the 32 bytes that SV2 can carry.
-	maxExtranonceSize = chain.MaxExtranonceLen - sv2.DefaultPrefixSize
+	maxExtranonceSize = template.MaxExtranonceLen - sv2.DefaultPrefixSize
 
 	logText = "text"
 	logJSON = "json"
@@ -51,6 +52,7 @@ type settings struct {
 	logLevel       slog.Level
 	testTipEvery   time.Duration // 0: never
 	testAddress    bool
+	nodeSettings
 }
 
 const helpHead = `Minipool: a small, real mining pool behind a Stratum V2 sidecar.
@@ -60,6 +62,10 @@ submits every block. Nothing to install, no node, no network: the one way in is 
 that the sidecar dials.
 
   minipool -socket ./minipool.sock -journal ./shares.jsonl
+
+Or it mines on the chain of a Bitcoin node:
+
+  minipool -node-rpc http://127.0.0.1:8332 -node-cookie ~/.bitcoin/.cookie -pool-address ADDRESS
 
 Miners give ADDRESS or ADDRESS.worker as their user identity; each block pays the address of the
 miner who found it, less the pool's fee. minipool -test-address prints an address to try it with.
@@ -98,8 +104,8 @@ func parseFlags(args []string, out io.Writer) (settings, error) {
 	set.Float64Var(&s.maxDifficulty, "max-difficulty", 0,
 		"hardest `difficulty` that vardiff assigns; 0: no limit")
 	set.Float64Var(&s.poolFee, "pool-fee", 2,
-		"`percent` of each block for the pool; its wallet spends them, so that templates carry\n"+
-			"transactions")
+		"`percent` of each block for the pool; with the chain of this process its wallet spends them,\n"+
+			"so that templates carry transactions")
 	set.IntVar(&s.extranonceSize, "extranonce-size", sv2.DefaultExtranonceSize,
 		"`bytes` that the miner of an extended channel rolls")
 	set.Float64Var(&templateSeconds, "template-seconds", 30,
@@ -111,7 +117,9 @@ func parseFlags(args []string, out io.Writer) (settings, error) {
 		"for tests: mine a block in this process each `interval`, such as 5s; 0: never.\n"+
 			"Give easy -network-bits, or a block takes a minute of CPU")
 	set.BoolVar(&s.testAddress, "test-address", false,
-		"for tests: print a new payout address, whose key nobody has, and exit")
+		"for tests: print a new payout address, whose key nobody has, and exit; of the chain in this\n"+
+			"process, or of -node-chain")
+	s.nodeSettings.define(set)
 
 	err := set.Parse(args)
 	switch {
@@ -126,7 +134,9 @@ func parseFlags(args []string, out io.Writer) (settings, error) {
 		return s, fmt.Errorf("unexpected argument %q: there are flags only", set.Arg(0))
 	}
 	s.templateEvery = time.Duration(templateSeconds * float64(time.Second))
-	return s, s.check(templateSeconds)
+	given := map[string]bool{}
+	set.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	return s, errors.Join(s.check(templateSeconds), s.nodeSettings.check(given, s.poolFee))
 }
 
 // check names everything that is wrong.

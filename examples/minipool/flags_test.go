@@ -8,6 +8,7 @@ import (
 	"flag"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ func TestDefaultsSuitCPUMiners(t *testing.T) {
 		socket: "./minipool.sock", socketMode: 0o660, networkBits: compactBits(chain.DefaultNetworkBits),
 		shareSeconds: 3, minDifficulty: 1.0 / 16384, poolFee: 2, extranonceSize: 8,
 		templateEvery: 30 * time.Second, logFormat: "text", logLevel: slog.LevelInfo,
+		nodeSettings: nodeSettings{nodeAway: 2 * time.Minute},
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -45,6 +47,7 @@ func TestFlagsReachTheSettings(t *testing.T) {
 		shareSeconds: 0.5, minDifficulty: 1e-6, maxDifficulty: 2, extranonceSize: 28,
 		templateEvery: 1500 * time.Millisecond, logFormat: "json", logLevel: slog.LevelDebug,
 		testTipEvery: 10 * time.Millisecond, testAddress: true,
+		nodeSettings: nodeSettings{nodeAway: 2 * time.Minute},
 	}
 	if err != nil || got != want {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
@@ -82,11 +85,56 @@ func TestRejectsCommandLinesWithTheRemedy(t *testing.T) {
 		"-log-level loud":            "loud",
 		"-test-tip-every -1s":        "0 or more",
 		"-test-tip-every 5":          "-test-tip-every",
+		"-node-rpc http://h:1":       "-node-cookie or -node-auth-file",
+		"-node-cookie c":             "without -node-rpc",
+		"-node-away 1s":              "without -node-rpc",
+		"-node-chain moon":           "regtest",
+		"-pool-address a":            "without -node-rpc",
 		"-pool-fee -1 -log-format x": "-pool-fee -1: give 0 to 100 percent\n-log-format",
 	} {
 		_, err := parseFlags(strings.Fields(args), io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v\nwant a word of %q", args, err, want)
+		}
+	}
+}
+
+func TestNodeFlagsReachTheSettings(t *testing.T) {
+	got, err := parseFlags([]string{"-node-rpc", "https://n:8334", "-node-auth-file", "a", "-node-ca",
+		"c", "-node-chain", "simnet", "-node-away", "30s", "-pool-address", "x"}, io.Discard)
+	want := nodeSettings{nodeRPC: "https://n:8334", nodeAuthFile: "a", nodeCA: "c",
+		nodeChain: "simnet", nodeAway: 30 * time.Second, poolAddress: "x"}
+	if err != nil || got.nodeSettings != want {
+		t.Errorf("got  %+v, %v\nwant %+v", got.nodeSettings, err, want)
+	}
+}
+
+func TestRejectsFlagsThatDoNotFitANode(t *testing.T) {
+	good := []string{"-node-rpc", "http://n:1", "-node-cookie", "c", "-pool-fee", "0"}
+	if _, err := parseFlags(good, io.Discard); err != nil {
+		t.Errorf("%v: %v", good, err)
+	}
+	for more, want := range map[string]string{
+		"-node-auth-file a":      "either -node-cookie or -node-auth-file",
+		"-pool-fee 1":            "-pool-address",
+		"-node-away 0":           "more than 0",
+		"-datadir d":             "-datadir: with -node-rpc",
+		"-network-bits 1d100000": "-network-bits: with -node-rpc",
+		"-test-tip-every 5s":     "-test-tip-every: with -node-rpc",
+	} {
+		_, err := parseFlags(append(slices.Clip(good), strings.Fields(more)...), io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v\nwant a word of %q", more, err, want)
+		}
+	}
+}
+
+func TestTestAddressesAreOfTheNodesChain(t *testing.T) {
+	for chain, prefix := range map[string]string{"main": "bc1q", "testnet4": "tb1q", "simnet": "sb1q"} {
+		var out, errs bytes.Buffer
+		code := run([]string{"-test-address", "-node-chain", chain}, &out, &errs)
+		if code != exitOK || !strings.HasPrefix(out.String(), prefix) {
+			t.Errorf("%s: code %d, %q, %q", chain, code, out.String(), errs.String())
 		}
 	}
 }
@@ -98,7 +146,8 @@ func TestHelpExplainsEveryFlag(t *testing.T) {
 	}
 	for _, name := range []string{"socket", "socket-mode", "datadir", "network-bits", "journal",
 		"share-seconds", "min-difficulty", "max-difficulty", "pool-fee", "extranonce-size",
-		"template-seconds", "log-format", "log-level", "test-tip-every", "test-address"} {
+		"template-seconds", "log-format", "log-level", "test-tip-every", "test-address", "node-rpc",
+		"node-cookie", "node-auth-file", "node-ca", "node-chain", "node-away", "pool-address"} {
 		if !strings.Contains(help.String(), "\n  -"+name) {
 			t.Errorf("no word of -%s", name)
 		}

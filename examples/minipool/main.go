@@ -1,16 +1,17 @@
 // Minipool is a small, real mining pool: it builds coinbases, judges shares, assembles blocks and gives
-// them to a chain of its own (package chain) that checks them like Bitcoin does. Miners reach it over
-// Stratum V2 through a sidecar that dials its Unix socket.
+// them to a chain of its own (package chain) that checks them like Bitcoin does, or to a Bitcoin node
+// (package node). Miners reach it over Stratum V2 through a sidecar that dials its Unix socket.
 //
 // It is here to be read. The parts, in the order in which a pool of your own needs them:
 //
 //	pool.go      what a pool hands to package sv2, and how it starts and stops
 //	account.go   who may mine, and who is paid
+//	source.go    where templates come from and blocks go
 //	work.go      templates to jobs: the coinbase of each channel, new tips
 //	blocks.go    a share that is a block: assembled, submitted, reported
 //	journal.go   the books: every verdict is written before it is told
 //	channels.go  a look at channels that come and go
-//	flags.go     the command line
+//	flags.go     the command line, with flags_node.go
 package main
 
 import (

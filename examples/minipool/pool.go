@@ -31,7 +31,8 @@ type minipool struct {
 	settings settings
 	log      *slog.Logger
 	journal  *journal
-	chain    *chain.Chain
+	source   source
+	chain    *chain.Chain // the source, or nil when that is a node
 	work     *work
 	pool     *sv2.Pool
 	server   *grpchost.Server
@@ -110,12 +111,15 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 			return nil, err
 		}
 	}
-	m.chain, err = chain.Open(chain.Options{
-		DataDir: s.dataDir, NetworkBits: uint32(s.networkBits), Logger: log})
+	poolScript, err := m.openSource()
 	if err != nil {
 		return nil, err
 	}
-	m.work = &work{chain: m.chain, payouts: newPayouts(m.chain.PoolScript(), s.poolFee)}
+	m.work = &work{source: m.source, payouts: newPayouts(poolScript, s.poolFee)}
+	first, err := m.work.newest()
+	if err != nil {
+		return nil, err
+	}
 	if m.pool, err = sv2.NewPool(m.poolConfig()); err != nil {
 		return nil, err
 	}
@@ -128,18 +132,20 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	if err != nil {
 		return nil, err
 	}
-	tips, unsubscribe := m.chain.Subscribe()
-	tip, height := m.chain.Tip()
+	news, unsubscribe := m.source.Subscribe()
+	tip, height := m.source.Tip()
 	m.running.Go(func() {
 		defer unsubscribe()
-		m.follow(m.ctx, tips, tip)
+		m.follow(m.ctx, news, tip)
 	})
-	m.running.Go(func() { m.mineTestBlocks(m.ctx) })
+	if m.chain != nil {
+		m.running.Go(func() { m.mineTestBlocks(m.ctx) })
+	}
 	go func() { m.served <- m.server.Serve(context.Background(), listener) }()
 
-	log.Info("minipool is ready", "socket", s.socket, "chain_height", height,
-		"bits", s.networkBits.String(), "hashes_per_block", hashesPerBlock(uint32(s.networkBits)),
-		"min_difficulty", s.minDifficulty, "pid", os.Getpid())
+	log.Info("minipool is ready", "socket", s.socket, "chain", m.source.Params().Name,
+		"chain_height", height, "bits", fmt.Sprintf("%08x", first.Bits),
+		"hashes_per_block", hashesPerBlock(first.Bits), "min_difficulty", s.minDifficulty, "pid", os.Getpid())
 	return m, nil
 }
 
@@ -184,8 +190,8 @@ func (m *minipool) stop(grace time.Duration) error {
 	}
 	m.cancel()
 	m.running.Wait()
-	if m.chain != nil {
-		faults = append(faults, m.chain.Close())
+	if m.source != nil {
+		faults = append(faults, m.source.Close())
 	}
 	faults = append(faults, m.journal.close())
 	return errors.Join(faults...)

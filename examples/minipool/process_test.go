@@ -29,9 +29,15 @@ type process struct {
 // launch starts a process with its files in dir and waits until it takes sidecars.
 func launch(t testing.TB, dir string, more ...string) *process {
 	t.Helper()
+	return launchArgs(t, dir, testArgs(dir, more...))
+}
+
+// launchArgs is launch with these flags, which must put socket and journal where testArgs does.
+func launchArgs(t testing.TB, dir string, args []string) *process {
+	t.Helper()
 	p := &process{t: t, logs: &logs{}, socket: filepath.Join(dir, "sock"),
 		journal: filepath.Join(dir, "journal")}
-	p.Cmd = exec.Command(os.Args[0], testArgs(dir, more...)...)
+	p.Cmd = exec.Command(os.Args[0], args...)
 	p.Env = append(os.Environ(), runAsPool+"=1")
 	p.Stderr = p.logs
 	if err := p.Start(); err != nil {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/btcsuite/btcd/chaincfg/v2"
+
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
@@ -30,11 +32,18 @@ const (
 // runAsPool in the environment makes the test binary a minipool.
 const runAsPool = "MINIPOOL_TEST_RUN"
 
+// afterTests are called at the end.
+var afterTests []func()
+
 func TestMain(m *testing.M) {
 	if os.Getenv(runAsPool) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, clean := range afterTests {
+		clean()
+	}
+	os.Exit(code)
 }
 
 // logs is a log that may be read while it is written.
@@ -101,7 +110,7 @@ func newRig(t testing.TB, dir string, more ...string) *rig {
 // payoutAddress is a new payout address.
 func payoutAddress(t testing.TB) string {
 	t.Helper()
-	addr, err := newTestAddress(0x207fffff)
+	addr, err := newTestAddress(&chaincfg.RegressionNetParams)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,6 +178,12 @@ func (r *rig) tipHash() string {
 
 // eventually waits for what happens on another goroutine or in another process.
 func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	eventuallyIn(t, patience, what, holds)
+}
+
+// eventuallyIn is eventually with a patience of its own, for what takes luck.
+func eventuallyIn(t testing.TB, patience time.Duration, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -33,6 +33,7 @@ type sidecar struct {
 	channels   map[uint64]*miner
 	verdicts   map[uint64]*sv2pb.Verdict
 	results    map[uint64]*sv2pb.BlockResult
+	kicks      []*sv2pb.Kick
 	drained    bool
 	lastSubmit uint64
 	lastID     uint64
@@ -126,6 +127,8 @@ func (s *sidecar) take(message *sv2pb.SessionResponse) {
 		}
 	case *sv2pb.SessionResponse_BlockResult:
 		s.results[m.BlockResult.GetSubmitId()] = m.BlockResult
+	case *sv2pb.SessionResponse_Kick:
+		s.kicks = append(s.kicks, m.Kick)
 	case *sv2pb.SessionResponse_Drain:
 		s.drained = true
 	default:

@@ -12,27 +12,31 @@ import (
 	"time"
 
 	"github.com/gopool-sv2/gopool-sv2/examples/minipool/chain"
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/node"
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/template"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
 // keptTemplates is how many templates are kept for blocks: as many as a channel knows jobs of one tip.
 const keptTemplates = sv2.KnownJobs
 
-// work turns templates of the chain into jobs, and finds the template of a job again when that turned
-// into a block. Safe for concurrent use.
+// work turns templates into jobs, and finds the template of a job again when that turned into a block.
+// Safe for concurrent use.
 type work struct {
-	chain   *chain.Chain
+	source  source
 	payouts payouts
 
 	mu sync.Mutex
-	// templates that jobs were made of, oldest first, no two with the same transactions on the
+	// present is what jobs are made of now; nil when there is no work.
+	present *basis
+	// kept are those that jobs were made of, oldest first, no two with the same transactions on the
 	// same tip.
-	templates []*template
+	kept []*basis
 }
 
-// template is a chain.Template with what all jobs of it share. It doesn't change.
-type template struct {
-	*chain.Template
+// basis is a template with what all jobs of it share. It doesn't change.
+type basis struct {
+	*template.Template
 	path []sv2.Hash // MerklePath in the type of package sv2
 }
 
@@ -47,7 +51,7 @@ func (w *work) buildJob(_ context.Context, request sv2.JobRequest) (*sv2.Job, er
 	if err != nil {
 		return nil, err
 	}
-	prefix, suffix, err := t.Coinbase(chain.CoinbaseSpec{
+	prefix, suffix, err := t.Coinbase(template.CoinbaseSpec{
 		Outputs: w.payouts.outputs(t.CoinbaseValue, account.script),
 		// The number of the job makes each coinbase a new one: a miner that starts over at
 		// extranonce 0 finds no share twice.
@@ -63,7 +67,7 @@ func (w *work) buildJob(_ context.Context, request sv2.JobRequest) (*sv2.Job, er
 		PrevHash:    t.PrevHash,
 		NBits:       t.Bits,
 		Version:     uint32(t.Version),
-		VersionMask: sv2.RollableVersionBits,
+		VersionMask: sv2.RollableVersionBits &^ t.RequiredBits,
 		// The present, or median time past + 1 where blocks came so fast that this is later.
 		MinNTime: t.CurTime,
 		// No MaxNTime: miners may roll up to two hours ahead of the clock, as consensus allows.
@@ -76,14 +80,13 @@ func (w *work) buildJob(_ context.Context, request sv2.JobRequest) (*sv2.Job, er
 	}, nil
 }
 
-// newest is the template of the present tip. It asks the chain which that is, so that a channel that
+// newest is the template of the present tip. It asks the source which that is, so that a channel that
 // opens between a new tip and the Refresh after it begins with the new one already.
-func (w *work) newest() (*template, error) {
+func (w *work) newest() (*basis, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	tip, _ := w.chain.Tip()
-	if n := len(w.templates); n > 0 && w.templates[n-1].PrevHash == tip {
-		return w.templates[n-1], nil
+	if tip, _ := w.source.Tip(); w.present != nil && w.present.PrevHash == tip {
+		return w.present, nil
 	}
 	return w.fetchLocked()
 }
@@ -96,38 +99,40 @@ func (w *work) renew() error {
 	return err
 }
 
-func (w *work) fetchLocked() (*template, error) {
-	fetched, err := w.chain.Template()
+func (w *work) fetchLocked() (*basis, error) {
+	w.present = nil
+	fetched, err := w.source.Template()
 	if err != nil {
 		return nil, err
 	}
-	t := &template{Template: fetched, path: make([]sv2.Hash, len(fetched.MerklePath))}
+	t := &basis{Template: fetched, path: make([]sv2.Hash, len(fetched.MerklePath))}
 	for i, node := range fetched.MerklePath {
 		t.path[i] = node
 	}
+	w.present = t
 	// Same transactions, later time: for blocks one of the two is enough.
-	if n := len(w.templates); n > 0 && w.templates[n-1].sameWork(t) {
-		w.templates[n-1] = t
+	if n := len(w.kept); n > 0 && w.kept[n-1].sameWork(t) {
+		w.kept[n-1] = t
 		return t, nil
 	}
-	w.templates = append(w.templates, t)
-	if excess := len(w.templates) - keptTemplates; excess > 0 {
-		w.templates = slices.Delete(w.templates, 0, excess)
+	w.kept = append(w.kept, t)
+	if excess := len(w.kept) - keptTemplates; excess > 0 {
+		w.kept = slices.Delete(w.kept, 0, excess)
 	}
 	return t, nil
 }
 
-func (t *template) sameWork(other *template) bool {
+func (t *basis) sameWork(other *basis) bool {
 	return t.PrevHash == other.PrevHash && slices.Equal(t.path, other.path) &&
 		bytes.Equal(t.WitnessCommitment, other.WitnessCommitment)
 }
 
 // of finds the template that a job was made of, by what the job shows of it: tip, merkle path and the
 // witness commitment in its coinbase. That needs no memory per job and channel.
-func (w *work) of(job *sv2.Job) (*template, error) {
+func (w *work) of(job *sv2.Job) (*basis, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, t := range slices.Backward(w.templates) {
+	for _, t := range slices.Backward(w.kept) {
 		if t.PrevHash == job.PrevHash && slices.Equal(t.path, job.MerklePath) &&
 			bytes.Contains(job.CoinbaseSuffix, t.WitnessCommitment) {
 			return t, nil
@@ -139,21 +144,26 @@ func (w *work) of(job *sv2.Job) (*template, error) {
 
 // follow gives all miners new work on each new tip, and now and then without one, until ctx ends. known
 // is the tip that needs no announcement.
-func (m *minipool) follow(ctx context.Context, tips <-chan struct{}, known sv2.Hash) {
+func (m *minipool) follow(ctx context.Context, news <-chan struct{}, known sv2.Hash) {
 	ticker := time.NewTicker(m.settings.templateEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tips:
+		case <-news:
 		case <-ticker.C:
 		}
 		// Miners first: each moment on the old tip is lost work.
-		if err := m.renewWork(ctx); err != nil && ctx.Err() == nil {
+		switch err := m.renewWork(ctx); {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, node.ErrAway):
+			m.sendMinersAway(err)
+		case err != nil:
 			m.log.Error("miners keep their old work", "err", err)
 		}
-		tip, height := m.chain.Tip()
+		tip, height := m.source.Tip()
 		if tip == known {
 			continue
 		}
@@ -174,4 +184,19 @@ func (m *minipool) renewWork(ctx context.Context) error {
 		return err
 	}
 	return m.pool.Refresh(ctx)
+}
+
+// sendMinersAway ends all connections: without a node what the miners do is worth nothing, and they may
+// have another pool to go to. Those that come again are refused until there is work.
+func (m *minipool) sendMinersAway(reason error) {
+	kick := sv2.Kick{Action: sv2.KickConnection, Reason: "the pool has no work"}
+	sent := 0
+	for _, channel := range m.pool.Channels() {
+		if m.pool.Kick(channel.ID, kick) {
+			sent++
+		}
+	}
+	if sent > 0 {
+		m.log.Error("miners are sent away, there is no work for them", "channels", sent, "err", reason)
+	}
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/btcsuite/btcd/mempool"
 	"github.com/btcsuite/btcd/mining"
 	"github.com/btcsuite/btcd/txscript/v2"
+
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/template"
 )
 
 const (
@@ -66,8 +68,8 @@ type Chain struct {
 	pool      *mempool.TxPool
 	generator *mining.BlkTmplGenerator
 	wallet    *wallet
-	synced    chainhash.Hash // the tip that mempool and wallet reflect
-	cached    *Template      // for the tip synced; nil until asked for
+	synced    chainhash.Hash     // the tip that mempool and wallet reflect
+	cached    *template.Template // for the tip synced; nil until asked for
 
 	subMu sync.Mutex
 	subs  map[chan struct{}]struct{}

@@ -4,11 +4,11 @@
 // transactions and a witness commitment, full consensus validation of submitted blocks, and a
 // notification on every new tip. Consensus, storage, mempool policy and transaction selection are
 // btcd's own packages; this package adds a private network (its own magic and genesis block, a
-// fixed difficulty), a one-key wallet that keeps the mempool busy, and the coinbase assembly that
-// an SV2 pool needs.
+// fixed difficulty) and a one-key wallet that keeps the mempool busy. Work is assembled from the
+// templates by package template.
 //
 // Byte order: every [32]byte hash in this package is in internal order, the order of the block
 // header on the wire, which is the reverse of the order block explorers print.
 //
-// All methods of Chain are safe for use from any goroutine. A Template belongs to its caller.
+// All methods of Chain are safe for use from any goroutine. A template belongs to its caller.
 package chain

@@ -15,6 +15,8 @@ import (
 	"github.com/btcsuite/btcd/blockchain"
 	"github.com/btcsuite/btcd/chainhash/v2"
 	"github.com/btcsuite/btcd/wire/v2"
+
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/template"
 )
 
 // easyBits lets every second hash be a block.
@@ -58,7 +60,7 @@ func mustClose(t *testing.T, c *Chain) {
 	}
 }
 
-func mustTemplate(t *testing.T, c *Chain) *Template {
+func mustTemplate(t *testing.T, c *Chain) *template.Template {
 	t.Helper()
 	tmpl, err := c.Template()
 	if err != nil {
@@ -77,9 +79,9 @@ func mine(t *testing.T, c *Chain, blocks int) {
 }
 
 // coinbaseFor returns the coinbase without witness, paying everything to script.
-func coinbaseFor(t *testing.T, tmpl *Template, script []byte, extranonce string) []byte {
+func coinbaseFor(t *testing.T, tmpl *template.Template, script []byte, extranonce string) []byte {
 	t.Helper()
-	prefix, suffix, err := tmpl.Coinbase(CoinbaseSpec{
+	prefix, suffix, err := tmpl.Coinbase(template.CoinbaseSpec{
 		Outputs:       []*wire.TxOut{wire.NewTxOut(tmpl.CoinbaseValue, script)},
 		Tag:           "/test/",
 		ExtranonceLen: len(extranonce),
@@ -91,8 +93,8 @@ func coinbaseFor(t *testing.T, tmpl *Template, script []byte, extranonce string)
 }
 
 // headerFor serializes the header independently of the package's own assembly.
-func headerFor(tmpl *Template, coinbase []byte) [80]byte {
-	root := FoldMerkle(chainhash.DoubleHashH(coinbase), tmpl.MerklePath)
+func headerFor(tmpl *template.Template, coinbase []byte) [80]byte {
+	root := template.FoldMerkle(chainhash.DoubleHashH(coinbase), tmpl.MerklePath)
 	var header [80]byte
 	raw := binary.LittleEndian.AppendUint32(header[:0], uint32(tmpl.Version))
 	raw = append(raw, tmpl.PrevHash[:]...)
@@ -117,7 +119,7 @@ func grind(t *testing.T, header *[80]byte, valid bool) {
 }
 
 // solved returns the full block for a coinbase without witness.
-func solved(t *testing.T, tmpl *Template, coinbase []byte) *wire.MsgBlock {
+func solved(t *testing.T, tmpl *template.Template, coinbase []byte) *wire.MsgBlock {
 	t.Helper()
 	header := headerFor(tmpl, coinbase)
 	grind(t, &header, true)

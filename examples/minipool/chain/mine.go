@@ -14,6 +14,8 @@ import (
 
 	"github.com/btcsuite/btcd/blockchain"
 	"github.com/btcsuite/btcd/wire/v2"
+
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/template"
 )
 
 const (
@@ -30,7 +32,7 @@ func (c *Chain) MineBlock(ctx context.Context) (*wire.MsgBlock, error) {
 	for {
 		block, err := c.mineOnTip(ctx)
 		if err == nil && block != nil {
-			err = c.Submit(block)
+			err = c.Submit(ctx, block)
 			if err == nil {
 				return block, nil
 			}
@@ -47,7 +49,7 @@ func (c *Chain) mineOnTip(ctx context.Context) (*wire.MsgBlock, error) {
 	if err != nil {
 		return nil, err
 	}
-	prefix, suffix, err := t.Coinbase(CoinbaseSpec{
+	prefix, suffix, err := t.Coinbase(template.CoinbaseSpec{
 		Outputs:       []*wire.TxOut{wire.NewTxOut(t.CoinbaseValue, c.PoolScript())},
 		Tag:           mineTag,
 		ExtranonceLen: mineExtranonceLen,
@@ -60,7 +62,7 @@ func (c *Chain) mineOnTip(ctx context.Context) (*wire.MsgBlock, error) {
 		return nil, fmt.Errorf("extranonce: %w", err)
 	}
 	coinbase := slices.Concat(prefix, extranonce, suffix)
-	header := t.header(coinbase, t.CurTime)
+	header := t.Header(coinbase, t.CurTime)
 	target := targetBytes(t.Bits)
 	for first := uint64(0); first <= math.MaxUint32; first += mineBatch {
 		if err := ctx.Err(); err != nil {

@@ -178,7 +178,7 @@ func TestTemporaryChainLeavesNothingBehind(t *testing.T) {
 	if _, err := c.Template(); !errors.Is(err, ErrClosed) {
 		t.Errorf("template after close: %v", err)
 	}
-	if err := c.Submit(c.Params().GenesisBlock); !errors.Is(err, ErrClosed) {
+	if err := c.Submit(t.Context(), c.Params().GenesisBlock); !errors.Is(err, ErrClosed) {
 		t.Errorf("submit after close: %v", err)
 	}
 	wantTip(t, c, tip, height)

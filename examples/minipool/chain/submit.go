@@ -4,6 +4,7 @@ package chain
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 
@@ -29,10 +30,11 @@ var (
 // only if the block is the new tip; the wallet has then booked it and the subscribers have been
 // told. With a data directory the block is on disk by then.
 //
-// Other outcomes are ErrInvalidBlock (with the rule in its text), ErrStale, ErrDuplicate and
+// A ctx that has ended by the time it is the block's turn is the error; a check under way is not broken
+// off. Other outcomes are ErrInvalidBlock (with the rule in its text), ErrStale, ErrDuplicate and
 // ErrClosed, all found by errors.Is; any other error is one of storage. The block is copied, the
 // caller keeps it, and must not change it during the call.
-func (c *Chain) Submit(block *wire.MsgBlock) error {
+func (c *Chain) Submit(ctx context.Context, block *wire.MsgBlock) error {
 	owned, err := copyBlock(block)
 	if err != nil {
 		return fmt.Errorf("submit: %w: %w", ErrInvalidBlock, err)
@@ -41,6 +43,9 @@ func (c *Chain) Submit(block *wire.MsgBlock) error {
 	defer c.mu.Unlock()
 	if c.closed {
 		return ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("submit %v: %w", owned.Hash(), err)
 	}
 	if err := c.process(owned); err != nil {
 		return fmt.Errorf("submit %v: %w", owned.Hash(), err)

@@ -14,10 +14,12 @@ import (
 	"github.com/btcsuite/btcd/btcutil/v2"
 	"github.com/btcsuite/btcd/chainhash/v2"
 	"github.com/btcsuite/btcd/wire/v2"
+
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/template"
 )
 
 // matureChain has transactions in its template.
-func matureChain(t *testing.T) (*Chain, *Template) {
+func matureChain(t *testing.T) (*Chain, *template.Template) {
 	t.Helper()
 	c := openEasy(t, "")
 	mine(t, c, 2)
@@ -29,35 +31,35 @@ func matureChain(t *testing.T) (*Chain, *Template) {
 }
 
 func TestRejectsInvalidBlocks(t *testing.T) {
-	coinbase := func(t *testing.T, c *Chain, tmpl *Template) []byte {
+	coinbase := func(t *testing.T, c *Chain, tmpl *template.Template) []byte {
 		return coinbaseFor(t, tmpl, c.PoolScript(), "extranonce")
 	}
 	cases := map[string]struct {
 		code blockchain.ErrorCode
-		make func(t *testing.T, c *Chain, tmpl *Template) *wire.MsgBlock
+		make func(t *testing.T, c *Chain, tmpl *template.Template) *wire.MsgBlock
 	}{
 		"merkle root": {blockchain.ErrBadMerkleRoot,
-			func(t *testing.T, c *Chain, tmpl *Template) *wire.MsgBlock {
+			func(t *testing.T, c *Chain, tmpl *template.Template) *wire.MsgBlock {
 				tmpl.MerklePath[0][5] ^= 1
 				return solved(t, tmpl, coinbase(t, c, tmpl))
 			}},
 		"witness commitment": {blockchain.ErrWitnessCommitmentMismatch,
-			func(t *testing.T, c *Chain, tmpl *Template) *wire.MsgBlock {
+			func(t *testing.T, c *Chain, tmpl *template.Template) *wire.MsgBlock {
 				tmpl.WitnessCommitment[10] ^= 1
 				return solved(t, tmpl, coinbase(t, c, tmpl))
 			}},
 		"missing witness commitment": {blockchain.ErrUnexpectedWitness,
-			func(t *testing.T, c *Chain, tmpl *Template) *wire.MsgBlock {
+			func(t *testing.T, c *Chain, tmpl *template.Template) *wire.MsgBlock {
 				tmpl.WitnessCommitment = tmpl.WitnessCommitment[:6]
 				return solved(t, tmpl, coinbase(t, c, tmpl))
 			}},
 		"witness": {blockchain.ErrWitnessCommitmentMismatch,
-			func(t *testing.T, c *Chain, tmpl *Template) *wire.MsgBlock {
+			func(t *testing.T, c *Chain, tmpl *template.Template) *wire.MsgBlock {
 				tmpl.Transactions[0].TxIn[0].Witness[0][10] ^= 1
 				return solved(t, tmpl, coinbase(t, c, tmpl))
 			}},
 		"proof of work": {blockchain.ErrHighHash,
-			func(t *testing.T, c *Chain, tmpl *Template) *wire.MsgBlock {
+			func(t *testing.T, c *Chain, tmpl *template.Template) *wire.MsgBlock {
 				raw := coinbase(t, c, tmpl)
 				header := headerFor(tmpl, raw)
 				grind(t, &header, false)
@@ -68,27 +70,27 @@ func TestRejectsInvalidBlocks(t *testing.T) {
 				return block
 			}},
 		"bits": {blockchain.ErrUnexpectedDifficulty,
-			func(t *testing.T, c *Chain, tmpl *Template) *wire.MsgBlock {
+			func(t *testing.T, c *Chain, tmpl *template.Template) *wire.MsgBlock {
 				tmpl.Bits = 0x207ffffe
 				return solved(t, tmpl, coinbase(t, c, tmpl))
 			}},
 		"height push": {blockchain.ErrBadCoinbaseHeight,
-			func(t *testing.T, c *Chain, tmpl *Template) *wire.MsgBlock {
+			func(t *testing.T, c *Chain, tmpl *template.Template) *wire.MsgBlock {
 				tmpl.Height++
 				return solved(t, tmpl, coinbase(t, c, tmpl))
 			}},
 		"coinbase value": {blockchain.ErrBadCoinbaseValue,
-			func(t *testing.T, c *Chain, tmpl *Template) *wire.MsgBlock {
+			func(t *testing.T, c *Chain, tmpl *template.Template) *wire.MsgBlock {
 				tmpl.CoinbaseValue++
 				return solved(t, tmpl, coinbase(t, c, tmpl))
 			}},
 		"time": {blockchain.ErrTimeTooOld,
-			func(t *testing.T, c *Chain, tmpl *Template) *wire.MsgBlock {
+			func(t *testing.T, c *Chain, tmpl *template.Template) *wire.MsgBlock {
 				tmpl.CurTime = tmpl.MinTime - 1
 				return solved(t, tmpl, coinbase(t, c, tmpl))
 			}},
 		"version": {blockchain.ErrBlockVersionTooOld,
-			func(t *testing.T, c *Chain, tmpl *Template) *wire.MsgBlock {
+			func(t *testing.T, c *Chain, tmpl *template.Template) *wire.MsgBlock {
 				tmpl.Version = 1
 				return solved(t, tmpl, coinbase(t, c, tmpl))
 			}},
@@ -97,11 +99,11 @@ func TestRejectsInvalidBlocks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, tmpl := matureChain(t)
 			before, height := c.Tip()
-			wantRule(t, c.Submit(test.make(t, c, tmpl)), test.code)
+			wantRule(t, c.Submit(t.Context(), test.make(t, c, tmpl)), test.code)
 			wantTip(t, c, before, height)
 
 			good := mustTemplate(t, c)
-			if err := c.Submit(solved(t, good, coinbase(t, c, good))); err != nil {
+			if err := c.Submit(t.Context(), solved(t, good, coinbase(t, c, good))); err != nil {
 				t.Fatalf("a good block after the bad one: %v", err)
 			}
 		})
@@ -116,7 +118,7 @@ func TestRejectsMalformedBlocks(t *testing.T) {
 		"nil transaction":        {Transactions: []*wire.MsgTx{nil}},
 		"transaction of nothing": {Transactions: []*wire.MsgTx{wire.NewMsgTx(2)}},
 	} {
-		if err := c.Submit(block); !errors.Is(err, ErrInvalidBlock) && !errors.Is(err, ErrStale) {
+		if err := c.Submit(t.Context(), block); !errors.Is(err, ErrInvalidBlock) && !errors.Is(err, ErrStale) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -128,13 +130,13 @@ func TestRejectsStaleBlocks(t *testing.T) {
 	late := solved(t, tmpl, coinbaseFor(t, tmpl, c.PoolScript(), "late"))
 	mine(t, c, 1)
 	tip, height := c.Tip()
-	if err := c.Submit(late); !errors.Is(err, ErrStale) || errors.Is(err, ErrInvalidBlock) {
+	if err := c.Submit(t.Context(), late); !errors.Is(err, ErrStale) || errors.Is(err, ErrInvalidBlock) {
 		t.Errorf("parent below the tip: got %v", err)
 	}
 	unknown := mustTemplate(t, c)
 	unknown.PrevHash[0] ^= 1
 	orphan := solved(t, unknown, coinbaseFor(t, unknown, c.PoolScript(), "orphan"))
-	if err := c.Submit(orphan); !errors.Is(err, ErrStale) {
+	if err := c.Submit(t.Context(), orphan); !errors.Is(err, ErrStale) {
 		t.Errorf("unknown parent: got %v", err)
 	}
 	hash := orphan.BlockHash()
@@ -147,10 +149,10 @@ func TestRejectsStaleBlocks(t *testing.T) {
 func TestRejectsDuplicateBlocks(t *testing.T) {
 	c, tmpl := matureChain(t)
 	block := solved(t, tmpl, coinbaseFor(t, tmpl, c.PoolScript(), "once"))
-	if err := c.Submit(block); err != nil {
+	if err := c.Submit(t.Context(), block); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Submit(block); !errors.Is(err, ErrDuplicate) || errors.Is(err, ErrInvalidBlock) {
+	if err := c.Submit(t.Context(), block); !errors.Is(err, ErrDuplicate) || errors.Is(err, ErrInvalidBlock) {
 		t.Errorf("second time: got %v", err)
 	}
 	wantTip(t, c, block.BlockHash(), tmpl.Height)
@@ -161,13 +163,13 @@ func TestSurvivesReorganization(t *testing.T) {
 	mine(t, c, 2) // the branch that loses; its blocks spend coins of the wallet
 	parent := fork.PrevHash
 	for i := range int32(3) {
-		branch := &Template{
+		branch := &template.Template{
 			Height: fork.Height + i, Version: fork.Version, PrevHash: parent, Bits: fork.Bits,
 			CurTime: fork.CurTime + uint32(i), CoinbaseValue: 50 * 1e8,
-			WitnessCommitment: witnessCommitment(nil),
+			WitnessCommitment: template.WitnessCommitment(nil),
 		}
 		block := solved(t, branch, coinbaseFor(t, branch, c.PoolScript(), "branch"))
-		err := c.Submit(block)
+		err := c.Submit(t.Context(), block)
 		if wantStale := i < 2; errors.Is(err, ErrStale) != wantStale || !wantStale && err != nil {
 			t.Fatalf("block %d of the branch: got %v", i, err)
 		}
@@ -188,9 +190,9 @@ func TestMempoolSurvivesBlockWithoutItsTransactions(t *testing.T) {
 	kept := tmpl.Transactions[0].TxHash()
 	empty := *tmpl
 	empty.Transactions, empty.MerklePath, empty.CoinbaseValue = nil, nil, 50*1e8
-	empty.WitnessCommitment = witnessCommitment(nil)
+	empty.WitnessCommitment = template.WitnessCommitment(nil)
 	block := solved(t, &empty, coinbaseFor(t, &empty, c.PoolScript(), "empty"))
-	if err := c.Submit(block); err != nil {
+	if err := c.Submit(t.Context(), block); err != nil {
 		t.Fatal(err)
 	}
 	for _, tx := range mustTemplate(t, c).Transactions {
@@ -209,11 +211,11 @@ func TestMempoolDropsWhatABlockDoubleSpends(t *testing.T) {
 		t.Fatal(err)
 	}
 	tmpl.Transactions = []*wire.MsgTx{other}
-	tmpl.MerklePath = merklePath([]chainhash.Hash{other.TxHash()})
-	tmpl.WitnessCommitment = witnessCommitment([]*btcutil.Tx{btcutil.NewTx(other)})
+	tmpl.MerklePath = template.MerklePath([]chainhash.Hash{other.TxHash()})
+	tmpl.WitnessCommitment = template.WitnessCommitment([]*btcutil.Tx{btcutil.NewTx(other)})
 	tmpl.CoinbaseValue = 50 * 1e8
 	block := solved(t, tmpl, coinbaseFor(t, tmpl, c.PoolScript(), "conflict"))
-	if err := c.Submit(block); err != nil {
+	if err := c.Submit(t.Context(), block); err != nil {
 		t.Fatal(err)
 	}
 	if tx := c.pool.CheckSpend(outpoint); tx != nil {
@@ -242,7 +244,7 @@ func TestSubscribersHearOfTheNewTip(t *testing.T) {
 	}
 	tmpl := mustTemplate(t, c)
 	tmpl.CoinbaseValue++
-	if c.Submit(solved(t, tmpl, coinbaseFor(t, tmpl, c.PoolScript(), "x"))) == nil {
+	if c.Submit(t.Context(), solved(t, tmpl, coinbaseFor(t, tmpl, c.PoolScript(), "x"))) == nil {
 		t.Fatal("bad block accepted")
 	}
 	select {

@@ -11,6 +11,8 @@ import (
 	"github.com/btcsuite/btcd/chainhash/v2"
 	"github.com/btcsuite/btcd/mining"
 	"github.com/btcsuite/btcd/wire/v2"
+
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/template"
 )
 
 func TestAcceptsBlockMadeFromTemplate(t *testing.T) {
@@ -36,7 +38,7 @@ func TestAcceptsBlockMadeFromTemplate(t *testing.T) {
 		t.Errorf("script %x commits to no witnesses", tmpl.WitnessCommitment)
 	}
 	block := solved(t, tmpl, coinbaseFor(t, tmpl, c.PoolScript(), "0123456789ab"))
-	if err := c.Submit(block); err != nil {
+	if err := c.Submit(t.Context(), block); err != nil {
 		t.Fatal(err)
 	}
 	wantTip(t, c, block.BlockHash(), 1)
@@ -76,7 +78,7 @@ func TestTemplatesCarryWalletTransactionsAfterMaturity(t *testing.T) {
 		t.Errorf("coinbase value %d lacks the fee of %d", tmpl.CoinbaseValue, fee)
 	}
 	block := solved(t, tmpl, coinbaseFor(t, tmpl, c.PoolScript(), "extranonce"))
-	if err := c.Submit(block); err != nil {
+	if err := c.Submit(t.Context(), block); err != nil {
 		t.Fatal(err)
 	}
 	wantTip(t, c, block.BlockHash(), 3)
@@ -116,16 +118,16 @@ func TestMerklePathFoldsToTheRootOfBtcd(t *testing.T) {
 			txids = append(txids, tx.TxHash())
 		}
 		want := blockchain.CalcMerkleRoot(txs, false)
-		if got := FoldMerkle(*txs[0].Hash(), merklePath(txids)); got != want {
+		if got := template.FoldMerkle(*txs[0].Hash(), template.MerklePath(txids)); got != want {
 			t.Errorf("%d transactions: root %x, want %x", count, got, want)
 		}
 		// The generator of btcd computes the commitment by its own code.
 		model := coinbaseTx([]byte{0x51})
 		mining.AddWitnessCommitment(model, append([]*btcutil.Tx{model}, txs[1:]...))
 		outs := model.MsgTx().TxOut
-		if want := outs[len(outs)-1].PkScript; !bytes.Equal(witnessCommitment(txs[1:]), want) {
+		if want := outs[len(outs)-1].PkScript; !bytes.Equal(template.WitnessCommitment(txs[1:]), want) {
 			t.Errorf("%d transactions: commitment %x, want %x",
-				count, witnessCommitment(txs[1:]), want)
+				count, template.WitnessCommitment(txs[1:]), want)
 		}
 	}
 }
@@ -141,7 +143,7 @@ func TestTemplateIsOutOfReachOfOtherCallers(t *testing.T) {
 
 	tmpl := mustTemplate(t, c)
 	block := solved(t, tmpl, coinbaseFor(t, tmpl, c.PoolScript(), "extranonce"))
-	if err := c.Submit(block); err != nil {
+	if err := c.Submit(t.Context(), block); err != nil {
 		t.Fatal(err)
 	}
 	// A submitted block is the caller's again: the chain must not read it any more.

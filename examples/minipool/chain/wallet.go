@@ -1,4 +1,4 @@
-// The wallet, whose transactions fill the templates, and payout addresses.
+// The wallet, whose transactions fill the templates.
 
 package chain
 
@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/btcsuite/btcd/address/v2"
 	"github.com/btcsuite/btcd/blockchain"
@@ -193,33 +192,6 @@ func (w *wallet) spend(outputs int, inputs []coin) (*wire.MsgTx, error) {
 		tx.TxIn[i].Witness = witness
 	}
 	return tx, nil
-}
-
-// PayoutScript returns the output script that pays to the given address, which must be one of
-// regtest: P2PKH, P2SH, P2WPKH, P2WSH or P2TR. The slice is the caller's. Anything else is an
-// error that names the reason.
-func (c *Chain) PayoutScript(addr string) ([]byte, error) {
-	decoded, err := address.DecodeAddress(addr, c.params)
-	if err != nil {
-		return nil, fmt.Errorf("payout address %q: %w", addr, err)
-	}
-	if !decoded.IsForNet(c.params) {
-		return nil, fmt.Errorf("payout address %q is of another network: "+
-			"this chain uses regtest addresses (bcrt1..., m..., n..., 2...)", addr)
-	}
-	// The decoder also takes bare public keys, and reads a program of 20 bytes as version 0
-	// whatever its version is: money sent there would not be the owner's of the address.
-	if enc := decoded.EncodeAddress(); enc != addr && enc != strings.ToLower(addr) {
-		return nil, fmt.Errorf("payout address %q is not of a supported type", addr)
-	}
-	if _, anyoneCanSpend := decoded.(*address.AddressPayToAnchor); anyoneCanSpend {
-		return nil, fmt.Errorf("payout address %q is spendable by anyone", addr)
-	}
-	script, err := txscript.PayToAddrScript(decoded)
-	if err != nil {
-		return nil, fmt.Errorf("payout address %q: %w", addr, err)
-	}
-	return script, nil
 }
 
 // isDuplicate reports whether btcd refused a block because it has it already.

@@ -1,6 +1,6 @@
-// Promises of the coinbase assembly and of payout addresses.
+// Promises of the coinbase assembly.
 
-package chain
+package template
 
 import (
 	"bytes"
@@ -9,15 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/btcsuite/btcd/address/v2"
-	"github.com/btcsuite/btcd/address/v2/bech32"
-	"github.com/btcsuite/btcd/chaincfg/v2"
 	"github.com/btcsuite/btcd/wire/v2"
 )
 
 func sampleTemplate(height int32) *Template {
 	return &Template{
-		Height: height, CoinbaseValue: 1000, WitnessCommitment: witnessCommitment(nil),
+		Height: height, CoinbaseValue: 1000, WitnessCommitment: WitnessCommitment(nil),
 	}
 }
 
@@ -102,7 +99,11 @@ func TestRejectsUnfitCoinbaseSpecs(t *testing.T) {
 
 func TestBlockRejectsWhatIsNoCoinbase(t *testing.T) {
 	tmpl := sampleTemplate(5)
-	good := coinbaseFor(t, tmpl, []byte{0x51}, "extranonce")
+	prefix, suffix, err := tmpl.Coinbase(CoinbaseSpec{Outputs: pay(1000), ExtranonceLen: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := slices.Concat(prefix, []byte("extranonce"), suffix)
 	spending := bytes.Clone(good)
 	spending[5] = 1 // an outpoint that isn't null
 	for name, raw := range map[string][]byte{
@@ -117,79 +118,17 @@ func TestBlockRejectsWhatIsNoCoinbase(t *testing.T) {
 	}
 }
 
-func TestPayoutScriptsOfRegtestAddresses(t *testing.T) {
-	c := openEasy(t, "")
-	hash20, hash32 := bytes.Repeat([]byte{7}, 20), bytes.Repeat([]byte{9}, 32)
-	regtest := &chaincfg.RegressionNetParams
-	make20 := func(a address.Address, err error) string {
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a.EncodeAddress()
-	}
-	p2pkh, err1 := address.NewAddressPubKeyHash(hash20, regtest)
-	p2sh, err2 := address.NewAddressScriptHashFromHash(hash20, regtest)
-	p2wpkh, err3 := address.NewAddressWitnessPubKeyHash(hash20, regtest)
-	p2wsh, err4 := address.NewAddressWitnessScriptHash(hash32, regtest)
-	p2tr, err5 := address.NewAddressTaproot(hash32, regtest)
-	hex20, hex32 := hex.EncodeToString(hash20), hex.EncodeToString(hash32)
-	for addr, want := range map[string]string{
-		make20(p2pkh, err1):                   "76a914" + hex20 + "88ac",
-		make20(p2sh, err2):                    "a914" + hex20 + "87",
-		make20(p2wpkh, err3):                  "0014" + hex20,
-		strings.ToUpper(make20(p2wpkh, err3)): "0014" + hex20,
-		make20(p2wsh, err4):                   "0020" + hex32,
-		make20(p2tr, err5):                    "5120" + hex32,
-	} {
-		script, err := c.PayoutScript(addr)
-		if err != nil || hex.EncodeToString(script) != want {
-			t.Errorf("%s: script %x, %v; want %s", addr, script, err, want)
-		}
-	}
-}
-
-func TestRejectsInvalidAddresses(t *testing.T) {
-	c := openEasy(t, "")
-	mainnet, err := address.NewAddressWitnessPubKeyHash(make([]byte, 20), &chaincfg.MainNetParams)
+func TestWithoutACommitmentTheCoinbaseHasNoWitness(t *testing.T) {
+	tmpl := &Template{Height: 7, CoinbaseValue: 1000}
+	prefix, suffix, err := tmpl.Coinbase(CoinbaseSpec{Outputs: pay(1000), ExtranonceLen: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
-	legacy, err := address.NewAddressPubKeyHash(make([]byte, 20), &chaincfg.MainNetParams)
+	block, err := tmpl.Block(slices.Concat(prefix, make([]byte, 4), suffix), [80]byte{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	regtest, err := address.NewAddressWitnessPubKeyHash(
-		make([]byte, 20), &chaincfg.RegressionNetParams)
-	if err != nil {
-		t.Fatal(err)
-	}
-	words, err := bech32.ConvertBits(make([]byte, 20), 8, 5, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	shortV1, err := bech32.EncodeM("bcrt", append([]byte{1}, words...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	anchor, err := address.NewAddressPayToAnchor(&chaincfg.RegressionNetParams)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, addr := range map[string]string{
-		"empty":                  "",
-		"no address":             "worker",
-		"mainnet":                mainnet.EncodeAddress(),
-		"mainnet P2PKH":          legacy.EncodeAddress(),
-		"checksum":               regtest.EncodeAddress()[:43] + "q",
-		"version 1 of 20 bytes":  shortV1,
-		"public key":             hex.EncodeToString(c.wallet.key.PubKey().SerializeCompressed()),
-		"anyone can spend":       anchor.EncodeAddress(),
-		"surrounded by a blank":  regtest.EncodeAddress() + " ",
-		"address with a dot":     regtest.EncodeAddress() + ".worker",
-		"an address of any size": strings.Repeat("bcrt1", 1000),
-	} {
-		if script, err := c.PayoutScript(addr); err == nil {
-			t.Errorf("%s (%s): accepted, script %x", name, addr, script)
-		}
+	if tx := block.Transactions[0]; len(tx.TxOut) != 1 || tx.HasWitness() {
+		t.Errorf("outputs %v, witness %x", tx.TxOut, tx.TxIn[0].Witness)
 	}
 }

@@ -1,6 +1,6 @@
 // Coinbase and block assembly, merkle paths and the witness commitment.
 
-package chain
+package template
 
 import (
 	"bytes"
@@ -44,7 +44,7 @@ type CoinbaseSpec struct {
 // witness, cut where the extranonce goes: prefix + extranonce + suffix is the transaction whose
 // double SHA-256 is the coinbase txid (SV2 coinbase_tx_prefix and coinbase_tx_suffix). The
 // scriptSig is the BIP34 height, the tag, and one push of the extranonce; the last output is the
-// witness commitment (BIP141). Both slices are the caller's.
+// witness commitment (BIP141), if the template has one. Both slices are the caller's.
 //
 // Errors: no or too many payouts for the coinbase value, an extranonce length out of range, a
 // scriptSig over MaxScriptSigLen bytes.
@@ -79,7 +79,9 @@ func (t *Template) Coinbase(spec CoinbaseSpec) (prefix, suffix []byte, err error
 	for _, out := range spec.Outputs {
 		tx.AddTxOut(out)
 	}
-	tx.AddTxOut(&wire.TxOut{PkScript: t.WitnessCommitment})
+	if len(t.WitnessCommitment) > 0 {
+		tx.AddTxOut(&wire.TxOut{PkScript: t.WitnessCommitment})
+	}
 
 	var raw bytes.Buffer
 	if err := tx.SerializeNoWitness(&raw); err != nil {
@@ -125,10 +127,10 @@ func appendTag(script []byte, tag string) []byte {
 }
 
 // Block assembles a full block from a solved header (80 bytes, as hashed), the coinbase without
-// witness (prefix + extranonce + suffix) and the transactions of this template; it gives the
-// coinbase its witness, 32 zero bytes (BIP141). Nothing is judged here, Chain.Submit does that;
-// an error means that the coinbase is not the serialization of a one-input transaction. The block
-// shares the transactions with the template.
+// witness (prefix + extranonce + suffix) and the transactions of this template. Where the template
+// has a witness commitment, the coinbase gets its witness, 32 zero bytes (BIP141). Nothing is judged
+// here, whoever takes the block does that; an error means that the coinbase is not the serialization
+// of a one-input transaction. The block shares the transactions with the template.
 func (t *Template) Block(coinbaseNonWitness []byte, header [80]byte) (*wire.MsgBlock, error) {
 	var coinbase wire.MsgTx
 	reader := bytes.NewReader(coinbaseNonWitness)
@@ -141,7 +143,9 @@ func (t *Template) Block(coinbaseNonWitness []byte, header [80]byte) (*wire.MsgB
 	if !blockchain.IsCoinBaseTx(&coinbase) {
 		return nil, errors.New("block: the first transaction is not a coinbase")
 	}
-	coinbase.TxIn[0].Witness = wire.TxWitness{make([]byte, blockchain.CoinbaseWitnessDataLen)}
+	if len(t.WitnessCommitment) > 0 {
+		coinbase.TxIn[0].Witness = wire.TxWitness{make([]byte, blockchain.CoinbaseWitnessDataLen)}
+	}
 
 	block := &wire.MsgBlock{Transactions: make([]*wire.MsgTx, 0, 1+len(t.Transactions))}
 	if err := block.Header.Deserialize(bytes.NewReader(header[:])); err != nil {
@@ -163,8 +167,9 @@ func FoldMerkle(coinbaseTxid [32]byte, path [][32]byte) [32]byte {
 	return root
 }
 
-// merklePath returns the nodes that lead from the first leaf, which is not in txids, to the root.
-func merklePath(txids []chainhash.Hash) [][32]byte {
+// MerklePath returns the nodes that lead from the coinbase, which is not in txids, to the merkle
+// root (see FoldMerkle).
+func MerklePath(txids []chainhash.Hash) [][32]byte {
 	var path [][32]byte
 	// level[0] stands for the branch of the coinbase and is never read.
 	level := append(make([]chainhash.Hash, 1, 1+len(txids)), txids...)
@@ -182,10 +187,10 @@ func merklePath(txids []chainhash.Hash) [][32]byte {
 	return path
 }
 
-// witnessCommitment returns the OP_RETURN script that commits to the witnesses of the transactions
+// WitnessCommitment returns the OP_RETURN script that commits to the witnesses of the transactions
 // with a witness reserved value of 32 zero bytes (BIP141). The coinbase counts as a zero wtxid,
 // whatever it holds.
-func witnessCommitment(txs []*btcutil.Tx) []byte {
+func WitnessCommitment(txs []*btcutil.Tx) []byte {
 	placeholder := btcutil.NewTx(wire.NewMsgTx(2))
 	placeholder.SetIndex(0)
 	leaves := append([]*btcutil.Tx{placeholder}, txs...)
