@@ -12,6 +12,7 @@
 mod connection;
 mod error;
 mod exchange;
+mod handshake;
 mod io;
 #[cfg(test)]
 pub(crate) mod peer;
@@ -26,5 +27,6 @@ pub use exchange::{
     FLAG_REQUIRES_FIXED_VERSION, FLAG_REQUIRES_STANDARD_JOBS, FLAG_REQUIRES_VERSION_ROLLING,
     FLAG_REQUIRES_WORK_SELECTION, PROTOCOL_VERSION,
 };
+pub use handshake::{Certificate, Handshake, ACT_2_BYTES};
 pub use io::{Incoming, Reader, Writer};
 pub use url::{PoolUrl, UrlFault};
