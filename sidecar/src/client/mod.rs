@@ -20,6 +20,7 @@ pub(crate) mod peer;
 mod tests;
 mod url;
 
+pub(crate) use connection::unix_now;
 pub use connection::{ConnectOptions, Connection};
 pub use error::{CertificateFault, ClientError, Stage};
 pub use exchange::{
@@ -29,4 +30,5 @@ pub use exchange::{
 };
 pub use handshake::{Certificate, Handshake, ACT_2_BYTES};
 pub use io::{Incoming, Reader, Writer};
+pub(crate) use url::{address, split};
 pub use url::{PoolUrl, UrlFault};
