@@ -24,6 +24,8 @@ pub mod listen;
 pub mod miner;
 pub mod noise;
 pub mod obs;
+#[cfg(feature = "bin")]
+pub mod probe;
 pub mod session;
 pub mod sys;
 pub mod types;

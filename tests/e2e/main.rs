@@ -9,6 +9,7 @@ mod cli;
 mod hostile;
 mod peer;
 mod pool_away;
+mod probe;
 mod tips;
 
 use std::future::Future;

@@ -22,7 +22,7 @@ const ROWS: [&[&str]; 10] = [
 
 /// The miner's side stands beside the listener's: it uses the first row and what is on its left
 /// here, and only the program uses it.
-const CLIENT: [&str; 2] = ["client", "miner"];
+const CLIENT: [&str; 3] = ["client", "miner", "probe"];
 
 /// Where a layer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,6 +214,9 @@ mod tests {
         assert_eq!(client("use crate::miner::A;").len(), 1);
         assert!(check("sidecar/src/miner.rs", "use crate::client::A;").is_empty());
         assert!(check("sidecar/src/cli.rs", "use crate::miner::A;").is_empty());
+        assert!(check("sidecar/src/probe.rs", "use crate::client::A;").is_empty());
+        assert_eq!(check("sidecar/src/miner.rs", "use crate::probe::A;").len(), 1);
+        assert_eq!(check("sidecar/src/app.rs", "use crate::probe::A;").len(), 1);
         assert_eq!(check("sidecar/src/app.rs", "use crate::client::A;").len(), 1);
     }
 

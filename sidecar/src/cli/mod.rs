@@ -1,10 +1,12 @@
 //! The command line: parse, run, exit code.
 //!
-//! Exit codes: 0 done; 1 failed; 64 the command or the configuration is wrong (EX_USAGE).
+//! Exit codes: 0 done; 1 failed; 64 the command or the configuration is wrong (EX_USAGE); `probe`
+//! has one for each step that can fail, 10 to 17.
 
 mod check;
 mod keygen;
 mod miner;
+mod probe;
 mod serve;
 
 use std::fmt;
@@ -19,7 +21,7 @@ const USAGE: u8 = 64;
 /// Stratum V2 for Go mining pools.
 ///
 /// The usual order: `keygen` once, write a configuration, `check-config`, `serve`. Try it with
-/// `miner`.
+/// `miner`; when something doesn't work, `probe` says what.
 #[derive(Debug, Parser)]
 #[command(name = "gopool-sv2", version, max_term_width = 100)]
 struct Arguments {
@@ -33,6 +35,7 @@ enum Command {
     Keygen(keygen::Arguments),
     CheckConfig(check::Arguments),
     Miner(miner::Arguments),
+    Probe(probe::Arguments),
 }
 
 /// Runs the program.
@@ -51,6 +54,7 @@ pub fn run() -> ExitCode {
         Command::Keygen(arguments) => keygen::run(&arguments),
         Command::CheckConfig(arguments) => check::run(&arguments),
         Command::Miner(arguments) => miner::run(arguments),
+        Command::Probe(arguments) => probe::run(arguments),
     }
 }
 

@@ -12,6 +12,7 @@
 mod connection;
 mod error;
 mod exchange;
+mod handshake;
 mod io;
 #[cfg(test)]
 pub(crate) mod peer;
@@ -19,6 +20,7 @@ pub(crate) mod peer;
 mod tests;
 mod url;
 
+pub(crate) use connection::unix_now;
 pub use connection::{ConnectOptions, Connection};
 pub use error::{CertificateFault, ClientError, Stage};
 pub use exchange::{
@@ -26,5 +28,7 @@ pub use exchange::{
     FLAG_REQUIRES_FIXED_VERSION, FLAG_REQUIRES_STANDARD_JOBS, FLAG_REQUIRES_VERSION_ROLLING,
     FLAG_REQUIRES_WORK_SELECTION, PROTOCOL_VERSION,
 };
+pub use handshake::{Certificate, Handshake, ACT_2_BYTES};
 pub use io::{Incoming, Reader, Writer};
+pub(crate) use url::{address, split};
 pub use url::{PoolUrl, UrlFault};

@@ -51,11 +51,7 @@ impl PoolUrl {
 
     /// `host:port` as the resolver takes it, with brackets around an IPv6 address.
     pub fn address(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        address(&self.host, self.port)
     }
 }
 
@@ -69,18 +65,7 @@ impl FromStr for PoolUrl {
     type Err = UrlFault;
 
     fn from_str(text: &str) -> Result<Self, UrlFault> {
-        let text = text.trim();
-        let (scheme, rest) = text.split_once("://").ok_or(UrlFault::SchemeMissing)?;
-        if !scheme.eq_ignore_ascii_case(SCHEME) {
-            return Err(UrlFault::Scheme(scheme.to_owned()));
-        }
-        let (place, key) = rest.split_once('/').unwrap_or((rest, ""));
-        let (host, port) = split_place(place)?;
-        let host = checked_host(host)?;
-        let port = match port.parse::<u16>() {
-            Ok(port) if port > 0 => port,
-            _ => return Err(UrlFault::Port(port.to_owned())),
-        };
+        let (host, port, key) = split(text)?;
         let authority = parse_key(key)?.into_bytes();
         Ok(Self { host, port, authority, key_text: key.to_owned() })
     }
@@ -136,6 +121,31 @@ pub enum UrlFault {
     /// 32 bytes that are no point of the curve.
     #[error("the authority key is no valid secp256k1 public key")]
     KeyInvalid,
+}
+
+/// Host, port and key of an address; the key is not looked at and may be empty.
+pub(crate) fn split(text: &str) -> Result<(String, u16, &str), UrlFault> {
+    let text = text.trim();
+    let (scheme, rest) = text.split_once("://").ok_or(UrlFault::SchemeMissing)?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
+        return Err(UrlFault::Scheme(scheme.to_owned()));
+    }
+    let (place, key) = rest.split_once('/').unwrap_or((rest, ""));
+    let (host, port) = split_place(place)?;
+    let host = checked_host(host)?;
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 => Ok((host, port, key)),
+        _ => Err(UrlFault::Port(port.to_owned())),
+    }
+}
+
+/// `host:port` as the resolver takes it.
+pub(crate) fn address(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 fn split_place(place: &str) -> Result<(&str, &str), UrlFault> {

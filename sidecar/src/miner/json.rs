@@ -1,4 +1,4 @@
-//! The little JSON this miner writes: flat objects of strings and numbers.
+//! The little JSON that miner and probe write: flat objects of strings, numbers and flags.
 
 use std::fmt::Write as _;
 
@@ -31,6 +31,13 @@ impl Object {
         } else {
             self.text.push_str("null");
         }
+        self
+    }
+
+    /// Adds `true` or `false`.
+    pub fn boolean(mut self, key: &str, value: bool) -> Self {
+        self.key(key);
+        self.text.push_str(if value { "true" } else { "false" });
         self
     }
 
@@ -79,10 +86,10 @@ mod tests {
     #[test]
     fn writes_flat_and_nested_objects() {
         assert_eq!(Object::default().finish(), "{}");
-        let inner = Object::default().number("n", u64::MAX);
+        let inner = Object::default().number("n", u64::MAX).boolean("b", true);
         let text =
             Object::default().string("s", "x").fraction("f", 0.5).object("o", inner).finish();
-        assert_eq!(text, r#"{"s":"x","f":0.5,"o":{"n":18446744073709551615}}"#);
+        assert_eq!(text, r#"{"s":"x","f":0.5,"o":{"n":18446744073709551615,"b":true}}"#);
     }
 
     #[test]
