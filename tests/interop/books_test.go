@@ -107,6 +107,20 @@ func (b books) difficulties() (found []float64) {
 	return slices.Compact(found)
 }
 
+// rise is the difficulty of the last accepted share as a multiple of the first one's.
+func (b books) rise() float64 {
+	var accepted books
+	for _, e := range b.of("verdict") {
+		if e.Accepted {
+			accepted = append(accepted, e)
+		}
+	}
+	if len(accepted) == 0 {
+		return 1
+	}
+	return accepted[len(accepted)-1].difficulty() / accepted[0].difficulty()
+}
+
 // acceptedIDs names the accepted submits, ascending: the sidecar numbers those of all channels.
 func (b books) acceptedIDs() (ids []uint64) {
 	for _, e := range b.shares() {

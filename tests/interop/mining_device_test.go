@@ -19,11 +19,15 @@ const (
 func TestMiningDeviceOnAStandardChannel(t *testing.T) {
 	program := peer(t, "mining_device")
 	l := startLine(t)
+	// Its header time is its clock's and a minute more, whatever the job asks for: two blocks of its
+	// own in the same second, on a new chain, would push the earliest valid time beyond that.
+	l.newTip()
 	device := start(t, l.directory, "mining_device", program,
 		"--address-pool", net.JoinHostPort(l.host, l.port), "--pubkey-pool", l.key,
 		"--id-user", l.address+".device", "--cores", "1",
-		// It claims too much: its first target is too hard, and has to change.
-		"--nominal-hashrate-multiplier", "10")
+		// It sleeps 10 ms after 4096 hashes, so that it finds few blocks, and claims much more: its
+		// first target is too hard, and has to change.
+		"--handicap", "10000", "--nonces-per-call", "4096", "--nominal-hashrate-multiplier", "5")
 	accepted := func(want int) {
 		t.Helper()
 		device.eventually("more shares", func() bool { return l.books("minipool").accepted() >= want })
@@ -31,6 +35,9 @@ func TestMiningDeviceOnAStandardChannel(t *testing.T) {
 	accepted(25)
 	l.newTip()
 	accepted(l.books("minipool").accepted() + 30)
+	if device.count("Received SetTarget") == 0 {
+		t.Error("its target did not change")
+	}
 
 	settleDevice(t, l, device)
 	device.kill()
@@ -46,11 +53,8 @@ func TestMiningDeviceOnAStandardChannel(t *testing.T) {
 	}
 	// It mines to a new target at once, and the job that the target is for comes a moment later.
 	checkRejects(t, sidecar, minipool, device.count("Received SetTarget"))
-	if difficulties := minipool.difficulties(); len(difficulties) < 2 {
-		t.Errorf("shares of one difficulty only: %v", difficulties)
-	}
 	// A Success may stand for several shares; how many, the device doesn't print.
-	if successes > minipool.accepted() || successes < minipool.accepted()*9/10 {
+	if successes > minipool.accepted() || successes < minipool.accepted()*3/4 {
 		t.Errorf("the device heard %d Successes for %d shares", successes, minipool.accepted())
 	}
 }

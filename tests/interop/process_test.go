@@ -98,15 +98,15 @@ func (p *process) await(text string) string {
 	return strings.TrimSpace(rest)
 }
 
-// eventually waits for something that needs this program to run.
-func (p *process) eventually(what string, holds func() bool) {
+// eventually waits for something that needs this program to run. details tell how far it came.
+func (p *process) eventually(what string, holds func() bool, details ...any) {
 	p.t.Helper()
 	for end := time.Now().Add(patience); !holds(); time.Sleep(50 * time.Millisecond) {
 		switch {
 		case !p.running():
 			p.t.Fatalf("%s ended (%v); awaited: %s", p.name, p.command.ProcessState, what)
 		case time.Now().After(end):
-			p.t.Fatalf("%s: not within %v: %s", p.name, patience, what)
+			p.t.Fatalf("%s: not within %v: %s %+v", p.name, patience, what, details)
 		}
 	}
 }

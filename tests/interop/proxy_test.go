@@ -37,7 +37,8 @@ type proxy struct {
 // shareSeconds).
 func startProxy(t *testing.T, l *line, program string, s setup) *proxy {
 	t.Helper()
-	p := &proxy{miners: freeAddress(t), monitoring: freeAddress(t)}
+	p := &proxy{}
+	p.miners, p.monitoring = freeAddresses(t)
 	host, port, err := net.SplitHostPort(p.miners)
 	if err != nil {
 		t.Fatal(err)
@@ -113,17 +114,21 @@ func (p *proxy) settle() []channel {
 		calm++
 		time.Sleep(500 * time.Millisecond)
 		return calm > 5 // more than two copies
-	})
+	}, &last)
 	return last
 }
 
-// freeAddress is a loopback address at which nobody listens at the moment.
-func freeAddress(t *testing.T) string {
+// freeAddresses are two loopback addresses at which nobody listens at the moment.
+func freeAddresses(t *testing.T) (string, string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var addresses [2]string
+	for i := range addresses {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close() // after both are found: they differ
+		addresses[i] = listener.Addr().String()
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return addresses[0], addresses[1]
 }
