@@ -1,11 +1,12 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full lint rust-test go-test node gen prerequisites
+.PHONY: help demo test test-full lint rust-test go-test node interop gen prerequisites
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUST_FEATURES := --features gopool-sv2-proto/gen
 GO_MODULES := go-bindings examples/minipool tests/sv2client
+INTEROP := tests/interop
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,10 +23,13 @@ test: prerequisites lint rust-test go-test ## all tests
 test-full: test ## all tests, and the long ones
 	cd go-bindings && go test -run xxx -fuzz FuzzJudge -fuzztime 60s ./sv2
 
+interop: prerequisites ## published Stratum V2 programs mine here; builds them first, once (docs/interop.md)
+	@$(INTEROP)/run
+
 lint: prerequisites ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(RUST_FEATURES) -- -D warnings
-	@for module in $(GO_MODULES); do \
+	@for module in $(GO_MODULES) $(INTEROP); do \
 	  unformatted=$$(gofmt -l $$module); \
 	  if [ -n "$$unformatted" ]; then echo "gofmt -w these: $$unformatted"; exit 1; fi; \
 	  echo "go vet, staticcheck: $$module"; \
@@ -39,6 +43,7 @@ rust-test: prerequisites ## Rust: unit, property, tidy, drift, and end to end ov
 go-test: prerequisites ## Go: with the race detector
 	cargo build --bin gopool-sv2
 	@for module in $(GO_MODULES); do (cd $$module && go test -race ./...) || exit 1; done
+	cd $(INTEROP) && go test -race ./sv1
 
 node: prerequisites ## minipool on real nodes: btcd, and Bitcoin Core when BITCOIND has its path
 	@[ -n "$$BITCOIND" ] || echo "SKIPPED node-core: set BITCOIND to the path of Bitcoin Core's bitcoind"
