@@ -8,6 +8,7 @@ import (
 	"flag"
 	"io"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func TestDefaultsSuitCPUMiners(t *testing.T) {
 		shareSeconds: 3, minDifficulty: 1.0 / 16384, poolFee: 2, extranonceSize: 8,
 		templateEvery: 30 * time.Second, logFormat: "text", logLevel: slog.LevelInfo,
 	}
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	// The slowest miner that should find a share each few seconds: 100 kH/s.
@@ -46,7 +47,7 @@ func TestFlagsReachTheSettings(t *testing.T) {
 		templateEvery: 1500 * time.Millisecond, logFormat: "json", logLevel: slog.LevelDebug,
 		testTipEvery: 10 * time.Millisecond, testAddress: true,
 	}
-	if err != nil || got != want {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
 }
@@ -96,7 +97,8 @@ func TestHelpExplainsEveryFlag(t *testing.T) {
 	if _, err := parseFlags([]string{"-help"}, &help); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("got %v", err)
 	}
-	for _, name := range []string{"socket", "socket-mode", "datadir", "network-bits", "journal",
+	for _, name := range []string{"socket", "socket-mode", "listen", "tls-ca",
+		"tls-cert", "tls-key", "tls-name", "allow-plain-tcp", "datadir", "network-bits", "journal",
 		"share-seconds", "min-difficulty", "max-difficulty", "pool-fee", "extranonce-size",
 		"template-seconds", "log-format", "log-level", "test-tip-every", "test-address"} {
 		if !strings.Contains(help.String(), "\n  -"+name) {

@@ -1,6 +1,6 @@
 // Minipool is a small, real mining pool: it builds coinbases, judges shares, assembles blocks and gives
 // them to a chain of its own (package chain) that checks them like Bitcoin does. Miners reach it over
-// Stratum V2 through a sidecar that dials its Unix socket.
+// Stratum V2 through a sidecar that dials its Unix socket or its TLS port.
 //
 // It is here to be read. The parts, in the order in which a pool of your own needs them:
 //
@@ -10,6 +10,7 @@
 //	blocks.go    a share that is a block: assembled, submitted, reported
 //	journal.go   the books: every verdict is written before it is told
 //	channels.go  a look at channels that come and go
+//	listen.go    where the sidecar dials
 //	flags.go     the command line
 package main
 
