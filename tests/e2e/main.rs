@@ -8,6 +8,7 @@ mod hostile;
 mod peer;
 mod pool_away;
 mod tips;
+mod tls;
 
 use std::future::Future;
 
