@@ -39,6 +39,9 @@ const (
 type settings struct {
 	socket         string
 	socketMode     socketMode
+	listen         listenAddress // "": the socket
+	tls            grpchost.TLSOptions
+	allowPlainTCP  bool
 	dataDir        string
 	networkBits    compactBits
 	journal        string
@@ -58,8 +61,8 @@ type settings struct {
 const helpHead = `Minipool: a small, real mining pool behind a Stratum V2 sidecar.
 
 It keeps a blockchain of its own in this process, builds work on it, judges every share and
-submits every block. Nothing to install, no node, no network: the one way in is the Unix socket
-that the sidecar dials.
+submits every block. Nothing to install, no node, no network: the one way in is the Unix socket,
+or the TLS port, that the sidecar dials.
 
   minipool -socket ./minipool.sock -journal ./shares.jsonl
 
@@ -89,6 +92,7 @@ func parseFlags(args []string, out io.Writer) (settings, error) {
 		"`path` of the Unix socket that the sidecar dials; removed at the end")
 	set.Var(&s.socketMode, "socket-mode",
 		"permissions of the socket, `octal`: 0600 for this user only, 0660 for the group too")
+	s.defineListen(set)
 	set.StringVar(&s.dataDir, "datadir", "",
 		"`directory` that keeps the chain and its wallet; empty: a temporary chain, gone at the end")
 	set.Var(&s.networkBits, "network-bits",
@@ -136,7 +140,7 @@ func parseFlags(args []string, out io.Writer) (settings, error) {
 	s.templateEvery = time.Duration(templateSeconds * float64(time.Second))
 	given := map[string]bool{}
 	set.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	return s, errors.Join(s.check(templateSeconds), s.nodeSettings.check(given, s.poolFee))
+	return s, errors.Join(s.check(templateSeconds), s.checkListen(set), s.nodeSettings.check(given, s.poolFee))
 }
 
 // check names everything that is wrong.

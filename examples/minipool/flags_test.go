@@ -8,6 +8,7 @@ import (
 	"flag"
 	"io"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ func TestDefaultsSuitCPUMiners(t *testing.T) {
 		templateEvery: 30 * time.Second, logFormat: "text", logLevel: slog.LevelInfo,
 		nodeSettings: nodeSettings{nodeAway: 2 * time.Minute},
 	}
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	// The slowest miner that should find a share each few seconds: 100 kH/s.
@@ -49,7 +50,7 @@ func TestFlagsReachTheSettings(t *testing.T) {
 		testTipEvery: 10 * time.Millisecond, testAddress: true,
 		nodeSettings: nodeSettings{nodeAway: 2 * time.Minute},
 	}
-	if err != nil || got != want {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
 }
@@ -144,7 +145,8 @@ func TestHelpExplainsEveryFlag(t *testing.T) {
 	if _, err := parseFlags([]string{"-help"}, &help); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("got %v", err)
 	}
-	for _, name := range []string{"socket", "socket-mode", "datadir", "network-bits", "journal",
+	for _, name := range []string{"socket", "socket-mode", "listen", "tls-ca",
+		"tls-cert", "tls-key", "tls-name", "allow-plain-tcp", "datadir", "network-bits", "journal",
 		"share-seconds", "min-difficulty", "max-difficulty", "pool-fee", "extranonce-size",
 		"template-seconds", "log-format", "log-level", "test-tip-every", "test-address", "node-rpc",
 		"node-cookie", "node-auth-file", "node-ca", "node-chain", "node-away", "pool-address"} {

@@ -1,6 +1,7 @@
 // Minipool is a small, real mining pool: it builds coinbases, judges shares, assembles blocks and gives
 // them to a chain of its own (package chain) that checks them like Bitcoin does, or to a Bitcoin node
-// (package node). Miners reach it over Stratum V2 through a sidecar that dials its Unix socket.
+// (package node). Miners reach it over Stratum V2 through a sidecar that dials its Unix socket or its
+// TLS port.
 //
 // It is here to be read. The parts, in the order in which a pool of your own needs them:
 //
@@ -11,6 +12,7 @@
 //	blocks.go    a share that is a block: assembled, submitted, reported
 //	journal.go   the books: every verdict is written before it is told
 //	channels.go  a look at channels that come and go
+//	listen.go    where the sidecar dials
 //	flags.go     the command line, with flags_node.go
 package main
 

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -124,11 +123,12 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 		return nil, err
 	}
 	m.server, err = grpchost.New(watchedHost{m.pool, log}, grpchost.Options{
-		Software: software, Logger: log, Epoch: bytes.NewReader(epoch)})
+		Software: software, Logger: log, Epoch: bytes.NewReader(epoch),
+		PlainLoopback: s.allowPlainTCP})
 	if err != nil {
 		return nil, err
 	}
-	listener, err := m.listen()
+	listener, err := m.openListener()
 	if err != nil {
 		return nil, err
 	}
@@ -143,21 +143,10 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	}
 	go func() { m.served <- m.server.Serve(context.Background(), listener) }()
 
-	log.Info("minipool is ready", "socket", s.socket, "chain", m.source.Params().Name,
+	log.Info("minipool is ready", "listens", listener.Addr().String(), "chain", m.source.Params().Name,
 		"chain_height", height, "bits", fmt.Sprintf("%08x", first.Bits),
 		"hashes_per_block", hashesPerBlock(first.Bits), "min_difficulty", s.minDifficulty, "pid", os.Getpid())
 	return m, nil
-}
-
-// listen opens the socket. Who may connect is decided twice: by the permissions of the file, and by
-// who the kernel says is at the other end.
-func (m *minipool) listen() (net.Listener, error) {
-	options := grpchost.UnixOptions{Logger: m.log}
-	options.Mode = os.FileMode(m.settings.socketMode)
-	if options.Mode&0o020 != 0 {
-		options.AllowGIDs = []uint32{uint32(os.Getegid())}
-	}
-	return grpchost.ListenUnix(m.settings.socket, options)
 }
 
 // hashesPerBlock is how many hashes a block takes on average.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -43,12 +45,15 @@ func (l *logs) String() string {
 	return l.text.String()
 }
 
-// running is a server on a Unix socket with a host behind it.
+// running is a server with a host behind it, on a Unix socket at path unless target says otherwise.
 type running struct {
 	*Server
 	pool *pool
 	path string
 	logs *logs
+	// target and credentials are how a sidecar dials.
+	target      string
+	credentials credentials.TransportCredentials
 }
 
 // start runs a server until the test ends. setUp may change the host before it is used.
@@ -59,18 +64,30 @@ func start(t testing.TB, options Options, setUp func(*pool)) *running {
 
 func startOn(t testing.TB, options Options, unix UnixOptions, setUp func(*pool)) *running {
 	t.Helper()
-	r := &running{pool: newPool(), path: filepath.Join(t.TempDir(), "sv2.sock"), logs: &logs{}}
+	return startWith(t, options, setUp, func(r *running) (net.Listener, error) {
+		r.path = filepath.Join(t.TempDir(), "sv2.sock")
+		r.target, r.credentials = "unix:"+r.path, insecure.NewCredentials()
+		unix.Logger = r.options.Logger
+		return ListenUnix(r.path, unix)
+	})
+}
+
+// startWith is start on a listener of any kind.
+func startWith(t testing.TB, options Options, setUp func(*pool),
+	listen func(*running) (net.Listener, error),
+) *running {
+	t.Helper()
+	r := &running{pool: newPool(), logs: &logs{}}
 	if setUp != nil {
 		setUp(r.pool)
 	}
 	options.Logger = slog.New(slog.NewTextHandler(r.logs, nil))
-	unix.Logger = options.Logger
 	server, err := New(r.pool, options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Server = server
-	listener, err := ListenUnix(r.path, unix)
+	listener, err := listen(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +111,7 @@ func startOn(t testing.TB, options Options, unix UnixOptions, setUp func(*pool))
 // dial connects as a sidecar does, keepalive included.
 func (r *running) dial(t testing.TB) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient("unix:"+r.path,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient(r.target, grpc.WithTransportCredentials(r.credentials),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}))
 	if err != nil {

@@ -5,6 +5,9 @@
 //	listener, err := grpchost.ListenUnix("/run/pool/sv2.sock", grpchost.UnixOptions{})
 //	err = server.Serve(ctx, listener)
 //
+// [ListenUnix] is for a sidecar on the same machine; for one on another machine there is [ListenTLS],
+// where both ends show a certificate.
+//
 // One stream is one [Session]. Each session has one goroutine that receives, one that sends, and up to
 // one per channel while that channel's host is busy; a bounded outbox stands between the host and the
 // sender, so that a host never waits for a sidecar. When the outbox is full the session is ended.

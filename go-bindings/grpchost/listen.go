@@ -81,6 +81,12 @@ func (o UnixOptions) checked(path string) (UnixOptions, error) {
 
 // checkListener refuses a listener that would carry work in the clear to who knows whom.
 func (o Options) checkListener(listener net.Listener) error {
+	if _, secured := listener.(*tlsListener); secured {
+		if o.Credentials != nil {
+			return errors.New("listener has TLS of its own: leave Credentials nil")
+		}
+		return nil
+	}
 	address, isTCP := listener.Addr().(*net.TCPAddr)
 	if !isTCP || o.Credentials != nil {
 		return nil
@@ -88,6 +94,6 @@ func (o Options) checkListener(listener net.Listener) error {
 	if o.PlainLoopback && address.IP.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("listener %v has no TLS: use a Unix socket, set Credentials, or set "+
+	return fmt.Errorf("listener %v has no TLS: use a Unix socket or ListenTLS, set Credentials, or set "+
 		"PlainLoopback with a loopback address", address)
 }

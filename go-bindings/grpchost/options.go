@@ -44,8 +44,8 @@ type Options struct {
 	Software string
 	// Logger for what operators should know. nil: slog.Default().
 	Logger *slog.Logger
-	// Credentials for TCP (mutual TLS). nil: none, which [Server.Serve] allows on Unix sockets only,
-	// or with PlainLoopback.
+	// Credentials of your own for TCP. nil: none, which [Server.Serve] allows on listeners of
+	// [ListenUnix] and [ListenTLS] only, or with PlainLoopback.
 	Credentials credentials.TransportCredentials
 	// PlainLoopback allows TCP without credentials on a loopback address. Any local user can then
 	// connect; use a Unix socket where there is one.

@@ -27,6 +27,9 @@ pub use key_utils::Secp256k1PublicKey as PublicKey;
 /// Longest key file that is read, in bytes. A good one has about 52.
 const FILE_BYTES_MAX: u64 = 1_024;
 
+/// Permission bits that let others than the owner of a file in.
+const OTHERS: u32 = 0o077;
+
 /// Characters of base58.
 const BASE58: &str = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
@@ -58,15 +61,60 @@ impl KeyFile {
     /// # Errors
     /// As [`load`], and [`KeyError::NoCredentials`] for a credential without systemd.
     pub fn load(&self) -> Result<AuthorityKey, KeyError> {
+        let (path, forbidden) = self.place()?;
+        read(&path, forbidden, &PUBLISHED)
+    }
+
+    /// The content of another private key's file, with the same checks of the file as the
+    /// authority key's; at most `bytes_max` bytes. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`KeyError`], of which [`KeyError::Missing`] speaks of the authority key: the caller knows
+    /// the remedy for this one.
+    pub fn read(&self, bytes_max: u64) -> Result<Secret, KeyError> {
+        let (path, forbidden) = self.place()?;
+        let secret = read_private(&path, forbidden, bytes_max)?;
+        if secret.bytes().len() as u64 > bytes_max {
+            let fault = "is too long for a key file: name the file that holds the key alone";
+            return Err(KeyError::Content { path, fault });
+        }
+        Ok(secret)
+    }
+
+    /// The file, and the permission bits it must not have.
+    fn place(&self) -> Result<(PathBuf, u32), KeyError> {
         match self {
-            Self::Path(path) => load(path),
+            Self::Path(path) => Ok((path.clone(), OTHERS)),
             Self::Credential(name) => {
                 let path = credential_path(name, env::var_os("CREDENTIALS_DIRECTORY"))?;
                 // For a service user, systemd may grant the read by an access list, which shows
                 // as a readable group.
-                read(&path, 0o037, &PUBLISHED)
+                Ok((path, 0o037))
             }
         }
+    }
+}
+
+/// The content of a private file. Debug output is redacted and the memory is erased on drop.
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The content.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret([redacted])")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        erase(&mut self.0);
     }
 }
 
@@ -192,7 +240,7 @@ pub fn generate(path: &Path) -> Result<PublicKey, KeyError> {
 /// The file is missing, can be read or written by group or others, holds no secret key, or holds
 /// one that is published; see [`KeyError`].
 pub fn load(path: &Path) -> Result<AuthorityKey, KeyError> {
-    read(path, 0o077, &PUBLISHED)
+    read(path, OTHERS, &PUBLISHED)
 }
 
 /// Where systemd put a credential.
@@ -205,6 +253,18 @@ fn credential_path(name: &str, directory: Option<OsString>) -> Result<PathBuf, K
 
 /// Reads a key file that has none of the permission bits `forbidden`.
 fn read(path: &Path, forbidden: u32, published: &[&str]) -> Result<AuthorityKey, KeyError> {
+    let secret = read_private(path, forbidden, FILE_BYTES_MAX)?;
+    let key = parse(secret.bytes())
+        .map_err(|fault| KeyError::Content { path: path.to_owned(), fault })?;
+    if published.contains(&key.public().to_string().as_str()) {
+        return Err(KeyError::Published(path.to_owned()));
+    }
+    Ok(key)
+}
+
+/// The content of a file that has none of the permission bits `forbidden`; one byte more than
+/// `bytes_max` when it is longer.
+fn read_private(path: &Path, forbidden: u32, bytes_max: u64) -> Result<Secret, KeyError> {
     let io = |action| move |source| KeyError::Io { path: path.to_owned(), action, source };
     let file = File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => KeyError::Missing(path.to_owned()),
@@ -221,20 +281,12 @@ fn read(path: &Path, forbidden: u32, published: &[&str]) -> Result<AuthorityKey,
         return Err(KeyError::Mode { path: path.to_owned(), mode });
     }
     // Reserved at once: growing would leave copies of the secret behind.
-    let mut bytes = Vec::with_capacity(FILE_BYTES_MAX as usize + 1);
-    let result = file
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io("read the key file"))
-        .and_then(|_| {
-            parse(&bytes).map_err(|fault| KeyError::Content { path: path.to_owned(), fault })
-        });
-    erase(&mut bytes);
-    let key = result?;
-    if published.contains(&key.public().to_string().as_str()) {
-        return Err(KeyError::Published(path.to_owned()));
-    }
-    Ok(key)
+    let capacity = usize::try_from(bytes_max).unwrap_or(usize::MAX).saturating_add(1);
+    let mut secret = Secret(Vec::with_capacity(capacity));
+    file.take(bytes_max.saturating_add(1))
+        .read_to_end(&mut secret.0)
+        .map_err(io("read the key file"))?;
+    Ok(secret)
 }
 
 /// The key in the content of a key file, or what is wrong with it.

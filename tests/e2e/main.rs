@@ -11,6 +11,7 @@ mod peer;
 mod pool_away;
 mod probe;
 mod tips;
+mod tls;
 
 use std::future::Future;
 

@@ -9,7 +9,7 @@ mod line;
 mod process;
 
 pub use books::{Books, Event};
-pub use line::{Line, LineOptions};
+pub use line::{Line, LineOptions, Tcp};
 pub use process::{binaries, Process};
 
 /// A result whose error is shown as it is: harness faults fail the test that meets them.

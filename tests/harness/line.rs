@@ -22,6 +22,22 @@ pub struct LineOptions {
     pub limits: String,
     /// false: the pool is started by the test, with [`Line::start_pool`].
     pub with_pool: bool,
+    /// How the sidecar reaches the pool; `None`: a Unix socket.
+    pub tcp: Option<Tcp>,
+}
+
+/// A link over TCP, on loopback. The pool's port is chosen when it first starts, so it must start
+/// with the line.
+#[derive(Debug, Clone)]
+pub struct Tcp {
+    /// `tls` or `tcp`.
+    pub kind: &'static str,
+    /// Minipool's flags for it.
+    pub minipool: Vec<String>,
+    /// The sidecar's TOML for it, below `[pool]`.
+    pub pool: String,
+    /// false: the link does not come up yet; the test waits for what should be said of it.
+    pub up: bool,
 }
 
 impl Default for LineOptions {
@@ -31,6 +47,7 @@ impl Default for LineOptions {
             minipool: Vec::new(),
             limits: String::new(),
             with_pool: true,
+            tcp: None,
         }
     }
 }
@@ -40,6 +57,8 @@ impl Default for LineOptions {
 pub struct Line {
     directory: TempDir,
     options: LineOptions,
+    /// What the sidecar dials, as in `[pool].address`.
+    pool_address: String,
     /// The sidecar.
     pub sidecar: Process,
     /// The pool, when it runs.
@@ -66,24 +85,35 @@ impl Line {
         if !made.status.success() {
             return Err(String::from_utf8_lossy(&made.stderr).into());
         }
+        let address = Command::new(&binaries.minipool).arg("-test-address").output()?;
+        let address = String::from_utf8(address.stdout)?.trim().to_owned();
+        let mut pool_address = "unix:pool.sock".to_owned();
+        if let Some(tcp) = &options.tcp {
+            pool_address = format!("{}:127.0.0.1:0", tcp.kind);
+        }
+        let mut pool = None;
+        if options.with_pool {
+            let (process, port) = start_pool(directory.path(), &options, &pool_address)?;
+            if let Some(tcp) = &options.tcp {
+                pool_address = format!("{}:127.0.0.1:{port}", tcp.kind);
+            }
+            pool = Some(process);
+        }
+        let more = options.tcp.as_ref().map_or("", |tcp| tcp.pool.as_str());
         let config = format!(
             "[listen]\naddress = \"127.0.0.1:0\"\n[authority]\nkey_file = \"authority.key\"\n\
-             [pool]\naddress = \"unix:pool.sock\"\n[limits]\n{}\n\
+             [pool]\naddress = \"{pool_address}\"\n{more}\n[limits]\n{}\n\
              [log]\nformat = \"human\"\nfilter = \"info,gopool_sv2=debug\"\n\
              journal = \"sidecar.journal\"\n",
             options.limits
         );
         fs::write(at("sidecar.toml"), config)?;
-        let address = Command::new(&binaries.minipool).arg("-test-address").output()?;
-        let address = String::from_utf8(address.stdout)?.trim().to_owned();
-        let pool =
-            if options.with_pool { Some(start_pool(directory.path(), &options)?) } else { None };
         let mut sidecar = start_sidecar(directory.path())?;
-        let url = sidecar.wait_for("miners type: ")?;
-        if pool.is_some() {
+        let url = sidecar.wait_for("miners type: ")?.trim().to_owned();
+        if pool.is_some() && options.tcp.as_ref().is_none_or(|tcp| tcp.up) {
             sidecar.wait_for("link to the pool is up")?;
         }
-        Ok(Self { directory, options, sidecar, pool, url: url.trim().to_owned(), address })
+        Ok(Self { directory, options, pool_address, sidecar, pool, url, address })
     }
 
     /// A file of this line.
@@ -97,7 +127,8 @@ impl Line {
     /// # Errors
     /// It doesn't start.
     pub fn start_pool(&mut self) -> Result<()> {
-        self.pool = Some(start_pool(self.directory.path(), &self.options)?);
+        let started = start_pool(self.directory.path(), &self.options, &self.pool_address)?;
+        self.pool = Some(started.0);
         Ok(())
     }
 
@@ -165,24 +196,32 @@ fn start_sidecar(directory: &Path) -> Result<Process> {
     Process::start("sidecar", directory, &mut command)
 }
 
-fn start_pool(directory: &Path, options: &LineOptions) -> Result<Process> {
+/// Starts the pool and waits until it listens; gives its port too, 0 for a socket.
+fn start_pool(directory: &Path, options: &LineOptions, address: &str) -> Result<(Process, u16)> {
     let mut command = Command::new(&binaries()?.minipool);
     command
         .current_dir(directory)
-        .args(["-socket", "pool.sock", "-datadir", "chain", "-journal", "minipool.journal"])
+        .args(["-datadir", "chain", "-journal", "minipool.journal"])
         .args(["-network-bits", options.network_bits])
         .args(&options.minipool);
-    let socket = directory.join("pool.sock");
+    match &options.tcp {
+        Some(tcp) => command.args(["-listen", address]).args(&tcp.minipool),
+        None => command.args(["-socket", "pool.sock"]),
+    };
+    // The log goes on where a former life of the pool ended.
+    let said = fs::read_to_string(directory.join("minipool.log")).unwrap_or_default();
+    let lives = said.matches(READY).count();
     let mut pool = Process::start("minipool", directory, &mut command)?;
-    for _ in 0..3000 {
-        // A left-over file of a killed pool refuses connections.
-        if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
-            return Ok(pool);
-        }
-        if !pool.is_running() {
-            return Err(format!("minipool ended:\n{}", pool.log()).into());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
+    // At the end of the same line: then it is there whole.
+    pool.wait_for_nth(" hashes_per_block=", lives + 1)?;
+    let listens = pool.wait_for_nth(READY, lives + 1)?;
+    let word = listens.split_whitespace().next().unwrap_or_default();
+    let port = word.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
+    if options.tcp.is_some() && port == 0 {
+        return Err(format!("minipool listens on {word:?}").into());
     }
-    Err(format!("minipool doesn't listen:\n{}", pool.log()).into())
+    Ok((pool, port))
 }
+
+/// What minipool says when it listens, before where.
+const READY: &str = "msg=\"minipool is ready\" listens=";

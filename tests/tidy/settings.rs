@@ -3,14 +3,21 @@
 use crate::finding::Finding;
 use crate::lexer::{code, Language};
 
-/// The settings in `model`, the source of the tree of settings: (section, key). A section's struct
-/// carries the section's name in upper camel case.
+/// The settings in `model`, the source of the tree of settings: (section, key). A field whose type
+/// is a struct of the tree is a section, also inside of another one.
 pub(crate) fn keys(model: &str) -> Vec<(String, String)> {
     let code = code(model, Language::Rust);
     let mut keys = Vec::new();
-    for (section, kind) in fields(&code, "Config") {
-        keys.extend(fields(&code, &kind).into_iter().map(|(key, _)| (section.clone(), key)));
+    let mut open = fields(&code, "Config");
+    while let Some((section, kind)) = open.pop() {
+        for (key, kind) in fields(&code, &kind) {
+            match fields(&code, &kind).is_empty() {
+                true => keys.push((section.clone(), key)),
+                false => open.push((format!("{section}.{key}"), kind)),
+            }
+        }
     }
+    keys.sort();
     keys
 }
 
@@ -65,15 +72,21 @@ mod tests {
     #[test]
     fn rejects_an_example_that_lacks_a_key() {
         let model = "/// Doc.\npub struct Config {\n    /// A.\n    pub listen: Listen,\n    \
-                     pub log: Log,\n}\npub struct Listen {\n    pub address: SocketAddr,\n}\n\
-                     pub struct Log {\n    pub filter: String,\n    private: u8,\n}\n";
+                     pub log: Log,\n}\npub struct File {\n    pub name: u8,\n}\n\
+                     pub struct Listen {\n    pub address: SocketAddr,\n}\n\
+                     pub struct Log {\n    pub filter: String,\n    private: u8,\n    \
+                     pub file: File,\n}\n";
         let keys = keys(model);
         let names: Vec<String> = keys.iter().map(|(a, b)| format!("{a}.{b}")).collect();
-        assert_eq!(names, ["listen.address", "log.filter"]);
-        let good = "[listen]\naddress = 1\n[log]\nfilter = 2\n";
+        assert_eq!(names, ["listen.address", "log.filter", "log.file.name"]);
+        let good = "[listen]\naddress = 1\n[log]\nfilter = 2\n[log.file]\nname = 3\n";
         assert!(example("a.toml", good, &keys).is_empty());
-        let bad = "[listen]\n# address = 1\nfilter = 2\n";
-        let want = ["0: lacks `address` below [listen]", "0: lacks `filter` below [log]"];
+        let bad = "[listen]\n# address = 1\nfilter = 2\n[log]\nname = 3\n";
+        let want = [
+            "0: lacks `address` below [listen]",
+            "0: lacks `filter` below [log]",
+            "0: lacks `name` below [log.file]",
+        ];
         assert_eq!(lines(&example("a.toml", bad, &keys)), want);
     }
 

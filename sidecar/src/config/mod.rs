@@ -6,7 +6,11 @@
 //! [`Config::to_toml`] prints the effective values and is the source of
 //! `examples/config/sidecar.toml`.
 
+mod cross;
+#[cfg(test)]
+mod link_tests;
 mod model;
+mod print;
 mod problem;
 mod read;
 mod schema;
@@ -17,7 +21,7 @@ mod text;
 
 pub use crate::keys::KeyFile;
 pub use crate::obs::Format;
-pub use model::{Authority, Config, Limits, Listen, Log, Pool, PoolAddress};
+pub use model::{Authority, Config, Limits, Listen, Log, Pool, PoolAddress, PoolTls};
 pub use problem::{Problem, Problems};
 
 use std::fs::File;
@@ -73,6 +77,6 @@ impl Config {
     /// The effective values as a TOML document with a comment per key, readable by
     /// [`Config::from_bytes`]. A path that is not UTF-8 is printed with replacement characters.
     pub fn to_toml(&self) -> String {
-        schema::print(self)
+        print::print(self)
     }
 }

@@ -61,6 +61,8 @@ impl Default for Authority {
 pub struct Pool {
     /// Where the pool serves the contract.
     pub address: PoolAddress,
+    /// Whether [`PoolAddress::Tcp`] may be used.
+    pub allow_plain_tcp: bool,
     /// Name of this sidecar in the pool's records, 1 to 64 printable ASCII characters.
     pub sidecar_id: String,
     /// One attempt to connect ends after this, in milliseconds.
@@ -75,12 +77,15 @@ pub struct Pool {
     pub keepalive_timeout_ms: u64,
     /// A submit without a verdict for this long ends the connection, in milliseconds.
     pub verdict_timeout_ms: u64,
+    /// What the link shows and trusts, for [`PoolAddress::Tls`].
+    pub tls: PoolTls,
 }
 
 impl Default for Pool {
     fn default() -> Self {
         Self {
             address: PoolAddress::Unix(PathBuf::from("/run/gopool/sv2.sock")),
+            allow_plain_tcp: false,
             sidecar_id: "sidecar".to_owned(),
             connect_timeout_ms: 5_000,
             reconnect_min_ms: 50,
@@ -88,6 +93,7 @@ impl Default for Pool {
             keepalive_interval_ms: 10_000,
             keepalive_timeout_ms: 5_000,
             verdict_timeout_ms: 30_000,
+            tls: PoolTls::default(),
         }
     }
 }
@@ -97,23 +103,40 @@ impl Default for Pool {
 pub enum PoolAddress {
     /// A Unix stream socket, written `unix:PATH`.
     Unix(PathBuf),
-}
-
-impl PoolAddress {
-    /// The path of the socket.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Unix(path) => path,
-        }
-    }
+    /// TCP with mutual TLS 1.3, written `tls:HOST:PORT`.
+    Tls {
+        /// A name, or an IP address; IPv6 without its brackets.
+        host: String,
+        /// Never 0.
+        port: u16,
+    },
+    /// TCP in the clear on a loopback address, written `tcp:127.0.0.1:PORT`.
+    Tcp(SocketAddr),
 }
 
 impl fmt::Display for PoolAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tls { host, port } if host.contains(':') => write!(f, "tls:[{host}]:{port}"),
+            Self::Tls { host, port } => write!(f, "tls:{host}:{port}"),
+            Self::Tcp(address) => write!(f, "tcp:{address}"),
         }
     }
+}
+
+/// `[pool.tls]`: what the link shows and trusts. The files are PEM and are read again at each
+/// attempt to connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolTls {
+    /// Certificates of the authority that signed the pool's.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate shown to the pool, and after it those between it and the authority.
+    pub certificate_file: Option<PathBuf>,
+    /// The private key of that certificate.
+    pub key_file: Option<KeyFile>,
+    /// The name that the pool's certificate must be for; `None`: the host of the address.
+    pub server_name: Option<String>,
 }
 
 /// `[limits]`: what one miner, and all of them, may cost.
@@ -199,9 +222,15 @@ impl Config {
         if let KeyFile::Path(path) = &mut self.authority.key_file {
             *path = directory.join(&*path);
         }
-        let PoolAddress::Unix(path) = &mut self.pool.address;
-        *path = directory.join(&*path);
-        if let Some(path) = &mut self.log.journal {
+        if let PoolAddress::Unix(path) = &mut self.pool.address {
+            *path = directory.join(&*path);
+        }
+        let tls = &mut self.pool.tls;
+        if let Some(KeyFile::Path(path)) = &mut tls.key_file {
+            *path = directory.join(&*path);
+        }
+        let others = [&mut tls.ca_file, &mut tls.certificate_file, &mut self.log.journal];
+        for path in others.into_iter().flatten() {
             *path = directory.join(&*path);
         }
     }

@@ -6,15 +6,12 @@ use std::path::Path;
 use toml::de::{DeInteger, DeTable, DeValue};
 use toml::Spanned;
 
+use super::cross;
 use super::model::Config;
 use super::problem::{Problem, Problems};
 use super::schema::{Key, Section, Value, SECTIONS};
 use super::suggest::nearest;
 use super::text::shown;
-use crate::keys::KeyFile;
-
-/// `sockaddr_un` holds 108 bytes with the closing NUL.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Reads a whole file. `path` is its name in problems; its directory is where relative paths start.
 pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Config, Problems> {
@@ -39,7 +36,9 @@ pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Config, Problems> {
     reader.document(table.get_ref(), &mut config, broken);
     config.resolve(path.parent().unwrap_or(Path::new("")));
     if reader.problems.is_empty() {
-        reader.cross_checks(table.get_ref(), &config);
+        for (span, key, text) in cross::check(table.get_ref(), &config) {
+            reader.problem(&span, &key, text);
+        }
     }
     Problems::check(reader.problems).map(|()| config)
 }
@@ -115,10 +114,32 @@ impl<'a> Reader<'a> {
         for (name, value) in table.iter() {
             match section.keys.iter().find(|key| key.name == name.get_ref().as_ref()) {
                 Some(key) => self.value(section, key, value, config, broken),
-                None if broken => {}
+                None if self.inner_section(section, name, value, config, broken) || broken => {}
                 None => self.unknown_key(section, name),
             }
         }
+    }
+
+    /// Reads a section inside of `section`; false when there is none of that name.
+    fn inner_section(
+        &mut self,
+        section: &Section,
+        name: &Spanned<impl AsRef<str>>,
+        value: &Spanned<DeValue<'_>>,
+        config: &mut Config,
+        broken: bool,
+    ) -> bool {
+        let path = format!("{}.{}", section.name, name.get_ref().as_ref());
+        let Some(inner) = SECTIONS.iter().find(|s| s.name == path) else { return false };
+        match value.get_ref().as_table() {
+            Some(table) => self.section(inner, table, config, broken),
+            None if broken => {}
+            None => {
+                let text = format!("must be a section: write [{path}] on its own line");
+                self.problem(&name.span(), &path, text);
+            }
+        }
+        true
     }
 
     fn value(
@@ -133,6 +154,10 @@ impl<'a> Reader<'a> {
             (Value::Int { min, max, set, .. }, DeValue::Integer(number)) => {
                 in_range(number, *min, *max).map(|number| set(config, number))
             }
+            (Value::Bool { set, .. }, DeValue::Boolean(value)) => {
+                set(config, *value);
+                Ok(())
+            }
             (Value::Text { set, .. }, DeValue::String(text)) => set(config, text),
             // A value that did not parse stands in as one of another type.
             (_, _) if broken => Ok(()),
@@ -146,6 +171,9 @@ impl<'a> Reader<'a> {
                 "must be a whole number, not {}: write one from {min} to {max}",
                 kind(other)
             )),
+            (Value::Bool { .. }, other) => {
+                Err(format!("must be true or false, not {}: write it without quotes", kind(other)))
+            }
             (Value::Text { .. }, other) => {
                 Err(format!("must be text, not {}: write it in double quotes", kind(other)))
             }
@@ -162,7 +190,10 @@ impl<'a> Reader<'a> {
         let word = name.get_ref().as_ref();
         let mut hint = String::new();
         let home = SECTIONS.iter().find(|s| s.keys.iter().any(|key| key.name == word));
-        if let Some(near) = nearest(word, SECTIONS.iter().map(|section| section.name)) {
+        // [tls] for [pool.tls].
+        let inner = |name: &str| name.rsplit_once('.').is_some_and(|(_, last)| last == word);
+        let inner = SECTIONS.iter().map(|section| section.name).find(|name| inner(name));
+        if let Some(near) = inner.or(nearest(word, SECTIONS.iter().map(|section| section.name))) {
             hint = format!("did you mean `{near}`?");
         } else if let Some(home) = home.filter(|_| !value.get_ref().is_table()) {
             hint = format!("did you mean `{word}` below [{}]?", home.name);
@@ -188,67 +219,6 @@ impl<'a> Reader<'a> {
         };
         let key = format!("{}.{}", section.name, key_text(word));
         self.problem(&name.span(), &key, format!("unknown key; {hint}"));
-    }
-
-    /// Checks that involve more than one key. Each problem is placed at the first of its keys that
-    /// the file gives (one is given: the defaults agree with each other).
-    fn cross_checks(&mut self, table: &DeTable<'_>, config: &Config) {
-        let pool = &config.pool;
-        if pool.reconnect_min_ms > pool.reconnect_max_ms {
-            let text = format!(
-                "reconnect_min_ms ({}) is above reconnect_max_ms ({}): lower the first or raise \
-                 the second",
-                pool.reconnect_min_ms, pool.reconnect_max_ms
-            );
-            self.crossed(table, "pool", &["reconnect_min_ms", "reconnect_max_ms"], text);
-        }
-        let path = pool.address.path().as_os_str();
-        if path.len() > SOCKET_PATH_BYTES_MAX {
-            let text = format!(
-                "the path of the socket has {} bytes with its directory, the system takes \
-                 {SOCKET_PATH_BYTES_MAX}: use a shorter one",
-                path.len()
-            );
-            self.crossed(table, "pool", &["address"], text);
-        }
-        if let (KeyFile::Path(key), Some(journal)) =
-            (&config.authority.key_file, &config.log.journal)
-        {
-            if key == journal {
-                let text = "is the file of the authority key: it would be written over; name \
-                            another"
-                    .to_owned();
-                self.crossed(table, "log", &["journal"], text);
-            }
-        }
-        let limits = &config.limits;
-        let orders = [
-            (
-                ("max_in_flight_per_connection", limits.max_in_flight_per_connection),
-                ("max_in_flight", limits.max_in_flight),
-            ),
-            (
-                ("frame_bytes_before_setup", limits.frame_bytes_before_setup),
-                ("frame_bytes", limits.frame_bytes),
-            ),
-            (("frame_bytes", limits.frame_bytes), ("outbox_bytes", limits.outbox_bytes)),
-        ];
-        for ((small, low), (big, high)) in orders {
-            if low > high {
-                let text = format!(
-                    "{small} ({low}) is above {big} ({high}): lower the first or raise \
-                             the second"
-                );
-                self.crossed(table, "limits", &[small, big], text);
-            }
-        }
-    }
-
-    fn crossed(&mut self, table: &DeTable<'_>, section: &str, keys: &[&str], text: String) {
-        let given = table.get(section).and_then(|section| section.get_ref().as_table());
-        let found = keys.iter().find_map(|key| Some((*key, given?.get(*key)?.span())));
-        let (key, span) = found.unwrap_or((keys.first().copied().unwrap_or_default(), 0..0));
-        self.problem(&span, &format!("{section}.{key}"), text);
     }
 }
 

@@ -4,10 +4,11 @@
 
 use super::model::Config;
 use super::text;
+use crate::keys::KeyFile;
 
 /// A table of the file.
 pub(super) struct Section {
-    /// Name between the brackets.
+    /// Name between the brackets; with a dot when it is inside of another one.
     pub(super) name: &'static str,
     /// The operator's text.
     pub(super) about: &'static str,
@@ -29,6 +30,8 @@ pub(super) struct Key {
 pub(super) enum Value {
     /// A whole number in a range, both ends included.
     Int { min: u64, max: u64, get: fn(&Config) -> u64, set: fn(&mut Config, u64) },
+    /// `true` or `false`.
+    Bool { get: fn(&Config) -> bool, set: fn(&mut Config, bool) },
     /// Text with a reader of its own, which says what is wrong with it.
     Text { get: fn(&Config) -> String, set: fn(&mut Config, &str) -> Result<(), String> },
 }
@@ -134,8 +137,20 @@ pub(super) const SECTIONS: &[Section] = &[
                 pool.address,
                 text::pool_address,
                 ToString::to_string,
-                "Where the pool serves its work: \"unix:PATH\" of a Unix socket."
+                "Where the pool serves its work: \"unix:PATH\" of a Unix socket; \
+                 \"tls:HOST:PORT\" for TCP with mutual TLS, with the files of [pool.tls]; or, for \
+                 trials on one machine, \"tcp:127.0.0.1:PORT\"."
             ),
+            Key {
+                name: "allow_plain_tcp",
+                about:
+                    "Lets the address be \"tcp:\", without encryption: every user of this machine \
+                        can then listen in its place, and be a sidecar to the pool.",
+                value: Value::Bool {
+                    get: |config| config.pool.allow_plain_tcp,
+                    set: |config, value| config.pool.allow_plain_tcp = value,
+                },
+            },
             text!(
                 "sidecar_id",
                 pool.sidecar_id,
@@ -190,6 +205,46 @@ pub(super) const SECTIONS: &[Section] = &[
                 "A pool that is connected but leaves a submit without a verdict for this long (up \
                  to half as long again) is taken for dead: what waits is answered \
                  backend-unavailable and the connection is made anew. In milliseconds."
+            ),
+        ],
+    },
+    Section {
+        name: "pool.tls",
+        about:
+            "What the sidecar shows and trusts on a \"tls:\" address. The files are PEM and are \
+                read again at each attempt to connect: replace them whenever you like. \
+                docs/link.md says how to make them.",
+        keys: &[
+            text!(
+                "ca_file",
+                pool.tls.ca_file,
+                text::optional_path,
+                text::path_or_empty,
+                "File of the authority whose signature the pool's certificate must have."
+            ),
+            text!(
+                "certificate_file",
+                pool.tls.certificate_file,
+                text::optional_path,
+                text::path_or_empty,
+                "File of this sidecar's certificate, with those between it and the authority of \
+                 the pool, if any, after it."
+            ),
+            text!(
+                "key_file",
+                pool.tls.key_file,
+                text::optional_key_file,
+                |key: &Option<KeyFile>| key.as_ref().map_or_else(String::new, ToString::to_string),
+                "File of the private key of that certificate, mode 0600. \"credential:NAME\" \
+                 reads a systemd credential."
+            ),
+            text!(
+                "server_name",
+                pool.tls.server_name,
+                text::server_name,
+                |name: &Option<String>| name.clone().unwrap_or_default(),
+                "Name or IP address that the pool's certificate must be for. Empty: the host of \
+                 the address."
             ),
         ],
     },
@@ -315,79 +370,11 @@ pub(super) const SECTIONS: &[Section] = &[
             text!(
                 "journal",
                 log.journal,
-                text::journal,
-                |path: &Option<std::path::PathBuf>| path
-                    .as_deref()
-                    .map_or_else(String::new, |path| path.display().to_string()),
+                text::optional_path,
+                text::path_or_empty,
                 "File of a journal of all answers to miners, one JSON object per line, for audits \
                  and tests. Empty: off."
             ),
         ],
     },
 ];
-
-/// Width of the printed comments, in characters.
-const WIDTH: usize = 98;
-
-/// Prints the effective values with a comment per key.
-pub(super) fn print(config: &Config) -> String {
-    let defaults = Config::default();
-    let mut out = String::new();
-    let intro = "Settings of gopool-sv2. Every key may be left out: its default holds. Relative \
-                 paths start at the directory of this file. `gopool-sv2 check-config` names all \
-                 problems of a file at once.";
-    comment(&mut out, intro);
-    for section in SECTIONS {
-        out.push('\n');
-        comment(&mut out, section.about);
-        out.push_str(&format!("[{}]\n", section.name));
-        for (index, key) in section.keys.iter().enumerate() {
-            if index > 0 {
-                out.push('\n');
-            }
-            comment(&mut out, key.about);
-            match &key.value {
-                Value::Int { min, max, get, .. } => {
-                    let default = get(&defaults);
-                    comment(&mut out, &format!("Default {default}, range {min} to {max}."));
-                    out.push_str(&format!("{} = {}\n", key.name, get(config)));
-                }
-                Value::Text { get, .. } => {
-                    comment(&mut out, &format!("Default {}.", quoted(get(&defaults))));
-                    out.push_str(&format!("{} = {}\n", key.name, quoted(get(config))));
-                }
-            }
-        }
-    }
-    out
-}
-
-/// A TOML string on one line.
-fn quoted(text: String) -> String {
-    let mut out = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out.push_str(&format!("\\U{:08X}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// Comment lines, broken at spaces.
-fn comment(out: &mut String, text: &str) {
-    let mut width = 0;
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if width == 0 || width + 1 + length > WIDTH {
-            out.push_str(if width == 0 { "#" } else { "\n#" });
-            width = 1;
-        }
-        out.push(' ');
-        out.push_str(word);
-        width += 1 + length;
-    }
-    out.push('\n');
-}

@@ -15,12 +15,12 @@ fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/config").join(name)
 }
 
-fn parse(text: &str) -> Result<Config, Problems> {
+pub(super) fn parse(text: &str) -> Result<Config, Problems> {
     Config::from_bytes(text.as_bytes(), Path::new("sidecar.toml"))
 }
 
 /// The printed problems of a text that has some.
-fn problems(text: &str) -> Vec<String> {
+pub(super) fn problems(text: &str) -> Vec<String> {
     match parse(text) {
         Ok(_) => panic!("no problem in {text:?}"),
         Err(problems) => problems.to_string().lines().map(str::to_owned).collect(),
@@ -28,7 +28,7 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 /// The one printed problem of a text.
-fn problem(text: &str) -> String {
+pub(super) fn problem(text: &str) -> String {
     let mut problems = problems(text);
     assert_eq!(problems.len(), 1, "{problems:#?}");
     problems.remove(0)
@@ -102,7 +102,10 @@ fn rejects_unknown_keys_and_says_what_was_meant() {
         ("[pool]\nframe_bytes = 1", "did you mean `frame_bytes` below [limits]?"),
         ("[log]\ncolour = 1", "[log] knows format, filter, journal"),
         ("filter = \"info\"", "unknown key outside a section; did you mean `filter` below [log]?"),
-        ("[mint]\nurl = \"x\"", "the sections are [listen], [authority], [pool], [limits], [log]"),
+        (
+            "[mint]\nurl = \"x\"",
+            "the sections are [listen], [authority], [pool], [pool.tls], [limits], [log]",
+        ),
         ("[log]\n\"a \\n b\" = 1", "log.\"a \\n b\": unknown key"),
         ("\"\" = 1", "\"\": unknown key"),
     ];
@@ -183,7 +186,6 @@ fn rejects_texts_that_mean_nothing() {
         ("[authority]\nkey_file = \"a\\u0000b\"", "control characters"),
         ("[authority]\nkey_file = \"credential:../key\"", "is not the name of a credential"),
         ("[authority]\nkey_file = \"credential:\"", "is not the name of a credential"),
-        ("[pool]\naddress = \"tcp://10.0.0.1:9\"", "only Unix sockets are supported"),
         ("[pool]\naddress = \"unix:\"", "is empty"),
         ("[pool]\naddress = \"unix://host/path\"", "names a host"),
         ("[pool]\naddress = \"unix:@name\"", "abstract sockets"),
@@ -291,7 +293,7 @@ fn reads_values_in_every_spelling() {
     assert_eq!(config.listen.address.to_string(), "[::1]:65535");
     assert_eq!(config.listen.max_connections, 255);
     assert_eq!(config.authority.key_file, KeyFile::Credential("pool.key".to_owned()));
-    assert_eq!(config.pool.address.path(), Path::new("/run/a b.sock"));
+    assert_eq!(config.pool.address, PoolAddress::Unix(PathBuf::from("/run/a b.sock")));
     assert_eq!(config.log.journal.as_deref(), Some(Path::new("/etc/sv2/answers.jsonl")));
 }
 

@@ -1,8 +1,10 @@
 //! Readers of the text values: each takes what stands between the quotes and gives the setting or
 //! what is wrong with it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::model::PoolAddress;
 use super::suggest::nearest;
@@ -58,14 +60,21 @@ pub(super) fn key_file(value: &str) -> Result<KeyFile, String> {
     Ok(KeyFile::Credential(name.to_owned()))
 }
 
-/// `unix:PATH`.
+/// `unix:PATH`, `tls:HOST:PORT` or `tcp:LOOPBACK:PORT`.
 pub(super) fn pool_address(value: &str) -> Result<PoolAddress, String> {
-    let Some(rest) = value.strip_prefix("unix:") else {
-        return Err(format!(
-            "{} can't be used: only Unix sockets are supported, write \"unix:/path/to/socket\"",
+    match value.split_once(':') {
+        Some(("unix", rest)) => socket_path(value, rest).map(PoolAddress::Unix),
+        Some(("tls", rest)) => tls_address(value, rest.strip_prefix("//").unwrap_or(rest)),
+        Some(("tcp", rest)) => tcp_address(value, rest.strip_prefix("//").unwrap_or(rest)),
+        _ => Err(format!(
+            "{} can't be used: write \"unix:/path/to/socket\", or \"tls:HOST:PORT\" for a pool on \
+             another machine",
             shown(value)
-        ));
-    };
+        )),
+    }
+}
+
+fn socket_path(value: &str, rest: &str) -> Result<PathBuf, String> {
     // "unix:///path" is the same socket in the URL spelling; "unix://host/path" is nothing.
     let rest = match rest.strip_prefix("//") {
         Some(absolute) if absolute.starts_with('/') => absolute,
@@ -79,7 +88,63 @@ pub(super) fn pool_address(value: &str) -> Result<PoolAddress, String> {
                     \"unix:/path/to/socket\""
             .to_owned());
     }
-    path(rest).map(PoolAddress::Unix)
+    path(rest)
+}
+
+fn tls_address(value: &str, rest: &str) -> Result<PoolAddress, String> {
+    let wanted = "write \"tls:HOST:PORT\", for example \"tls:pool.example:3337\" or \
+                  \"tls:[2001:db8::1]:3337\"";
+    let (host, port) = match rest.rsplit_once(':') {
+        // The last colon of an IPv6 address stands before no port.
+        Some((host, port)) if host.starts_with('[') == host.ends_with(']') => (host, port),
+        _ => return Err(format!("{} has no port: {wanted}", shown(value))),
+    };
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0);
+    let port =
+        port.ok_or_else(|| format!("{} has no port from 1 to 65535: {wanted}", shown(value)))?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let good = match bare {
+        Some(bare) => bare.parse::<Ipv6Addr>().is_ok(),
+        None => !host.contains(':') && ServerName::try_from(host).is_ok(),
+    };
+    if !good {
+        return Err(format!("{} names no host: {wanted}", shown(value)));
+    }
+    Ok(PoolAddress::Tls { host: bare.unwrap_or(host).to_owned(), port })
+}
+
+fn tcp_address(value: &str, rest: &str) -> Result<PoolAddress, String> {
+    let address = rest.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
+    let Some(address) = address else {
+        return Err(format!(
+            "{} is not a loopback address with a port: write \"tcp:127.0.0.1:PORT\", or \
+             \"tls:HOST:PORT\"",
+            shown(value)
+        ));
+    };
+    if !address.ip().is_loopback() {
+        return Err(format!(
+            "{} would carry shares and payout addresses over a network in the clear: write \
+             \"tls:{address}\" and fill in [pool.tls]",
+            shown(value)
+        ));
+    }
+    Ok(PoolAddress::Tcp(address))
+}
+
+/// A DNS name or an IP address; empty leaves it to the address.
+pub(super) fn server_name(value: &str) -> Result<Option<String>, String> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    if ServerName::try_from(value).is_err() {
+        return Err(format!(
+            "{} is neither a DNS name nor an IP address: write what stands in the pool's \
+             certificate as subject alternative name, without a port",
+            shown(value)
+        ));
+    }
+    Ok(Some(value.to_owned()))
 }
 
 /// A name of printable ASCII without spaces.
@@ -129,12 +194,25 @@ pub(super) fn filter(value: &str) -> Result<String, String> {
     Ok(value.to_owned())
 }
 
-/// The path of the journal; empty turns it off.
-pub(super) fn journal(value: &str) -> Result<Option<PathBuf>, String> {
+/// A path; empty stands for none.
+pub(super) fn optional_path(value: &str) -> Result<Option<PathBuf>, String> {
     if value.is_empty() {
         return Ok(None);
     }
     path(value).map(Some)
+}
+
+/// The text of such a path.
+pub(super) fn path_or_empty(path: &Option<PathBuf>) -> String {
+    path.as_deref().map_or_else(String::new, |path| path.display().to_string())
+}
+
+/// As [`key_file`]; empty stands for none.
+pub(super) fn optional_key_file(value: &str) -> Result<Option<KeyFile>, String> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    key_file(value).map(Some)
 }
 
 /// A path that an operator can also type.

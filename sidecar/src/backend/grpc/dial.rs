@@ -1,9 +1,14 @@
 //! Reaching the pool: socket, HTTP/2, version, Hello and Welcome, each failure with its remedy.
 
+mod error;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod wire;
+
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,64 +17,22 @@ use gopool_sv2_proto::v1::{self, session_request, session_response, SessionReque
 use gopool_sv2_proto::{PROTOCOL, PROTOCOL_HEADER};
 use hyper_util::rt::TokioIo;
 use rand::RngCore as _;
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::time::{timeout_at, Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::backend::convert;
-use crate::config::Pool;
+use crate::config::{Pool, PoolAddress};
 use crate::types::TargetLimits;
+pub(super) use error::LinkError;
+use wire::{Complaint, Wire};
 
 /// Messages the transport may hold before it has sent them: the fewer, the fuller the batches.
 const OUTGOING: usize = 1;
 /// Longest message accepted from the pool: a full batch of the largest jobs.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
-
-/// Why there is no link. The text says what to do.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LinkError {
-    #[error(
-        "no socket at {0}: is the pool running with its SV2 port enabled, and is [pool].address \
-             the path it listens on?"
-    )]
-    NoSocket(PathBuf),
-    #[error(
-        "may not open {0}: add this process's user to the group of the socket, or to the pool's \
-             allowed users"
-    )]
-    Permission(PathBuf),
-    #[error("nobody listens on {0}: the pool is not running (the file is left over)")]
-    NobodyListens(PathBuf),
-    #[error("{0}: {1}")]
-    Socket(PathBuf, io::Error),
-    #[error(
-        "the pool closed the connection on {0} at once: the user of this process is probably not \
-             among those the pool allows"
-    )]
-    ClosedAtOnce(PathBuf),
-    #[error("the pool did not answer within {0:?}")]
-    Timeout(Duration),
-    #[error(
-        "the pool speaks another version of the contract ({0}); this sidecar speaks {PROTOCOL}: \
-             update the older of the two"
-    )]
-    Version(String),
-    #[error("the pool refused the session: {0}")]
-    Refused(String),
-    #[error("the pool breaks the contract: {0}")]
-    Contract(String),
-    #[error("the stream broke: {0}")]
-    Broken(String),
-    #[error("the pool ended the stream")]
-    Ended,
-    #[error(
-        "the pool is connected but did not answer for {0:?}: see its log; is it stuck, or is \
-             [pool].verdict_timeout_ms too short for it?"
-    )]
-    Silent(Duration),
-}
 
 /// An open stream that was greeted.
 #[derive(Debug)]
@@ -82,15 +45,13 @@ pub(super) struct Stream {
 /// Opens streams to one pool.
 #[derive(Debug)]
 pub(super) struct Dialer {
-    path: PathBuf,
-    connect_timeout: Duration,
-    keepalive: (Duration, Duration),
+    pool: Pool,
     hello: v1::Hello,
 }
 
 impl fmt::Display for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix:{}", self.path.display())
+        self.pool.address.fmt(f)
     }
 }
 
@@ -103,12 +64,7 @@ fn random_id() -> Bytes {
 impl Dialer {
     pub(super) fn new(pool: &Pool, max_in_flight: usize) -> Self {
         Self {
-            path: pool.address.path().to_path_buf(),
-            connect_timeout: Duration::from_millis(pool.connect_timeout_ms),
-            keepalive: (
-                Duration::from_millis(pool.keepalive_interval_ms),
-                Duration::from_millis(pool.keepalive_timeout_ms),
-            ),
+            pool: pool.clone(),
             hello: v1::Hello {
                 protocol: PROTOCOL,
                 sidecar_id: pool.sidecar_id.clone(),
@@ -126,13 +82,16 @@ impl Dialer {
     /// One try. Every stream is a session of its own: nothing is resumed.
     pub(super) async fn dial(&mut self) -> Result<Stream, LinkError> {
         self.hello.session_id = random_id();
-        tokio::time::timeout(self.connect_timeout, self.open())
+        let patience = Duration::from_millis(self.pool.connect_timeout_ms);
+        let deadline = Instant::now() + patience;
+        let (wire, complaint) = wire::connect(&self.pool, patience).await?;
+        timeout_at(deadline, self.greet(wire, &complaint))
             .await
-            .map_err(|_| LinkError::Timeout(self.connect_timeout))?
+            .map_err(|_| LinkError::Timeout(patience))?
     }
 
-    async fn open(&self) -> Result<Stream, LinkError> {
-        let channel = self.connect().await?;
+    async fn greet(&self, wire: Box<dyn Wire>, complaint: &Complaint) -> Result<Stream, LinkError> {
+        let channel = self.http2(wire).await.map_err(|error| self.closed(&error, complaint))?;
         let mut client = WorkServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let (outgoing, receiver) = mpsc::channel(OUTGOING);
         let hello = session_request::Message::Hello(self.hello.clone());
@@ -141,13 +100,13 @@ impl Dialer {
         let _ = outgoing.try_send(hello);
         let mut request = Request::new(ReceiverStream::new(receiver));
         request.metadata_mut().insert(PROTOCOL_HEADER, PROTOCOL.into());
-        let response = client.session(request).await.map_err(|s| self.status(&s))?;
+        let response = client.session(request).await.map_err(|s| self.status(&s, complaint))?;
         let spoken = response.metadata().get(PROTOCOL_HEADER).map(|v| v.to_str().unwrap_or("?"));
         if spoken != Some(PROTOCOL.to_string().as_str()) {
             return Err(LinkError::Version(spoken.unwrap_or("none stated").to_owned()));
         }
         let mut incoming = response.into_inner();
-        let first = incoming.message().await.map_err(|s| self.status(&s))?;
+        let first = incoming.message().await.map_err(|s| self.status(&s, complaint))?;
         let first = first.ok_or(LinkError::Ended)?.message;
         let Some(session_response::Message::Welcome(welcome)) = first else {
             return Err(LinkError::Contract("the first message is not a Welcome".into()));
@@ -166,51 +125,45 @@ impl Dialer {
         Ok(Stream { outgoing, incoming, limits })
     }
 
-    async fn connect(&self) -> Result<Channel, LinkError> {
-        // tonic wraps a connector's error beyond recognition: keep it beside.
-        let failure: Arc<Mutex<Option<io::Error>>> = Arc::default();
-        let (path, kept) = (self.path.clone(), Arc::clone(&failure));
-        let connector = tower::service_fn(move |_| {
-            let (path, kept) = (path.clone(), Arc::clone(&kept));
-            async move {
-                match UnixStream::connect(&path).await {
-                    Ok(stream) => Ok(TokioIo::new(stream)),
-                    Err(error) => {
-                        let kind = error.kind();
-                        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                        Err(io::Error::from(kind))
-                    }
-                }
+    async fn http2(&self, wire: Box<dyn Wire>) -> Result<Channel, tonic::transport::Error> {
+        // HTTP/2 names a host in each call (RFC 9113, 8.3.1); a socket has none.
+        let origin = match &self.pool.address {
+            PoolAddress::Unix(_) => "http://localhost".to_owned(),
+            PoolAddress::Tcp(address) => format!("http://{address}"),
+            PoolAddress::Tls { host, port } if host.contains(':') => {
+                format!("https://[{host}]:{port}")
             }
+            PoolAddress::Tls { host, port } => format!("https://{host}:{port}"),
+        };
+        // Once: when it is lost, a new attempt begins, not another connection behind our back.
+        let mut wire = Some(TokioIo::new(wire));
+        let connector = tower::service_fn(move |_| {
+            std::future::ready(
+                wire.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)),
+            )
         });
-        Endpoint::from_static("http://localhost")
-            .http2_keep_alive_interval(self.keepalive.0)
-            .keep_alive_timeout(self.keepalive.1)
+        Endpoint::from_shared(origin)?
+            .http2_keep_alive_interval(Duration::from_millis(self.pool.keepalive_interval_ms))
+            .keep_alive_timeout(Duration::from_millis(self.pool.keepalive_timeout_ms))
             .keep_alive_while_idle(true)
             .connect_with_connector(connector)
             .await
-            .map_err(|error| {
-                let failed = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-                failed.map_or_else(|| self.closed(&error), |error| self.socket(error))
-            })
     }
 
-    fn socket(&self, error: io::Error) -> LinkError {
-        let path = self.path.clone();
-        match error.kind() {
-            io::ErrorKind::NotFound => LinkError::NoSocket(path),
-            io::ErrorKind::PermissionDenied => LinkError::Permission(path),
-            io::ErrorKind::ConnectionRefused => LinkError::NobodyListens(path),
-            _ => LinkError::Socket(path, error),
+    /// The connection was lost before the pool answered.
+    fn closed(&self, error: &dyn std::error::Error, complaint: &Complaint) -> LinkError {
+        tracing::debug!(error = %chain(error), "the connection failed");
+        let address = self.to_string();
+        if let Some(error) = &*complaint.lock().unwrap_or_else(PoisonError::into_inner) {
+            return tls::explain(&address, error);
+        }
+        match &self.pool.address {
+            PoolAddress::Unix(path) => LinkError::ClosedAtOnce(path.clone()),
+            PoolAddress::Tls { .. } | PoolAddress::Tcp(_) => LinkError::HungUp(address),
         }
     }
 
-    fn closed(&self, error: &dyn std::error::Error) -> LinkError {
-        tracing::debug!(error = %chain(error), "the connection failed");
-        LinkError::ClosedAtOnce(self.path.clone())
-    }
-
-    fn status(&self, status: &Status) -> LinkError {
+    fn status(&self, status: &Status, complaint: &Complaint) -> LinkError {
         match status.code() {
             Code::FailedPrecondition
             | Code::InvalidArgument
@@ -219,7 +172,7 @@ impl Dialer {
             | Code::ResourceExhausted => LinkError::Refused(status.message().to_owned()),
             Code::Unimplemented => LinkError::Version("no WorkService".into()),
             // No word of the pool's: the transport failed.
-            Code::Unavailable | Code::Unknown | Code::Cancelled => self.closed(status),
+            Code::Unavailable | Code::Unknown | Code::Cancelled => self.closed(status, complaint),
             _ => LinkError::Broken(broken(status)),
         }
     }
@@ -240,6 +193,3 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,6 +6,7 @@ use std::path::Path;
 use tokio::net::UnixListener;
 use tonic::Status;
 
+use super::wire::{self, Complaint};
 use super::{Dialer, LinkError};
 use crate::config::{Pool, PoolAddress};
 
@@ -83,12 +84,11 @@ async fn tells_a_pool_that_hangs_up_from_one_that_is_silent() {
 
 #[test]
 fn names_the_remedy_when_the_socket_may_not_be_opened() {
-    let place = Place::new("denied");
-    let dialer = dialer(&place.socket());
-    let error = dialer.socket(io::Error::from(io::ErrorKind::PermissionDenied));
+    let path = Path::new("/run/pool/sv2.sock");
+    let error = wire::socket(path, io::Error::from(io::ErrorKind::PermissionDenied));
     assert!(matches!(error, LinkError::Permission(_)), "{error}");
     assert!(error.to_string().contains("group of the socket"), "{error}");
-    let other = dialer.socket(io::Error::from(io::ErrorKind::OutOfMemory));
+    let other = wire::socket(path, io::Error::from(io::ErrorKind::OutOfMemory));
     assert!(matches!(other, LinkError::Socket(..)), "{other}");
 }
 
@@ -101,18 +101,18 @@ fn tells_the_pools_refusals_from_a_broken_transport() {
         Status::permission_denied("user 1000 is not allowed"),
         Status::resource_exhausted("one sidecar is connected already"),
     ] {
-        let error = dialer.status(&refusal);
+        let error = dialer.status(&refusal, &Complaint::default());
         assert!(
             matches!(error, LinkError::Refused(ref why) if why == refusal.message()),
             "{error}"
         );
     }
-    let error = dialer.status(&Status::unimplemented("unknown service"));
+    let error = dialer.status(&Status::unimplemented("unknown service"), &Complaint::default());
     assert!(matches!(error, LinkError::Version(_)), "{error}");
     for broken in [Status::unavailable("x"), Status::unknown("x"), Status::cancelled("x")] {
-        let error = dialer.status(&broken);
+        let error = dialer.status(&broken, &Complaint::default());
         assert!(matches!(error, LinkError::ClosedAtOnce(_)), "{error}");
     }
-    let error = dialer.status(&Status::internal("frame too short"));
+    let error = dialer.status(&Status::internal("frame too short"), &Complaint::default());
     assert!(matches!(error, LinkError::Broken(_)), "{error}");
 }

@@ -1,0 +1,148 @@
+//! Checks that involve more than one key.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+
+use super::model::{Config, Limits, Pool, PoolAddress};
+use crate::keys::KeyFile;
+
+/// `sockaddr_un` holds 108 bytes with the closing NUL.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// A problem: its place in the text, its key, what is wrong.
+type Found = (Range<usize>, String, String);
+
+/// What of the configuration contradicts itself. Each problem is placed at the first of its keys
+/// that the file gives (one is given: the defaults agree with each other).
+pub(super) fn check(table: &DeTable<'_>, config: &Config) -> Vec<Found> {
+    let mut cross = Cross { table, found: Vec::new() };
+    cross.pool(&config.pool);
+    cross.carrier(&config.pool);
+    cross.files(config);
+    cross.limits(&config.limits);
+    cross.found
+}
+
+struct Cross<'a> {
+    table: &'a DeTable<'a>,
+    found: Vec<Found>,
+}
+
+impl Cross<'_> {
+    fn pool(&mut self, pool: &Pool) {
+        if pool.reconnect_min_ms > pool.reconnect_max_ms {
+            let text = format!(
+                "reconnect_min_ms ({}) is above reconnect_max_ms ({}): lower the first or raise \
+                 the second",
+                pool.reconnect_min_ms, pool.reconnect_max_ms
+            );
+            self.at("pool", &["reconnect_min_ms", "reconnect_max_ms"], text);
+        }
+        let PoolAddress::Unix(path) = &pool.address else { return };
+        let bytes = path.as_os_str().len();
+        if bytes > SOCKET_PATH_BYTES_MAX {
+            let text = format!(
+                "the path of the socket has {bytes} bytes with its directory, the system takes \
+                 {SOCKET_PATH_BYTES_MAX}: use a shorter one"
+            );
+            self.at("pool", &["address"], text);
+        }
+    }
+
+    /// Whether the address and what protects it fit together.
+    fn carrier(&mut self, pool: &Pool) {
+        let tls = &pool.tls;
+        let files = [
+            ("ca_file", tls.ca_file.is_some(), "the authority that signed the pool's certificate"),
+            (
+                "certificate_file",
+                tls.certificate_file.is_some(),
+                "what this sidecar shows the pool",
+            ),
+            ("key_file", tls.key_file.is_some(), "the key of that certificate"),
+        ];
+        if let PoolAddress::Tls { .. } = pool.address {
+            for (name, _, what) in files.into_iter().filter(|(_, given, _)| !given) {
+                let text = format!(
+                    "tls: needs [pool.tls].{name}, {what}: docs/link.md says how to make it"
+                );
+                self.at("pool", &["address"], text);
+            }
+            return;
+        }
+        if matches!(pool.address, PoolAddress::Tcp(_)) && !pool.allow_plain_tcp {
+            let text = "plain TCP has no encryption, and every user of this machine can be a \
+                        sidecar or the pool on it: use \"unix:/path/to/socket\", or write \
+                        allow_plain_tcp = true below [pool]";
+            self.at("pool", &["address"], text.to_owned());
+        }
+        // Who names a certificate believes that the link is encrypted.
+        let given = files.into_iter().map(|(name, given, _)| (name, given));
+        let given = given.chain([("server_name", tls.server_name.is_some())]);
+        for (name, _) in given.filter(|(_, given)| *given) {
+            let text = format!(
+                "is not used with [pool].address \"{}\": remove it, or make the address \
+                 \"tls:HOST:PORT\"",
+                pool.address
+            );
+            self.at("pool.tls", &[name], text);
+        }
+    }
+
+    /// A journal in the place of a key would be written behind it.
+    fn files(&mut self, config: &Config) {
+        let keys = [
+            (Some(&config.authority.key_file), "the authority key"),
+            (config.pool.tls.key_file.as_ref(), "the key of [pool.tls]"),
+        ];
+        for (key, name) in keys {
+            if let (Some(KeyFile::Path(key)), Some(journal)) = (key, &config.log.journal) {
+                if key == journal {
+                    let text =
+                        format!("is the file of {name}: it would be written over; name another");
+                    self.at("log", &["journal"], text);
+                }
+            }
+        }
+    }
+
+    fn limits(&mut self, limits: &Limits) {
+        let orders = [
+            (
+                ("max_in_flight_per_connection", limits.max_in_flight_per_connection),
+                ("max_in_flight", limits.max_in_flight),
+            ),
+            (
+                ("frame_bytes_before_setup", limits.frame_bytes_before_setup),
+                ("frame_bytes", limits.frame_bytes),
+            ),
+            (("frame_bytes", limits.frame_bytes), ("outbox_bytes", limits.outbox_bytes)),
+        ];
+        for ((small, low), (big, high)) in orders {
+            if low > high {
+                let text = format!(
+                    "{small} ({low}) is above {big} ({high}): lower the first or raise \
+                             the second"
+                );
+                self.at("limits", &[small, big], text);
+            }
+        }
+    }
+
+    /// Notes a problem at the first of `keys` that the file gives below `section`.
+    fn at(&mut self, section: &str, keys: &[&str], text: String) {
+        let mut given = Some(self.table);
+        for name in section.split('.') {
+            given = given.and_then(|table| table.get(name)).and_then(inner);
+        }
+        let found = keys.iter().find_map(|key| Some((*key, given?.get(*key)?.span())));
+        let (key, span) = found.unwrap_or((keys.first().copied().unwrap_or_default(), 0..0));
+        self.found.push((span, format!("{section}.{key}"), text));
+    }
+}
+
+fn inner<'a, 'b>(value: &'a Spanned<DeValue<'b>>) -> Option<&'a DeTable<'b>> {
+    value.get_ref().as_table()
+}

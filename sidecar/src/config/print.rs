@@ -1,0 +1,74 @@
+//! Prints a [`Config`] as a TOML document that says what each key means.
+
+use super::model::Config;
+use super::schema::{Value, SECTIONS};
+
+/// Width of the printed comments, in characters.
+const WIDTH: usize = 98;
+
+/// Prints the effective values with a comment per key.
+pub(super) fn print(config: &Config) -> String {
+    let defaults = Config::default();
+    let mut out = String::new();
+    let intro = "Settings of gopool-sv2. Every key may be left out: its default holds. Relative \
+                 paths start at the directory of this file. `gopool-sv2 check-config` names all \
+                 problems of a file at once.";
+    comment(&mut out, intro);
+    for section in SECTIONS {
+        out.push('\n');
+        comment(&mut out, section.about);
+        out.push_str(&format!("[{}]\n", section.name));
+        for (index, key) in section.keys.iter().enumerate() {
+            if index > 0 {
+                out.push('\n');
+            }
+            comment(&mut out, key.about);
+            match &key.value {
+                Value::Int { min, max, get, .. } => {
+                    let default = get(&defaults);
+                    comment(&mut out, &format!("Default {default}, range {min} to {max}."));
+                    out.push_str(&format!("{} = {}\n", key.name, get(config)));
+                }
+                Value::Bool { get, .. } => {
+                    comment(&mut out, &format!("Default {}.", get(&defaults)));
+                    out.push_str(&format!("{} = {}\n", key.name, get(config)));
+                }
+                Value::Text { get, .. } => {
+                    comment(&mut out, &format!("Default {}.", quoted(get(&defaults))));
+                    out.push_str(&format!("{} = {}\n", key.name, quoted(get(config))));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// A TOML string on one line.
+fn quoted(text: String) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\U{:08X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Comment lines, broken at spaces.
+fn comment(out: &mut String, text: &str) {
+    let mut width = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if width == 0 || width + 1 + length > WIDTH {
+            out.push_str(if width == 0 { "#" } else { "\n#" });
+            width = 1;
+        }
+        out.push(' ');
+        out.push_str(word);
+        width += 1 + length;
+    }
+    out.push('\n');
+}
