@@ -25,8 +25,7 @@ type checkModel struct {
 
 type modelJob struct {
 	job    Job
-	frozen Target
-	future bool
+	target Target // when it was given
 }
 
 func newCheckModel(prefix []byte, size int, target Target) *checkModel {
@@ -68,10 +67,9 @@ func (m *checkModel) newTip(tip Hash) {
 	}
 }
 
-func (m *checkModel) addJob(job Job, last *Hash) {
-	future := last == nil || *last != job.PrevHash
+func (m *checkModel) addJob(job Job) {
 	m.newTip(job.PrevHash)
-	m.given = append(m.given, modelJob{job, m.target, future})
+	m.given = append(m.given, modelJob{job, m.target})
 }
 
 func doubleSHA(data []byte) Hash {
@@ -115,10 +113,6 @@ func (m *checkModel) judge(s Submit, now int64) Verdict {
 	job := given.job
 	hash := modelHash(job, m.prefix, s)
 	block := number(hash).Cmp(modelNetwork(job.NBits)) <= 0
-	bound := given.frozen
-	if given.future && number(m.target).Cmp(number(bound)) > 0 {
-		bound = m.target
-	}
 	newest := int64(job.MaxNTime)
 	if newest == 0 {
 		newest = now + 7200 - 60
@@ -135,7 +129,7 @@ func (m *checkModel) judge(s Submit, now int64) Verdict {
 		reason = RejectNTimeTooOld
 	case int64(s.NTime) > newest:
 		reason = RejectNTimeTooNew
-	case number(hash).Cmp(number(bound)) > 0:
+	case number(hash).Cmp(number(given.target)) > 0:
 		reason = RejectLowDifficulty
 	case m.accepted[job.PrevHash] == nil:
 		reason = RejectStale // the pool has moved on
@@ -149,7 +143,7 @@ func (m *checkModel) judge(s Submit, now int64) Verdict {
 	}
 	if reason == RejectNone {
 		m.accepted[job.PrevHash][hash] = true
-		verdict.Credit = bound.Difficulty()
+		verdict.Credit = given.target.Difficulty()
 	}
 	return verdict
 }
@@ -164,7 +158,6 @@ func TestJudgesLikeTheModel(t *testing.T) {
 		prefix := rapid.SliceOfN(rapid.Byte(), 1, 8).Draw(t, "prefix")
 		first := targets.Draw(t, "first target")
 		check, model := NewCheck(prefix, size, first, NewSeen(0)), newCheckModel(prefix, size, first)
-		var last *Hash
 		nextID := uint64(1)
 
 		addJob := func(t *rapid.T) {
@@ -176,8 +169,7 @@ func TestJudgesLikeTheModel(t *testing.T) {
 			if err := check.AddJob(job); err != nil {
 				t.Fatal(err)
 			}
-			model.addJob(*job, last)
-			last = &job.PrevHash
+			model.addJob(*job)
 			nextID++
 		}
 		addJob(t)

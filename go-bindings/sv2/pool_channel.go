@@ -19,6 +19,9 @@ type poolChannel struct {
 	building   chan struct{}
 	generation uint64  // of the newest job; guarded by building
 	hashRate   float64 // as last told by the miner; guarded by building
+	// owed is the target that waits for a job to be given with, nil when none does; guarded by
+	// building.
+	owed *Target
 
 	mu      sync.Mutex // never held while a callback of PoolConfig runs
 	sink    Sink       // used under mu only, so that nothing follows a close
@@ -126,41 +129,58 @@ func (c *poolChannel) deliver(verdicts []Verdict, offers []*blockOffer) {
 }
 
 // Update takes the miner's new hash rate and maximum target. The target follows a hash rate that
-// changed; otherwise vardiff's stays, within the new maximum.
+// changed; otherwise vardiff's stays, within the new maximum. An easier target is given with the next
+// job there is, and counts from then on; a harder one is told at once, for the miner's maximum must be
+// kept, job or not.
 func (c *poolChannel) Update(ctx context.Context, request UpdateRequest) error {
-	p := c.pool
-	if err := p.checkRate(request.NominalHashRate, request.MaxTarget); err != nil {
+	if err := c.pool.checkRate(request.NominalHashRate, request.MaxTarget); err != nil {
 		return err
 	}
 	if err := c.takeTurn(ctx); err != nil {
 		return fmt.Errorf("update of the channel: %w", err)
 	}
-	defer c.endTurn()
+	noJob, err := c.update(ctx, request)
+	c.endTurn()
+	if noJob != nil { // told when others may have the turn
+		c.pool.report(noJob)
+	}
+	return err
+}
 
+// update is Update for whoever has the channel's turn. noJob says why the new target has to wait.
+func (c *poolChannel) update(ctx context.Context, request UpdateRequest) (noJob, err error) {
+	p := c.pool
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
-		return &Refusal{Reason: RefuseInvalidChannelID, Detail: "the channel is closed"}
+		return nil, &Refusal{Reason: RefuseInvalidChannelID, Detail: "the channel is closed"}
 	}
-	wanted := c.vardiff.Target()
+	present := c.vardiff.Target()
+	wanted := present
 	if request.NominalHashRate != c.hashRate && request.NominalHashRate > 0 {
 		wanted = p.targetFor(request.NominalHashRate)
 	}
 	c.hashRate = request.NominalHashRate
 	c.vardiff.SetMaxTarget(request.MaxTarget)
 	target := c.vardiff.Bound(wanted)
-	changed := target != c.vardiff.Target()
 	c.mu.Unlock()
-	if !changed {
-		return nil
+	c.owed = nil
+	if target == present {
+		return nil, nil
 	}
-	// The target stands without a job, too: the miner's maximum must be kept from now on.
 	job, generation, err := p.build(ctx, c)
-	c.give(&target, job, generation)
-	if err != nil {
-		p.report(fmt.Errorf("job after an update of channel %d: %w", c.info.ID, err))
+	if err == nil {
+		err = c.give(&target, job, generation)
 	}
-	return nil
+	if err == nil {
+		return nil, nil
+	}
+	c.owed = &target
+	if target.Cmp(present) < 0 {
+		c.tell(target)
+	}
+	return fmt.Errorf("channel %d was updated but gets no job, and keeps difficulty %v till it does: %w",
+		c.info.ID, Harder(target, present).Difficulty().Float(), err), nil
 }
 
 // Close ends the channel. Shares taken before are judged and journalled, but not answered.
