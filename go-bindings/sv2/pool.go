@@ -34,6 +34,10 @@ const maxFullExtranonce = 32
 // maxQueueSize is the longest queue that can be asked for: more is minutes of judging.
 const maxQueueSize = 1 << 20
 
+// runBits is how many random bits start the ids of jobs in each run: below them are 2^15 ids, above them
+// a bit 0, so that ids fit a signed integer. Two runs of 2^30 jobs meet once in 2^32 restarts.
+const runBits = 48
+
 // retargetEvery is how often vardiff looks at every channel.
 const retargetEvery = time.Second
 
@@ -99,7 +103,8 @@ type PoolConfig struct {
 
 // JobRequest says for which channel [PoolConfig].BuildJob makes work.
 type JobRequest struct {
-	// ID the job must have; never the same twice in the life of the pool.
+	// ID the job must have: 1 to 2^63-1, rising, never the same twice, not over restarts either (each
+	// run starts at a random one). In the coinbase it makes a job new work.
 	ID uint64
 	// Account that Authorize returned.
 	Account any
@@ -197,12 +202,13 @@ func NewPool(config PoolConfig) (*Pool, error) {
 		return nil, fmt.Errorf("pool configuration: %w", err)
 	}
 	// A start of its own keeps a restarted pool from giving away the prefix that a miner of the
-	// run before is about to ask for again.
-	var start [8]byte
+	// run before is about to ask for again; and from giving it the same job, whose shares could then
+	// be credited a second time.
+	var start [16]byte
 	if _, err := rand.Read(start[:]); err != nil {
-		return nil, fmt.Errorf("start of the extranonce prefixes: %w", err)
+		return nil, fmt.Errorf("start of the extranonce prefixes and job ids: %w", err)
 	}
-	prefixes.StartAt(binary.LittleEndian.Uint64(start[:]))
+	prefixes.StartAt(binary.LittleEndian.Uint64(start[:8]))
 
 	p := &Pool{
 		config:   config,
@@ -213,6 +219,7 @@ func NewPool(config PoolConfig) (*Pool, error) {
 		finished: make(chan struct{}),
 		channels: make(map[uint64]*poolChannel),
 	}
+	p.nextID.Store(binary.LittleEndian.Uint64(start[8:]) >> (64 - runBits) << (63 - runBits))
 	p.running, p.cancel = context.WithCancel(context.Background())
 	for range runtime.GOMAXPROCS(0) {
 		w := &poolWorker{queue: make(chan poolTask, config.QueueSize)}
