@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,7 +18,8 @@ type checkModel struct {
 	size     int
 	target   Target
 	tips     []Hash // of the channel, in order
-	seenTips []Hash // remembered by the pool, in order of first sight, at most two
+	seenTips []Hash // remembered by the pool, the newest last, at most two
+	goneTips map[Hash]bool
 	given    []modelJob
 	accepted map[Hash]map[Hash]bool // tip, header
 	offered  map[Hash]map[Hash]bool
@@ -32,6 +34,7 @@ func newCheckModel(prefix []byte, size int, target Target) *checkModel {
 	return &checkModel{
 		prefix: prefix, size: size, target: target,
 		accepted: map[Hash]map[Hash]bool{}, offered: map[Hash]map[Hash]bool{},
+		goneTips: map[Hash]bool{},
 	}
 }
 
@@ -53,14 +56,17 @@ func (m *checkModel) newTip(tip Hash) {
 		}
 	}
 	m.given = kept
-	for _, known := range m.seenTips {
-		if known == tip {
-			return
-		}
+	if m.goneTips[tip] {
+		return
+	}
+	if known := slices.Index(m.seenTips, tip); known >= 0 {
+		m.seenTips = append(slices.Delete(m.seenTips, known, known+1), tip)
+		return
 	}
 	m.seenTips = append(m.seenTips, tip)
 	m.accepted[tip], m.offered[tip] = map[Hash]bool{}, map[Hash]bool{}
 	if len(m.seenTips) > 2 {
+		m.goneTips[m.seenTips[0]] = true
 		delete(m.accepted, m.seenTips[0])
 		delete(m.offered, m.seenTips[0])
 		m.seenTips = m.seenTips[1:]

@@ -2,18 +2,28 @@
 
 package sv2
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // SeenPerTip is how many accepted headers a pool remembers per tip: an hour at a thousand shares a
 // second. A full memory takes about 150 MB.
 const SeenPerTip = 1 << 22
 
-// Seen remembers which headers were accepted, for the newest tip and the one before, so that no work
-// is credited twice, whatever job or channel it comes back under. One per pool; safe for concurrent use.
+// forgottenTips is how many forgotten tips are known as such: a week of them.
+const forgottenTips = 1024
+
+// Seen remembers which headers were accepted, for the two newest tips, so that no work is credited
+// twice, whatever job or channel it comes back under. One per pool; safe for concurrent use.
 type Seen struct {
 	mu    sync.Mutex
 	limit int
 	tips  [2]tipMemory // newest first
+	// forgotten tips are not taken up again: what was accepted on them is forgotten, too. A ring, with
+	// the place of the oldest once it is full.
+	forgotten []Hash
+	oldest    int
 }
 
 // tipMemory holds what was seen on one tip. A nil map is an unused slot.
@@ -21,6 +31,8 @@ type tipMemory struct {
 	prevHash Hash
 	headers  map[headerKey]headerMark
 }
+
+func (m *tipMemory) is(prevHash Hash) bool { return m.headers != nil && m.prevHash == prevHash }
 
 // headerKey is the half of a header hash that no target reaches, so half the memory does: 128 bits make
 // an accidental match a matter of 2^64 shares.
@@ -41,16 +53,38 @@ func NewSeen(limit int) *Seen {
 	return &Seen{limit: limit}
 }
 
-// Tip makes a tip known. When it is new, the older of the two known before is forgotten, and shares on
-// that are stale from then on.
+// Tip says that a tip is the newest. When it was not known, the older of the two known before is
+// forgotten, and shares on that are stale from then on.
+//
+// A forgotten tip stays forgotten: a job for it that comes late changes nothing, and shares on it are
+// stale. So they are, until the next block, where a node is made to go back by two blocks or more.
 func (s *Seen) Tip(prevHash Hash) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.headers(prevHash) != nil {
+	switch {
+	case s.tips[0].is(prevHash):
 		return
+	case s.tips[1].is(prevHash):
+		s.tips[0], s.tips[1] = s.tips[1], s.tips[0]
+		return
+	case slices.Contains(s.forgotten, prevHash):
+		return
+	}
+	if s.tips[1].headers != nil {
+		s.forget(s.tips[1].prevHash)
 	}
 	s.tips[1] = s.tips[0]
 	s.tips[0] = tipMemory{prevHash: prevHash, headers: make(map[headerKey]headerMark)}
+}
+
+// forget enters a tip in the ring; the caller holds mu.
+func (s *Seen) forget(prevHash Hash) {
+	if len(s.forgotten) < forgottenTips {
+		s.forgotten = append(s.forgotten, prevHash)
+		return
+	}
+	s.forgotten[s.oldest] = prevHash
+	s.oldest = (s.oldest + 1) % forgottenTips
 }
 
 // Accept remembers an accepted header. The reason is RejectNone when it is new, RejectDuplicate when it
@@ -101,7 +135,7 @@ func (s *Seen) Offer(prevHash, header Hash) bool {
 // headers is the memory of a tip, nil when the tip is not known; the caller holds mu.
 func (s *Seen) headers(prevHash Hash) map[headerKey]headerMark {
 	for i := range s.tips {
-		if s.tips[i].prevHash == prevHash {
+		if s.tips[i].is(prevHash) {
 			return s.tips[i].headers
 		}
 	}
