@@ -42,6 +42,7 @@ type Check struct {
 	tip      Hash // stale is what is not of this
 	previous Hash // jobs of this are known, to be told stale from never heard of
 	hasTip   bool
+	held     [2]int      // headers the channel has in seen, of tip and of previous
 	jobs     []*knownJob // oldest first
 }
 
@@ -85,6 +86,10 @@ func (c *Check) SetTarget(target Target) {
 func (c *Check) SetTip(prevHash Hash) {
 	if c.hasTip && c.tip == prevHash {
 		return
+	}
+	c.held[0], c.held[1] = c.held[1], c.held[0]
+	if !c.hasTip || c.previous != prevHash {
+		c.held[0] = 0
 	}
 	c.previous, c.tip, c.hasTip = c.tip, prevHash, true
 	kept := c.jobs[:0]
@@ -189,8 +194,10 @@ func (c *Check) Judge(submit Submit, now time.Time) Verdict {
 		verdict.BlockCandidate = candidate && c.seen.Offer(job.PrevHash, verdict.Hash)
 		return verdict
 	}
-	verdict.Reason, verdict.BlockCandidate = c.seen.Accept(job.PrevHash, verdict.Hash, candidate)
+	verdict.Reason, verdict.BlockCandidate =
+		c.seen.Accept(job.PrevHash, verdict.Hash, c.held[0], candidate)
 	if verdict.Reason == RejectNone {
+		c.held[0]++
 		verdict.Credit = job.credit
 	}
 	return verdict

@@ -163,7 +163,7 @@ func TestJudgesLikeTheModel(t *testing.T) {
 		size := rapid.SampledFrom([]int{0, 1, 3}).Draw(t, "extranonce size")
 		prefix := rapid.SliceOfN(rapid.Byte(), 1, 8).Draw(t, "prefix")
 		first := targets.Draw(t, "first target")
-		check, model := NewCheck(prefix, size, first, NewSeen(0)), newCheckModel(prefix, size, first)
+		check, model := NewCheck(prefix, size, first, NewSeen(0, 0)), newCheckModel(prefix, size, first)
 		nextID := uint64(1)
 
 		addJob := func(t *rapid.T) {

@@ -34,7 +34,7 @@ func testSubmit(job uint64, nonce uint32) Submit {
 // newTestCheck has a prefix of two bytes and two bytes to roll.
 func newTestCheck(t testing.TB, target Target, jobs ...*Job) *Check {
 	t.Helper()
-	check := NewCheck([]byte{9, 9}, 2, target, NewSeen(0))
+	check := NewCheck([]byte{9, 9}, 2, target, NewSeen(0, 0))
 	addJobs(t, check, jobs...)
 	return check
 }
@@ -128,7 +128,7 @@ func TestRejectsSharesForPolicyWithTheRightReason(t *testing.T) {
 }
 
 func TestRejectsTheSecondShareOfAHeaderWhateverItsJobOrChannel(t *testing.T) {
-	seen := NewSeen(0)
+	seen := NewSeen(0, 0)
 	one := NewCheck([]byte{9}, 1, MaxTarget, seen)
 	other := NewCheck([]byte{9}, 1, MaxTarget, seen)
 	again := testJob(1, 'a', hardBits)
@@ -285,7 +285,7 @@ func TestAnAcceptedBlockIsACandidateOnceAndARefusedOneToo(t *testing.T) {
 
 func TestAFullMemoryRefusesSharesButNotBlocks(t *testing.T) {
 	network, _ := TargetFromNBits(easyBits)
-	check := NewCheck([]byte{9, 9}, 2, MaxTarget, NewSeen(1))
+	check := NewCheck([]byte{9, 9}, 2, MaxTarget, NewSeen(1, 1))
 	addJobs(t, check, testJob(1, 'a', easyBits))
 	submit := between(t, check, 1, Target{}, network)
 	other := testSubmit(1, submit.Nonce+1)
@@ -305,7 +305,7 @@ func TestAFullMemoryRefusesSharesButNotBlocks(t *testing.T) {
 }
 
 func TestStandardChannelsHaveNothingToRoll(t *testing.T) {
-	check := NewCheck([]byte{1, 2, 3, 4}, 0, MaxTarget, NewSeen(0))
+	check := NewCheck([]byte{1, 2, 3, 4}, 0, MaxTarget, NewSeen(0, 0))
 	job := testJob(1, 'a', hardBits)
 	addJobs(t, check, job)
 	submit := testSubmit(1, 0)

@@ -61,7 +61,7 @@ func TestNoOrderOfTargetsAndJobsPaysTheSameWorkTwice(t *testing.T) {
 	levels := []int64{1 << 4, 1 << 5, 1 << 6, 1 << 8, 1 << 9}
 	for seed := range uint64(12) {
 		random := rand.New(rand.NewPCG(seed, 7))
-		check := NewCheck([]byte{9, 9}, 2, hashesTarget(1<<9), NewSeen(0))
+		check := NewCheck([]byte{9, 9}, 2, hashesTarget(1<<9), NewSeen(0, 0))
 		extranonce := []byte{byte(seed), 0}
 		nextJob, tip := uint64(0), byte('a')
 		addJob := func() {

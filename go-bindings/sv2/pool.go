@@ -213,7 +213,7 @@ func NewPool(config PoolConfig) (*Pool, error) {
 	p := &Pool{
 		config:   config,
 		prefixes: prefixes,
-		seen:     NewSeen(SeenPerTip),
+		seen:     NewSeen(SeenPerTip, config.seenPerChannel()),
 		blocks:   make(chan *blockOffer, blockQueue),
 		stop:     make(chan struct{}),
 		finished: make(chan struct{}),
@@ -276,6 +276,12 @@ func (c PoolConfig) complete() (PoolConfig, error) {
 		return c, fmt.Errorf("QueueSize is %d: 0 to %d", c.QueueSize, maxQueueSize)
 	}
 	return c, nil
+}
+
+// seenPerChannel is what a channel may have remembered per tip: what comes in six hours at the rate
+// that vardiff aims at. No block takes that long but once in 10^15.
+func (c PoolConfig) seenPerChannel() int {
+	return max(SeenPerChannel, int(c.SharesPerMinute*60*6))
 }
 
 // Limits is what the configuration says.

@@ -7,12 +7,12 @@ import (
 )
 
 func accept(s *Seen, tip, header byte) RejectReason {
-	reason, _ := s.Accept(repeated(tip), repeated(header), false)
+	reason, _ := s.Accept(repeated(tip), repeated(header), 0, false)
 	return reason
 }
 
 func TestALateJobOfAnOldTipCostsTheNewestNothing(t *testing.T) {
-	s := NewSeen(0)
+	s := NewSeen(0, 0)
 	for tip := range byte(4) {
 		s.Tip(repeated('a' + tip))
 	}
@@ -33,7 +33,7 @@ func TestALateJobOfAnOldTipCostsTheNewestNothing(t *testing.T) {
 }
 
 func TestATipToldAgainIsTheNewest(t *testing.T) {
-	s := NewSeen(0)
+	s := NewSeen(0, 0)
 	s.Tip(repeated('a'))
 	if got := accept(s, 'a', 1); got != RejectNone {
 		t.Fatalf("first: %s", got)
@@ -50,7 +50,7 @@ func TestATipToldAgainIsTheNewest(t *testing.T) {
 }
 
 func TestForgottenTipsAreBounded(t *testing.T) {
-	s := NewSeen(0)
+	s := NewSeen(0, 0)
 	for n := range forgottenTips + 12 {
 		s.Tip(Hash{byte(n), byte(n >> 8), 1})
 	}
@@ -85,5 +85,78 @@ func TestSharesAreNotPaidAgainWhenTheChainGoesBackAndForth(t *testing.T) {
 				t.Errorf("round %d: %s, want %s", round, verdict.Reason, want)
 			}
 		}
+	}
+}
+
+func TestOnlyTheChannelThatUsedUpItsRoomIsRefused(t *testing.T) {
+	seen := NewSeen(100, 10)
+	greedy := NewCheck([]byte{9, 9}, 2, MaxTarget, seen)
+	modest := NewCheck([]byte{9, 8}, 2, MaxTarget, seen)
+	tip := func(tip byte) {
+		addJobs(t, greedy, testJob(uint64(tip), tip, hardBits))
+		addJobs(t, modest, testJob(uint64(tip), tip, hardBits))
+	}
+	nonce := uint32(0)
+	share := func(check *Check, tip byte) RejectReason {
+		nonce++
+		return judgeAt(check, testSubmit(uint64(tip), nonce), 1500).Reason
+	}
+	tip('a')
+	for i := range 13 {
+		want := RejectNone
+		if i >= 10 {
+			want = RejectRateLimited
+		}
+		if got := share(greedy, 'a'); got != want {
+			t.Errorf("share %d: %s, want %s", i+1, got, want)
+		}
+	}
+	if got := judgeAt(greedy, testSubmit('a', 1), 1500).Reason; got != RejectDuplicate {
+		t.Errorf("a share sent twice: %s", got)
+	}
+	if got := share(modest, 'a'); got != RejectNone {
+		t.Errorf("another channel: %s", got)
+	}
+	tip('b')
+	if got := share(greedy, 'b'); got != RejectNone {
+		t.Errorf("on the next tip: %s", got)
+	}
+	// Back on a tip that is still known, what was used is used.
+	greedy.SetTip(repeated('a'))
+	if got := share(greedy, 'a'); got != RejectRateLimited {
+		t.Errorf("back on the tip before: %s", got)
+	}
+	greedy.SetTip(repeated('b'))
+	if got := share(greedy, 'b'); got != RejectNone || greedy.held != [2]int{2, 10} {
+		t.Errorf("and forth again: %s, held %v", got, greedy.held)
+	}
+}
+
+func TestOneMinerCannotUseUpTheMemoryOfThePool(t *testing.T) {
+	r := newRig(t, nil)
+	if r.seen.perChannel != SeenPerChannel || r.seen.limit != SeenPerTip {
+		t.Errorf("a channel may have %d of %d", r.seen.perChannel, r.seen.limit)
+	}
+	fast := newRig(t, func(c *PoolConfig, _ *rig) { c.SharesPerMinute = 600 })
+	if want := 600 * 60 * 6; fast.seen.perChannel != want {
+		t.Errorf("at 600 shares a minute a channel may have %d, want %d", fast.seen.perChannel, want)
+	}
+	r.seen.perChannel = 100
+	a, b := r.join(t, extendedRequest()), r.join(t, extendedRequest())
+	a.Submit(a.shares(a.job(), 150))
+	limited := 0
+	for _, verdict := range await[Verdict](t, a.tape, 150) {
+		if verdict.Reason == RejectRateLimited {
+			limited++
+		}
+	}
+	b.Submit(b.shares(b.job(), 100))
+	for _, verdict := range await[Verdict](t, b.tape, 100) {
+		if !verdict.Accepted() {
+			t.Errorf("the other miner: %+v", verdict)
+		}
+	}
+	if limited != 50 {
+		t.Errorf("%d shares refused, want 50", limited)
 	}
 }
