@@ -129,7 +129,8 @@ func (c *poolChannel) deliver(verdicts []Verdict, offers []*blockOffer) {
 }
 
 // Update takes the miner's new hash rate and maximum target. The target follows a hash rate that
-// changed; otherwise vardiff's stays, within the new maximum. An easier target is given with the next
+// changed, but gets easier only as far as its shares bear it out (see [Vardiff.Claim]); otherwise
+// vardiff's stays, within the new maximum. An easier target is given with the next
 // job there is, and counts from then on; a harder one is told at once, for the miner's maximum must be
 // kept, job or not.
 func (c *poolChannel) Update(ctx context.Context, request UpdateRequest) error {
@@ -162,7 +163,7 @@ func (c *poolChannel) update(ctx context.Context, request UpdateRequest) (noJob,
 	}
 	c.hashRate = request.NominalHashRate
 	c.vardiff.SetMaxTarget(request.MaxTarget)
-	target := c.vardiff.Bound(wanted)
+	target := c.vardiff.Claim(wanted, p.now())
 	c.mu.Unlock()
 	c.owed = nil
 	if target == present {
