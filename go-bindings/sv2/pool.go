@@ -44,7 +44,8 @@ const retargetEvery = time.Second
 // PoolConfig is what a [Pool] needs. BuildJob, OnBlock and Limits.Easiest are required.
 //
 // The functions run on the pool's goroutines or on those of the carrier, several at a time: they must
-// be safe for concurrent use. None of them may call [Pool.Close] or [Pool.Drain].
+// be safe for concurrent use. None of them may call [Pool.Close], [Pool.Drain] or [Pool.Refresh], which
+// wait for what they are part of; OnBlock alone may call Refresh.
 type PoolConfig struct {
 	// Limits is the range of targets and the name of the pool. Easiest must not be zero. It is also
 	// the target of a miner that doesn't know its hash rate.
@@ -94,7 +95,7 @@ type PoolConfig struct {
 	OnBlock func(ctx context.Context, block Block) error
 
 	// OnError hears what nobody else is told: no job after a change of target, a block candidate for
-	// which there was no room. It must return at once. Nil: not told.
+	// which there was no room. It must return at once: shares may wait for it. Nil: not told.
 	OnError func(err error)
 
 	// Clock is time.Now unless a test sets it.

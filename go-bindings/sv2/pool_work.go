@@ -13,8 +13,9 @@ import (
 )
 
 // Refresh has BuildJob make a job for every channel and gives it to the miner. Call it after BuildJob
-// knows a new tip or template, from any goroutine. A channel that is being opened meanwhile gets a job
-// of the new template, too. Of several Refreshes at once a channel may get one job for all.
+// knows a new tip or template, from any goroutine but those of the callbacks (see [PoolConfig]). A
+// channel that is being opened meanwhile gets a job of the new template, too. Of several Refreshes at
+// once a channel may get one job for all.
 //
 // The error says how many channels keep their old job, and why the first of them does; nil when none.
 func (p *Pool) Refresh(ctx context.Context) error {
