@@ -24,8 +24,9 @@ const (
 	DefaultSharesPerMinute = 6.0
 	// DefaultMaxChannels is how many channels may be open at once.
 	DefaultMaxChannels = 65536
-	// DefaultQueueSize is how many submits may wait for one judging goroutine.
-	DefaultQueueSize = 4096
+	// DefaultQueueSize is how many submits of one channel may wait to be judged: as many as a sidecar
+	// lets one connection have unanswered by default.
+	DefaultQueueSize = 1024
 )
 
 // maxFullExtranonce is the longest prefix plus extranonce SV2 can carry (SV2 spec 5.3.5).
@@ -64,8 +65,9 @@ type PoolConfig struct {
 	SharesPerMinute float64
 	// MaxChannels may be open at once; 0 means [DefaultMaxChannels].
 	MaxChannels int
-	// QueueSize is how many submits may wait for each judging goroutine; more are answered
-	// [RejectRateLimited]. At most 2^20; 0 means [DefaultQueueSize].
+	// QueueSize is how many submits of one channel may wait to be judged; more are answered
+	// [RejectRateLimited]. A submit takes some 150 bytes; how many of all channels wait together is
+	// bounded by what the carrier lets be unanswered. At most 2^20; 0 means [DefaultQueueSize].
 	QueueSize int
 	// AllowPayoutKeys admits channels that carry a Cashu payout key. Without it they are refused with
 	// [RefusePayoutKey].
@@ -86,7 +88,7 @@ type PoolConfig struct {
 	// order of the channel, before the verdict is delivered. An error turns an accepted share into
 	// [RejectUnavailable] and nothing is credited; the header stays known, so it can't be credited
 	// later either. Shares taken before a channel closed come here even if the close overtook them.
-	// Not called for shares refused because a queue was full. Nil: no journal.
+	// Not called for shares refused because the queue was full. Nil: no journal.
 	OnVerdict func(ctx context.Context, channel ChannelInfo, submit Submit, verdict Verdict) error
 
 	// OnBlock offers a block to the node, on a goroutine of its own so that no verdict waits for it.
@@ -164,13 +166,14 @@ type Block struct {
 // [Pool.Refresh] when there is a new tip or template; it hands out extranonce prefixes, sets
 // difficulties ([Vardiff]) and judges shares ([Check]). All methods are safe from any goroutine.
 //
-// Shares are judged by GOMAXPROCS goroutines; a channel stays with one of them, so its verdicts come in
-// the order of its submits, but for those refused because the queue was full, which come at once.
+// Shares are judged by GOMAXPROCS goroutines. Connections take turns, and so do the channels of each, a
+// few shares at a time: nobody waits for the queue of another. Verdicts of a channel come in the order
+// of its submits, but for those refused because its queue was full, which come at once.
 type Pool struct {
 	config     PoolConfig
 	prefixes   *ExtranonceAllocator
 	seen       *Seen
-	workers    []*poolWorker
+	turns      *turns
 	blocks     chan *blockOffer
 	inFlight   tally
 	nextID     atomic.Uint64 // of jobs
@@ -216,6 +219,7 @@ func NewPool(config PoolConfig) (*Pool, error) {
 		prefixes: prefixes,
 		seen:     NewSeen(SeenPerTip, config.seenPerChannel()),
 		blocks:   make(chan *blockOffer, blockQueue),
+		turns:    newTurns(config.QueueSize),
 		stop:     make(chan struct{}),
 		finished: make(chan struct{}),
 		channels: make(map[uint64]*poolChannel),
@@ -223,9 +227,7 @@ func NewPool(config PoolConfig) (*Pool, error) {
 	p.nextID.Store(binary.LittleEndian.Uint64(start[8:]) >> (64 - runBits) << (63 - runBits))
 	p.running, p.cancel = context.WithCancel(context.Background())
 	for range runtime.GOMAXPROCS(0) {
-		w := &poolWorker{queue: make(chan poolTask, config.QueueSize)}
-		p.workers = append(p.workers, w)
-		p.ended.Go(func() { p.work(w) })
+		p.ended.Go(p.work)
 	}
 	for range blockOffers {
 		p.ended.Go(p.offerBlocks)
@@ -325,6 +327,7 @@ func (p *Pool) finish() {
 	_ = p.inFlight.wait(context.Background())
 	p.cancel()
 	close(p.stop)
+	p.turns.close()
 	p.ended.Wait()
 	close(p.finished)
 }

@@ -11,9 +11,8 @@ import (
 
 // poolChannel is one channel of a Pool.
 type poolChannel struct {
-	pool   *Pool
-	info   ChannelInfo // constant once registered
-	worker *poolWorker
+	pool *Pool
+	info ChannelInfo // constant once registered
 	// building holds a token; who takes it may build a job for the channel and change its target.
 	// That keeps the jobs of one channel in the order of their templates.
 	building   chan struct{}
@@ -22,6 +21,8 @@ type poolChannel struct {
 	// owed is the target that waits for a job to be given with, nil when none does; guarded by
 	// building.
 	owed *Target
+
+	waiting waiting // for judgement; guarded by pool.turns.mu
 
 	mu      sync.Mutex // never held while a callback of PoolConfig runs
 	sink    Sink       // used under mu only, so that nothing follows a close
@@ -73,8 +74,8 @@ func (p *Pool) targetFor(hashRate float64) Target {
 	return TargetFromHashRate(hashRate, p.config.SharesPerMinute)
 }
 
-// Submit queues the shares for the channel's judging goroutine. What the queue has no room for is
-// refused at once, but still looked at for a block.
+// Submit queues the shares for judgement. What the channel's queue has no room for is refused at once,
+// but still looked at for a block.
 func (c *poolChannel) Submit(batch []Submit) {
 	if len(batch) == 0 {
 		return
@@ -86,11 +87,7 @@ func (c *poolChannel) Submit(batch []Submit) {
 		return
 	}
 	p.inFlight.add(len(batch))
-	room := c.worker.reserve(len(batch), p.config.QueueSize)
-	if room > 0 {
-		// Every waiting batch has at least one of the submits that reserve counts: there is room.
-		c.worker.queue <- poolTask{channel: c, batch: batch[:room:room]}
-	}
+	room := p.turns.add(c, batch)
 	verdicts := make([]Verdict, 0, len(batch)-room)
 	var offers []*blockOffer
 	for _, submit := range batch[room:] {

@@ -29,7 +29,7 @@ type Seen struct {
 	perChannel int
 
 	mu   sync.Mutex
-	tips  [2]tipMemory // newest first
+	tips [2]tipMemory // newest first
 	// forgotten tips are not taken up again: what was accepted on them is forgotten, too. A ring, with
 	// the place of the oldest once it is full.
 	forgotten []Hash
