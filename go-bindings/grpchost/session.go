@@ -196,17 +196,31 @@ func (s *Session) teardown() {
 	s.work.Add(len(channels))
 	log, accepted := s.log, s.hello.sidecar != ""
 	s.mu.Unlock()
+	reason := "the sidecar disconnected"
+	if !leftBySidecar(cause) {
+		reason = "session ended: " + printable(cause.Error(), maxText)
+	}
 	for _, c := range channels {
-		c.close("session ended: "+printable(cause.Error(), maxText), s.closed)
+		c.close(reason, s.closed)
 	}
 	s.work.Wait()
 	s.server.forget(s)
 	close(s.over)
-	if accepted {
-		log.Info("sidecar gone", "cause", cause, "channels", len(channels))
-	} else {
+	switch {
+	case !accepted:
 		log.Warn("a stream ended before its Hello was accepted", "cause", cause)
+	case leftBySidecar(cause):
+		log.Info("sidecar disconnected", "channels", len(channels))
+	default:
+		log.Info("session ended", "cause", cause, "channels", len(channels))
 	}
+}
+
+// leftBySidecar reports whether a session ended because the sidecar closed or dropped its stream, which
+// is how one that stops does it.
+func leftBySidecar(cause error) bool {
+	return errors.Is(cause, errHungUp) || errors.Is(cause, context.Canceled) ||
+		status.Code(cause) == codes.Canceled
 }
 
 // closed is done of channel.close.
