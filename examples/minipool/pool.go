@@ -106,9 +106,6 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 		if m.journal, err = openJournal(s.journal); err != nil {
 			return nil, err
 		}
-		if err := m.journal.start(epoch); err != nil {
-			return nil, err
-		}
 	}
 	m.chain, err = chain.Open(chain.Options{
 		DataDir: s.dataDir, NetworkBits: uint32(s.networkBits), Logger: log})
@@ -127,6 +124,10 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	listener, err := m.listen()
 	if err != nil {
 		return nil, err
+	}
+	// Journal, chain and socket are ours: the run begins.
+	if err := m.journal.start(epoch); err != nil {
+		return nil, errors.Join(err, listener.Close())
 	}
 	tips, unsubscribe := m.chain.Subscribe()
 	tip, height := m.chain.Tip()
