@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"strconv"
 	"sync"
@@ -23,11 +24,14 @@ import (
 // miner was told is accepted; only a machine that dies can lose lines.
 //
 // A submit is named by the start line before it (one per process), the channel and submit_id; conn is
-// the sidecar's number of the TCP connection. Shares that were never judged, because a queue was full
-// or their channel unknown, are not in the book: they are not credited either.
+// the sidecar's number of the TCP connection. Of rejected shares that come in masses only the sum is
+// written, and later (see rejects). Shares that were never judged, because a queue was full or their
+// channel unknown, are not in the book: they are not credited either.
 //
 // One process at a time has a journal. A nil *journal writes nothing. Methods are safe from any goroutine.
 type journal struct {
+	rejects rejects
+
 	mu      sync.Mutex
 	file    *os.File
 	started bool // the start line is written
@@ -173,8 +177,21 @@ func (j *journal) block(b sv2.Block, refused error) error {
 	return j.append(line)
 }
 
-// verdict says how a share was judged.
+// verdict says how a share was judged: in a line of its own if it is accepted or a block, and of other
+// shares as long as they don't come in masses.
 func (j *journal) verdict(channel sv2.ChannelInfo, submit sv2.Submit, verdict sv2.Verdict) error {
+	if j == nil {
+		return nil
+	}
+	if !verdict.Accepted() && !verdict.BlockCandidate {
+		ownLine, full := j.rejects.take(channel, verdict.Reason.String())
+		if full {
+			return j.writeSums(1)
+		}
+		if !ownLine {
+			return nil
+		}
+	}
 	line := verdictLine{
 		Event: "verdict", AtMS: now(), Conn: channel.Connection.ID, Channel: channel.ID,
 		SubmitID: submit.ID, JobID: submit.JobID, Accepted: verdict.Accepted(),
@@ -233,9 +250,9 @@ func (j *journal) close() error {
 	if j == nil {
 		return nil
 	}
-	var err error
+	err := j.writeSums(math.MaxInt)
 	if j.started {
-		err = j.append(stopLine{"stop", now()})
+		err = errors.Join(err, j.append(stopLine{"stop", now()}))
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()

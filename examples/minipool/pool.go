@@ -136,6 +136,7 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 		m.follow(m.ctx, tips, tip)
 	})
 	m.running.Go(func() { m.mineTestBlocks(m.ctx) })
+	m.running.Go(func() { m.journal.sumUpRejects(m.ctx, log) })
 	go func() { m.served <- m.server.Serve(context.Background(), listener) }()
 
 	log.Info("minipool is ready", "socket", s.socket, "chain_height", height,
