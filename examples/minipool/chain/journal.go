@@ -27,6 +27,7 @@ type journal struct {
 	blocks []*btcutil.Block // found when opened; nil after the replay
 	torn   bool             // the file ended in a broken record, which has been cut off
 	end    int64            // where the last whole record ends
+	owed   []*btcutil.Block // that could not be written, oldest first: they go before the next
 }
 
 const journalHeaderLen = 8
@@ -88,21 +89,30 @@ func parseRecord(data []byte) (*btcutil.Block, int) {
 	return block, journalHeaderLen + int(size)
 }
 
-// append writes the block and waits until it is on disk.
+// append writes the block, and before it those that could not be written, and waits until all are on
+// disk: a block without its parent would be of no use.
 func (j *journal) append(block *btcutil.Block) error {
-	raw, err := block.Bytes()
-	if err != nil {
-		return err
+	j.owed = append(j.owed, block)
+	var records []byte
+	for _, block := range j.owed {
+		raw, err := block.Bytes()
+		if err != nil {
+			return err
+		}
+		records = binary.LittleEndian.AppendUint32(records, uint32(len(raw)))
+		records = append(records, chainhash.DoubleHashB(raw)[:4]...)
+		records = append(records, raw...)
 	}
-	record := binary.LittleEndian.AppendUint32(nil, uint32(len(raw)))
-	record = append(record, chainhash.DoubleHashB(raw)[:4]...)
-	record = append(record, raw...)
 	// At a known place: what a failed write left behind is overwritten, not read as a torn end.
-	if _, err := j.file.WriteAt(record, j.end); err != nil {
+	if _, err := j.file.WriteAt(records, j.end); err != nil {
 		return err
 	}
-	j.end += int64(len(record))
-	return j.file.Sync()
+	if err := j.file.Sync(); err != nil {
+		return err
+	}
+	j.end += int64(len(records))
+	j.owed = nil
+	return nil
 }
 
 // close closes the journal; drop removes it as well.
