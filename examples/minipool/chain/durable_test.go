@@ -1,10 +1,11 @@
-// Promises of the journal of blocks: what a full disk does to it.
+// Promises of the journal of blocks: what a full disk does to it, and that it doesn't grow for ever.
 
 package chain
 
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -58,4 +59,32 @@ func TestABlockThatIsNotOnDiskIsTheTipAndSubmitSaysSo(t *testing.T) {
 	tip, height := c.Tip()
 	again := openComplaining(t, copyDir(t, dir), "the chain was not closed cleanly")
 	wantTip(t, again, tip, height)
+}
+
+func TestTheJournalIsEmptyOnceItWasReplayed(t *testing.T) {
+	dir := t.TempDir()
+	c := openEasy(t, dir)
+	mine(t, c, 5)
+	tip, height := c.Tip()
+	crashed := copyDir(t, dir)
+	size := func() int64 {
+		info, err := os.Stat(filepath.Join(crashed, journalFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	if size() == 0 {
+		t.Fatal("nothing to replay: the test doesn't test it")
+	}
+	again := openComplaining(t, crashed, "the chain was not closed cleanly")
+	if size() != 0 {
+		t.Errorf("the journal has %d bytes after the replay", size())
+	}
+	// Another crash: the blocks are in the database, and there is nothing to complain about.
+	third := openEasy(t, copyDir(t, crashed))
+	wantTip(t, third, tip, height)
+	mine(t, third, 1)
+	wantTip(t, again, tip, height)
+	mine(t, again, 1)
 }

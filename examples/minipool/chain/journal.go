@@ -115,6 +115,15 @@ func (j *journal) append(block *btcutil.Block) error {
 	return nil
 }
 
+// clear empties the journal, whose blocks are in the database for good.
+func (j *journal) clear() error {
+	if err := j.file.Truncate(0); err != nil {
+		return err
+	}
+	j.end = 0
+	return j.file.Sync()
+}
+
 // close closes the journal; drop removes it as well.
 func (j *journal) close(drop bool) error {
 	err := j.file.Close()
@@ -125,10 +134,10 @@ func (j *journal) close(drop bool) error {
 }
 
 // replay gives the chain the blocks of the journal that its database lost. They are validated like
-// any other block.
-func (s *store) replay(blocks *blockchain.BlockChain) error {
+// any other block. It reports whether there were any blocks in the journal, lost or not.
+func (s *store) replay(blocks *blockchain.BlockChain) (held bool, err error) {
 	if s.journal == nil {
-		return nil
+		return false, nil
 	}
 	restored := 0
 	for _, block := range s.journal.blocks {
@@ -140,7 +149,7 @@ func (s *store) replay(blocks *blockchain.BlockChain) error {
 			err = errors.New("its parent is missing")
 		}
 		if err != nil {
-			return fmt.Errorf("block %v in %s is not accepted any more: %w (is the clock right? "+
+			return false, fmt.Errorf("block %v in %s is not accepted any more: %w (is the clock right? "+
 				"otherwise remove the file, the blocks in it are then lost)",
 				block.Hash(), s.journal.file.Name(), err)
 		}
@@ -150,6 +159,7 @@ func (s *store) replay(blocks *blockchain.BlockChain) error {
 		s.log.Warn("the chain was not closed cleanly",
 			"restored_blocks", restored, "broken_last_record", s.journal.torn)
 	}
+	held = len(s.journal.blocks) > 0
 	s.journal.blocks = nil
-	return nil
+	return held, nil
 }
