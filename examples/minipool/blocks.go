@@ -4,9 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/chain"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
@@ -45,7 +47,18 @@ func (m *minipool) submitBlock(ctx context.Context, b sv2.Block) (transactions i
 	if err != nil {
 		return 0, err
 	}
-	return len(block.Transactions), m.source.Submit(ctx, block)
+	return len(block.Transactions), m.kept(m.source.Submit(ctx, block))
+}
+
+// kept takes the error of a block that the chain has accepted but could not write: what remains is for
+// the operator.
+func (m *minipool) kept(err error) error {
+	if !errors.Is(err, chain.ErrNotDurable) {
+		return err
+	}
+	m.log.Error("block accepted, but not on disk: make room in -datadir; the next block written, or a "+
+		"clean stop, saves it", "err", err)
+	return nil
 }
 
 // wantBlock asks for a block mined in this process, for tests and for a first look at new tips.
@@ -77,7 +90,7 @@ func (m *minipool) mineTestBlocks(ctx context.Context) {
 		case <-tick:
 		}
 		block, err := m.chain.MineBlock(ctx)
-		switch {
+		switch err = m.kept(err); {
 		case ctx.Err() != nil:
 			return
 		case err != nil:

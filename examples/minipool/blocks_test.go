@@ -5,12 +5,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/btcsuite/btcd/wire/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/gopool-sv2/gopool-sv2/examples/minipool/template"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
@@ -264,5 +268,48 @@ func TestContinuesAtTheSameHeightAfterARestart(t *testing.T) {
 	}
 	if epochs[0] == epochs[1] || epochs[1] == epochs[2] {
 		t.Errorf("epochs %v", epochs)
+	}
+}
+
+func TestABlockThatIsNotOnDiskIsAcceptedAndTheOperatorIsTold(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "chain")
+	r := newRig(t, dir, "-datadir", data)
+	s := dial(t, r.settings.socket)
+	c := s.open(extended, payoutAddress(t))
+	// The descriptor of the chain's journal becomes /dev/full for a while.
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	descriptor := -1
+	open, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range open {
+		if target, err := os.Readlink(link); err == nil && target == filepath.Join(data, "journal") {
+			descriptor, _ = strconv.Atoi(filepath.Base(link))
+		}
+	}
+	kept, err := unix.Dup(descriptor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(kept)
+	if err := unix.Dup3(int(full.Fd()), descriptor, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	hash := find(r, c, c).String() // the sidecar is told that it was accepted
+	if err := unix.Dup3(kept, descriptor, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	if blocks := r.book("block"); len(blocks) != 1 || blocks[0].Hash != hash || !blocks[0].Accepted {
+		t.Errorf("in the journal: %+v", blocks)
+	}
+	if text := r.logs.String(); !strings.Contains(text, "make room in -datadir") ||
+		!strings.Contains(text, "level=ERROR") || !strings.Contains(text, "no space left on device") {
+		t.Error("the log doesn't tell the operator")
 	}
 }

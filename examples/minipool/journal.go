@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
@@ -22,13 +24,17 @@ import (
 // miner was told is accepted; only a machine that dies can lose lines.
 //
 // A submit is named by the start line before it (one per process), the channel and submit_id; conn is
-// the sidecar's number of the TCP connection. Shares that were never judged, because a queue was full
-// or their channel unknown, are not in the book: they are not credited either.
+// the sidecar's number of the TCP connection. Of rejected shares that come in masses only the sum is
+// written, and later (see rejects). Shares that were never judged, because a queue was full or their
+// channel unknown, are not in the book: they are not credited either.
 //
-// A nil *journal writes nothing. Methods are safe from any goroutine.
+// One process at a time has a journal. A nil *journal writes nothing. Methods are safe from any goroutine.
 type journal struct {
-	mu   sync.Mutex
-	file *os.File
+	rejects rejects
+
+	mu      sync.Mutex
+	file    *os.File
+	started bool // the start line is written
 }
 
 type startLine struct {
@@ -83,17 +89,38 @@ type verdictLine struct {
 	Block    bool        `json:"block"`
 }
 
-// openJournal opens path for appending, or creates it, readable by the pool's user only. A last line
-// that a crash cut short is removed: what it was about to say was told to nobody.
+// openJournal opens path for appending, or creates it, readable by the pool's user only, and keeps other
+// processes from doing the same until it is closed. A last line that a crash cut short is removed: what
+// it was about to say was told to nobody.
 func openJournal(path string) (*journal, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
+	if err := lockJournal(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
 	if err := cutTornLine(file); err != nil {
 		return nil, errors.Join(fmt.Errorf("repair the end of journal %s: %w", path, err), file.Close())
 	}
 	return &journal{file: file}, nil
+}
+
+// lockJournal holds the journal until it is closed or the process ends. Devices and pipes are left alone.
+func lockJournal(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return fmt.Errorf("another process writes journal %s: stop it, or choose another file",
+			file.Name())
+	case err != nil:
+		return fmt.Errorf("lock journal %s (choose a file system with flock): %w", file.Name(), err)
+	}
+	return nil
 }
 
 // cutTornLine cuts a file behind its last line feed.
@@ -124,7 +151,12 @@ func cutTornLine(file *os.File) error {
 
 // start says that a run of the pool begins.
 func (j *journal) start(epoch []byte) error {
-	return j.append(startLine{"start", now(), os.Getpid(), hex.EncodeToString(epoch)})
+	if j == nil {
+		return nil
+	}
+	err := j.append(startLine{"start", now(), os.Getpid(), hex.EncodeToString(epoch)})
+	j.started = err == nil
+	return err
 }
 
 // tip says on what block the pool works from now on.
@@ -145,8 +177,21 @@ func (j *journal) block(b sv2.Block, refused error) error {
 	return j.append(line)
 }
 
-// verdict says how a share was judged.
+// verdict says how a share was judged: in a line of its own if it is accepted or a block, and of other
+// shares as long as they don't come in masses.
 func (j *journal) verdict(channel sv2.ChannelInfo, submit sv2.Submit, verdict sv2.Verdict) error {
+	if j == nil {
+		return nil
+	}
+	if !verdict.Accepted() && !verdict.BlockCandidate {
+		ownLine, full := j.rejects.take(channel, verdict.Reason.String())
+		if full {
+			return j.writeSums(1)
+		}
+		if !ownLine {
+			return nil
+		}
+	}
 	line := verdictLine{
 		Event: "verdict", AtMS: now(), Conn: channel.Connection.ID, Channel: channel.ID,
 		SubmitID: submit.ID, JobID: submit.JobID, Accepted: verdict.Accepted(),
@@ -200,12 +245,15 @@ func (j *journal) takeBack(written int) error {
 		j.file.Close())
 }
 
-// close says that the run ended, and waits until everything is on the disk.
+// close says that the run ended, if it began, and waits until everything is on the disk.
 func (j *journal) close() error {
 	if j == nil {
 		return nil
 	}
-	err := j.append(stopLine{"stop", now()})
+	err := j.writeSums(math.MaxInt)
+	if j.started {
+		err = errors.Join(err, j.append(stopLine{"stop", now()}))
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	syncErr := j.file.Sync()

@@ -11,6 +11,7 @@
 //	work.go      templates to jobs: the coinbase of each channel, new tips
 //	blocks.go    a share that is a block: assembled, submitted, reported
 //	journal.go   the books: every verdict is written before it is told
+//	rejects.go   the books of junk: counted, when it comes in masses
 //	channels.go  a look at channels that come and go
 //	listen.go    where the sidecar dials
 //	flags.go     the command line, with flags_node.go

@@ -106,9 +106,6 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 		if m.journal, err = openJournal(s.journal); err != nil {
 			return nil, err
 		}
-		if err := m.journal.start(epoch); err != nil {
-			return nil, err
-		}
 	}
 	poolScript, err := m.openSource()
 	if err != nil {
@@ -132,6 +129,10 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// Journal, chain and socket are ours: the run begins.
+	if err := m.journal.start(epoch); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	news, unsubscribe := m.source.Subscribe()
 	tip, height := m.source.Tip()
 	m.running.Go(func() {
@@ -141,6 +142,7 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	if m.chain != nil {
 		m.running.Go(func() { m.mineTestBlocks(m.ctx) })
 	}
+	m.running.Go(func() { m.journal.sumUpRejects(m.ctx, log) })
 	go func() { m.served <- m.server.Serve(context.Background(), listener) }()
 
 	log.Info("minipool is ready", "listens", listener.Addr().String(), "chain", m.source.Params().Name,

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -163,6 +164,33 @@ func TestAKillLosesNoShareThatAMinerWasToldOf(t *testing.T) {
 	}
 }
 
+func TestASecondInstanceLeavesTheBooksOfTheFirstAlone(t *testing.T) {
+	dir := t.TempDir()
+	r := newRig(t, dir)
+	s := dial(t, r.settings.socket)
+	c := s.open(extended, payoutAddress(t))
+	submit, _ := c.share()
+	s.judge(submit)
+	before := r.book("")
+	fresh := filepath.Join(dir, "fresh") // its own journal, but the first one's socket
+	for _, more := range [][]string{{}, {"-socket", filepath.Join(dir, "other")}, {"-journal", fresh}} {
+		settings, err := parseFlags(testArgs(dir, more...), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second, err := start(settings, newLogger(settings, io.Discard)); err == nil {
+			t.Errorf("%v: it runs", more)
+			_ = second.stop(patience)
+		}
+	}
+	if after := r.book(""); len(after) != len(before) {
+		t.Errorf("the journal was %+v and is %+v", before, after)
+	}
+	if lines := readJournal(t, fresh, ""); len(lines) != 0 {
+		t.Errorf("a run that never was is in the books: %+v", lines)
+	}
+}
+
 func TestRefusesToStartWithTheReason(t *testing.T) {
 	dir := t.TempDir()
 	newRig(t, dir)
@@ -172,6 +200,7 @@ func TestRefusesToStartWithTheReason(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		"another process listens":   testArgs(dir, "-journal", ""),
+		"another process writes":    testArgs(dir),
 		"no such file or directory": testArgs(t.TempDir(), "-journal", dir+"/none/journal"),
 		"not a directory":           testArgs(t.TempDir(), "-datadir", file),
 		"no space left on device":   testArgs(t.TempDir(), "-journal", "/dev/full"),

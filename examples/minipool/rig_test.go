@@ -133,6 +133,8 @@ type bookLine struct {
 	User     string
 	Worker   string
 	Block    bool
+	Count    uint64
+	Reasons  map[string]uint64
 	AtMS     int64 `json:"at_ms"`
 }
 

@@ -1,4 +1,4 @@
-// Calls to the host for one channel, one at a time.
+// Calls to the host for one channel: Submit at once, the others one at a time.
 
 package grpchost
 
@@ -13,8 +13,9 @@ import (
 // notOpen is channel.rolls while the host has not opened the channel yet.
 const notOpen = -1
 
-// channel runs the host's calls of one channel, one at a time and in order. It starts busy: opening it
-// is the first call.
+// channel runs the host's calls of one channel. Submit runs where it was received, whatever else runs:
+// a share, which may be a block, waits for nobody. The others run one at a time and in order. It starts
+// busy: opening it is the first call.
 type channel struct {
 	session    *Session
 	id         uint64
@@ -29,6 +30,8 @@ type channel struct {
 	updates atomic.Int32
 	// gathered is the part of the current SubmitBatch for this channel; the receiving goroutine's.
 	gathered []sv2.Submit
+	// submitting is held during Submit, so that Close comes after it.
+	submitting sync.Mutex
 
 	mu    sync.Mutex
 	busy  bool
@@ -38,7 +41,7 @@ type channel struct {
 	// told is the newest TargetInEffect that waits to be handed on.
 	told *sv2.Target
 
-	// host is set by the opening call and used by later calls only.
+	// host is set by the opening call, before rolls, and used by later calls only.
 	host sv2.Channel
 }
 
@@ -50,29 +53,15 @@ func newChannel(session *Session, id, connection uint64) *channel {
 	return c
 }
 
-// submit hands shares to the host: in the caller's goroutine when the channel is idle, else after the
-// calls before it. It reports false, and hands over nothing, when the channel is over.
+// submit hands shares to the host, in the caller's goroutine. It reports false, and hands over nothing,
+// when the channel is over.
 func (c *channel) submit(batch []sv2.Submit) bool {
+	c.submitting.Lock()
+	defer c.submitting.Unlock()
 	if !c.sink.owe(len(batch)) {
 		return false
 	}
-	c.mu.Lock()
-	if c.busy {
-		c.calls = append(c.calls, func() {
-			if !c.isOver() {
-				c.host.Submit(batch)
-			}
-		})
-		c.mu.Unlock()
-		return true
-	}
-	c.busy = true
-	over := c.over
-	c.mu.Unlock()
-	if !over {
-		c.host.Submit(batch)
-	}
-	c.release()
+	c.host.Submit(batch)
 	return true
 }
 
@@ -118,8 +107,8 @@ func (c *channel) run() {
 	}
 }
 
-// close ends the channel from the sidecar's side. done runs after the host's Close, or at once in
-// turn when there is nothing to close.
+// close ends the channel from the sidecar's side. What was submitted before is with the host already.
+// done runs after the host's Close, or in turn when there is nothing to close.
 func (c *channel) close(reason string, done func()) {
 	// The sink first: a host that returns because its context ended must find it closed.
 	c.sink.finish()
@@ -130,6 +119,8 @@ func (c *channel) close(reason string, done func()) {
 		kicked := c.kicked
 		c.mu.Unlock()
 		if c.host != nil && !kicked {
+			c.submitting.Lock() // waits for the last: the sink is finished, so no other begins
+			defer c.submitting.Unlock()
 			c.host.Close(reason)
 		}
 	})

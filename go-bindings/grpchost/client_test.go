@@ -51,7 +51,7 @@ type running struct {
 	pool *pool
 	path string
 	logs *logs
-	// target and credentials are how a sidecar dials.
+	// target and credentials are how a sidecar dials; unless set, to the Unix socket at path.
 	target      string
 	credentials credentials.TransportCredentials
 }
@@ -66,7 +66,6 @@ func startOn(t testing.TB, options Options, unix UnixOptions, setUp func(*pool))
 	t.Helper()
 	return startWith(t, options, setUp, func(r *running) (net.Listener, error) {
 		r.path = filepath.Join(t.TempDir(), "sv2.sock")
-		r.target, r.credentials = "unix:"+r.path, insecure.NewCredentials()
 		unix.Logger = r.options.Logger
 		return ListenUnix(r.path, unix)
 	})
@@ -111,6 +110,9 @@ func startWith(t testing.TB, options Options, setUp func(*pool),
 // dial connects as a sidecar does, keepalive included.
 func (r *running) dial(t testing.TB) *grpc.ClientConn {
 	t.Helper()
+	if r.credentials == nil {
+		r.target, r.credentials = "unix:"+r.path, insecure.NewCredentials()
+	}
 	conn, err := grpc.NewClient(r.target, grpc.WithTransportCredentials(r.credentials),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}))

@@ -14,8 +14,9 @@
 //
 // What the carrier promises a host, beyond what package sv2 says:
 //   - lengths, ids and ranges of everything that arrives were checked;
-//   - calls on one Channel come one at a time and in the order the sidecar sent them; Submit comes on
-//     the receiving goroutine unless the channel is busy, so it must return at once;
+//   - Submit comes on the receiving goroutine, at once and whatever the channel is busy with, so it must
+//     return at once; what was received before a close or the end of the stream comes before Close;
+//   - other calls on one Channel come one at a time and in the order the sidecar sent them;
 //   - a channel whose host is slow to answer Update or Close holds up no other channel;
 //   - when a stream ends, however it ends, every channel of it is closed unless the host kicked it.
 package grpchost

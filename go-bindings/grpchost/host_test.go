@@ -79,10 +79,11 @@ type poolChannel struct {
 	jobs   map[uint64]*sv2.Job
 	seen   map[sv2.Hash]bool
 	told   []sv2.Target
+	judged int
 	closes int
-	// inCall finds calls that overlap.
-	inCall bool
-	fault  string
+	// running finds calls that overlap and must not.
+	running map[string]bool
+	fault   string
 }
 
 func newPool() *pool {
@@ -171,7 +172,8 @@ func (p *pool) OpenChannel(
 	p.opened++
 	c := &poolChannel{pool: p, id: p.nextID, request: request, target: halfTarget, sink: sink,
 		prefix: binary.BigEndian.AppendUint32(nil, uint32(p.nextID)),
-		jobs:   make(map[uint64]*sv2.Job), seen: make(map[sv2.Hash]bool)}
+		jobs:   make(map[uint64]*sv2.Job), seen: make(map[sv2.Hash]bool),
+		running: make(map[string]bool)}
 	p.channels[c] = struct{}{}
 	p.all = append(p.all, c)
 	p.mu.Unlock()
@@ -209,17 +211,21 @@ func (c *poolChannel) give(job *sv2.Job) *sv2.Job {
 func (c *poolChannel) enter(call string) func() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.inCall {
-		c.fault = call + " while another call ran"
+	for other := range c.running {
+		// Submit may come while another call runs, but not during Close, nor twice at a time.
+		if beside := call == "Submit" || other == "Submit"; !beside || call == other ||
+			call == "Close" || other == "Close" {
+			c.fault = call + " while " + other + " ran"
+		}
 	}
 	if c.closes > 0 {
 		c.fault = call + " after Close"
 	}
-	c.inCall = true
+	c.running[call] = true
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.inCall = false
+		delete(c.running, call)
 	}
 }
 
@@ -245,6 +251,7 @@ func (c *poolChannel) Submit(batch []sv2.Submit) {
 func (c *poolChannel) check(share sv2.Submit) sv2.Verdict {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.judged++
 	verdict := sv2.Verdict{SubmitID: share.ID}
 	job := c.jobs[share.JobID]
 	if job == nil {

@@ -15,6 +15,9 @@ import (
 // credentials.
 const DefaultSocketMode fs.FileMode = 0o660
 
+// LockSuffix behind a socket's path names the lock file that [ListenUnix] leaves there.
+const LockSuffix = ".lock"
+
 // maxSocketPath is sizeof(sun_path) less the closing NUL (unix(7)).
 const maxSocketPath = 107
 

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -19,15 +18,18 @@ import (
 const (
 	// probeTimeout: a listener that doesn't take a connection that long is alive and overloaded.
 	probeTimeout = time.Second
-	// lockPatience is how long to wait for another process that sets up a socket beside ours.
+	// lockPatience is how long to wait for another process that sets up the same socket.
 	lockPatience = 3 * time.Second
 	lockPause    = 20 * time.Millisecond
 )
 
 // ListenUnix listens on a Unix socket at path and closes connections of peers that options don't
 // allow. It creates the socket with the wanted mode, never wider. A socket file nobody listens on is
-// removed; anything else at path is an error. It may wait some seconds for a process that does the
-// same in the same directory. Closing the listener removes the file.
+// removed; anything else at path is an error. Closing the listener removes the file.
+//
+// Meanwhile it holds a lock on a file beside the socket, path + [LockSuffix], which only the pool's user
+// may open (0600); it waits some seconds for another process that does the same. The empty file stays:
+// were it removed, two processes could hold locks on two files of that name.
 //
 // The directory should be writable by the pool only: who can write there can replace the socket.
 func ListenUnix(path string, options UnixOptions) (net.Listener, error) {
@@ -36,7 +38,7 @@ func ListenUnix(path string, options UnixOptions) (net.Listener, error) {
 		return nil, err
 	}
 	// Two processes that both find a stale file must not remove each other's fresh one.
-	unlock, err := lockDirectory(filepath.Dir(path))
+	unlock, err := lock(path + LockSuffix)
 	if err != nil {
 		return nil, err
 	}
@@ -62,23 +64,41 @@ func ListenUnix(path string, options UnixOptions) (net.Listener, error) {
 	return &unixListener{Listener: listener, options: options}, nil
 }
 
-// lockDirectory holds an advisory lock on the directory itself, which leaves no file behind.
-func lockDirectory(directory string) (func(), error) {
-	handle, err := os.Open(directory)
-	if err != nil {
-		return nil, fmt.Errorf("open the socket's directory (create it for the pool's user first): %w",
-			err)
+// lock holds an advisory lock on a file that nobody else may open, and makes the file if need be.
+func lock(path string) (unlock func(), err error) {
+	flags := unix.O_RDWR | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	fd, err := unix.Open(path, flags, 0o600)
+	switch {
+	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR):
+		return nil, fmt.Errorf("no directory for the socket (create it for the pool's user first): %w",
+			&fs.PathError{Op: "open", Path: path, Err: err})
+	case err != nil:
+		return nil, fmt.Errorf("lock file of the socket (remove it if it isn't the pool's): %w",
+			&fs.PathError{Op: "open", Path: path, Err: err})
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, unix.Close(fd))
+		}
+	}()
+	var info unix.Stat_t
+	if err := unix.Fstat(fd, &info); err != nil {
+		return nil, fmt.Errorf("look at lock file %s: %w", path, err)
+	}
+	if info.Mode&unix.S_IFMT != unix.S_IFREG || info.Mode&0o077 != 0 ||
+		int64(info.Uid) != int64(os.Geteuid()) {
+		return nil, fmt.Errorf("lock file %s is not a file of the pool's user alone, so others could "+
+			"hold it: remove it, and let nobody else write to the directory", path)
 	}
 	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockPause) {
-		err = unix.Flock(int(handle.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return func() { _ = handle.Close() }, nil
+			return func() { _ = unix.Close(fd) }, nil
 		}
 		retry := errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR)
 		if !retry || time.Now().After(deadline) {
-			return nil, errors.Join(fmt.Errorf(
-				"lock directory %s (another process holds it: try again): %w", directory, err),
-				handle.Close())
+			return nil, fmt.Errorf("lock %s (another process of the pool's user holds it: stop it "+
+				"or try again): %w", path, err)
 		}
 	}
 }

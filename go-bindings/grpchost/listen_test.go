@@ -18,6 +18,7 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -100,6 +101,48 @@ func TestOneOfManyGetsAStaleSocket(t *testing.T) {
 		close(listeners)
 		for listener := range listeners {
 			_ = listener.Close()
+		}
+	}
+}
+
+func TestALockOnTheDirectoryHoldsNobodyUp(t *testing.T) {
+	dir := t.TempDir()
+	handle, err := os.Open(dir) // which every user may do
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = handle.Close() }()
+	if err := unix.Flock(int(handle.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "sock")
+	listener, err := ListenUnix(path, UnixOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	info, err := os.Lstat(path + LockSuffix)
+	if err != nil || info.Mode() != 0o600 || info.Size() != 0 {
+		t.Errorf("lock file: %v, %v", info, err)
+	}
+}
+
+func TestRejectsALockFileThatOthersMayHold(t *testing.T) {
+	for name, make := range map[string]func(path string) error{
+		"readable": func(path string) error { return os.WriteFile(path, nil, 0o644) },
+		"pipe":     func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"link":     func(path string) error { return os.Symlink("/dev/null", path) },
+	} {
+		path := filepath.Join(t.TempDir(), "sock")
+		if err := make(path + LockSuffix); err != nil {
+			t.Fatal(err)
+		}
+		listener, err := ListenUnix(path, UnixOptions{})
+		if err == nil {
+			_ = listener.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "remove it") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

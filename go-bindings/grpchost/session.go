@@ -38,8 +38,8 @@ type Session struct {
 	cancel context.CancelCauseFunc
 	outbox *outbox
 	calls  callTable
-	// over is closed when the host has taken all closes.
-	over chan struct{}
+	// received is closed when nothing more is received; over when the host has taken all closes.
+	received, over chan struct{}
 
 	// outstanding is how many submits hosts have not answered yet.
 	outstanding atomic.Int64
@@ -85,6 +85,7 @@ func (w workService) Session(
 	sent := make(chan struct{})
 	go func() {
 		defer s.server.streams.Done()
+		defer close(s.received)
 		s.receive()
 	}()
 	go func() {
@@ -115,7 +116,7 @@ func newSession(
 ) *Session {
 	s := &Session{
 		server: server, stream: stream, log: server.options.Logger,
-		over:     make(chan struct{}),
+		received: make(chan struct{}), over: make(chan struct{}),
 		channels: make(map[uint64]*channel), connections: make(map[uint64]int),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(stream.Context())
@@ -135,13 +136,19 @@ func (s *Session) overflowed() {
 		"%d messages wait and the sidecar doesn't read: session ended", s.server.options.OutboxLimit))
 }
 
-// receive takes the sidecar's messages until the session ends.
+// receive takes the sidecar's messages until the stream ends, or one is bad. Of those that come after the
+// session's end only shares are taken: each may be a block.
 func (s *Session) receive() {
 	err := s.handshake()
-	for err == nil && s.ctx.Err() == nil {
+	for err == nil {
 		var request *sv2pb.SessionRequest
-		if request, err = s.stream.Recv(); err == nil && s.ctx.Err() == nil {
+		if request, err = s.stream.Recv(); err != nil {
+			break
+		}
+		if s.ctx.Err() == nil {
 			err = s.take(request)
+		} else if batch := request.GetSubmitBatch(); batch != nil {
+			err = s.takeSubmits(batch.GetSubmits())
 		}
 	}
 	if errors.Is(err, io.EOF) {
@@ -178,6 +185,10 @@ func (s *Session) transmit() {
 // teardown closes every channel on the host and waits for it.
 func (s *Session) teardown() {
 	cause := context.Cause(s.ctx)
+	s.outbox.close()
+	s.calls.close()
+	// The handler is about to return, which ends what is received.
+	<-s.received
 	s.mu.Lock()
 	s.ended = true
 	channels := s.channels
@@ -185,19 +196,31 @@ func (s *Session) teardown() {
 	s.work.Add(len(channels))
 	log, accepted := s.log, s.hello.sidecar != ""
 	s.mu.Unlock()
-	s.outbox.close()
-	s.calls.close()
+	reason := "the sidecar disconnected"
+	if !leftBySidecar(cause) {
+		reason = "session ended: " + printable(cause.Error(), maxText)
+	}
 	for _, c := range channels {
-		c.close("session ended: "+printable(cause.Error(), maxText), s.closed)
+		c.close(reason, s.closed)
 	}
 	s.work.Wait()
 	s.server.forget(s)
 	close(s.over)
-	if accepted {
-		log.Info("sidecar gone", "cause", cause, "channels", len(channels))
-	} else {
+	switch {
+	case !accepted:
 		log.Warn("a stream ended before its Hello was accepted", "cause", cause)
+	case leftBySidecar(cause):
+		log.Info("sidecar disconnected", "channels", len(channels))
+	default:
+		log.Info("session ended", "cause", cause, "channels", len(channels))
 	}
+}
+
+// leftBySidecar reports whether a session ended because the sidecar closed or dropped its stream, which
+// is how one that stops does it.
+func leftBySidecar(cause error) bool {
+	return errors.Is(cause, errHungUp) || errors.Is(cause, context.Canceled) ||
+		status.Code(cause) == codes.Canceled
 }
 
 // closed is done of channel.close.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,4 +149,30 @@ func TestSurvivesAHostThatNeverReturns(t *testing.T) {
 	}
 	close(hold)
 	eventually(t, "the channel is closed after all", func() bool { return server.pool.open() == 0 })
+}
+
+func TestTheLogTellsASidecarThatLeftFromASessionThatFailed(t *testing.T) {
+	server := start(t, Options{}, nil)
+	for number, leave := range []func(*client){
+		func(c *client) { _ = c.stream.CloseSend() },
+		func(c *client) { c.cancel() },
+	} {
+		c, _ := server.welcomed(t, goodHello(byte(number)))
+		c.open(goodOpen(1))
+		leave(c)
+		eventually(t, "the session is over", func() bool {
+			return strings.Count(server.logs.String(), "sidecar disconnected") == number+1
+		})
+	}
+	if text := server.logs.String(); strings.Contains(text, "cause") ||
+		!slices.Equal(server.pool.reasons(), []string{"the sidecar disconnected", "the sidecar disconnected"}) {
+		t.Errorf("a fault was told: %s\n%q", text, server.pool.reasons())
+	}
+	c, _ := server.welcomed(t, goodHello(3))
+	c.submit() // an empty batch
+	c.ends(codes.InvalidArgument)
+	eventually(t, "the fault is in the log", func() bool {
+		return strings.Contains(server.logs.String(), `msg="session ended"`) &&
+			strings.Contains(server.logs.String(), "SubmitBatch has 0 submits")
+	})
 }

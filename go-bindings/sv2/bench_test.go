@@ -21,7 +21,7 @@ func BenchmarkJudge(b *testing.B) {
 		{"standard/accepted", 0, MaxTarget},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			check := NewCheck([]byte{1, 2, 3, 4}, bench.size, bench.target, NewSeen(0))
+			check := NewCheck([]byte{1, 2, 3, 4}, bench.size, bench.target, NewSeen(0, SeenPerTip))
 			if err := check.AddJob(job); err != nil {
 				b.Fatal(err)
 			}

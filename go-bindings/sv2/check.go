@@ -3,8 +3,10 @@
 package sv2
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -23,6 +25,10 @@ const maxCoinbasePart = 65535
 
 // Check judges the shares of one channel: it knows the jobs and targets the channel was given.
 //
+// One job has one target, for as long as it is known: every header is paid at that, or not at all.
+// Were a job's target to change, a miner could hand in its hard shares before and the easy ones it kept
+// back after the change, and be paid twice for the same work.
+//
 // Not safe for concurrent use, except that several may share one [Seen].
 type Check struct {
 	prefix         []byte
@@ -30,26 +36,24 @@ type Check struct {
 	seen           *Seen
 	hasher         *rootHasher
 
-	target Target     // what the channel has now
+	target Target     // of jobs given from now on
 	credit Difficulty // of target
 
 	tip      Hash // stale is what is not of this
 	previous Hash // jobs of this are known, to be told stale from never heard of
 	hasTip   bool
-	hasJob   bool
-	lastPrev Hash        // prev-hash of the newest job
+	held     [2]int      // headers the channel has in seen, of tip and of previous
 	jobs     []*knownJob // oldest first
 }
 
 // knownJob is a job with what can be worked out once.
 type knownJob struct {
 	*Job
-	network    Target // of nbits
-	frozen     Target // the channel's target when the job was given
-	credit     Difficulty
-	futureBorn bool // came with a new prev-hash: a later, easier target counts for it too
-	fixedRoot  bool // nothing to roll in the coinbase: root is the merkle root
-	root       Hash
+	network   Target // of nbits
+	target    Target // the channel's when the job was given
+	credit    Difficulty
+	fixedRoot bool // nothing to roll in the coinbase: root is the merkle root
+	root      Hash
 }
 
 // NewCheck is the check of a new channel. prefix is its extranonce prefix, extranonceSize how many bytes
@@ -66,11 +70,12 @@ func NewCheck(prefix []byte, extranonceSize int, target Target, seen *Seen) *Che
 	}
 }
 
-// Target is the channel's current target.
+// Target is the target of jobs given from now on.
 func (c *Check) Target() Target { return c.target }
 
-// SetTarget sets the target of jobs given later. For a job that came with a new tip, given before, the
-// easier of its own and this one counts (SV2 spec 5.3.21 and its readings).
+// SetTarget sets the target of jobs given later; it takes effect with the next AddJob. Tell the miner of
+// an easier target only together with that job: SV2 (spec 5.3.21) lets it count for a job before, too,
+// if that came with a new tip, and such shares are rejected here.
 func (c *Check) SetTarget(target Target) {
 	c.target = target
 	c.credit = target.Difficulty()
@@ -81,6 +86,10 @@ func (c *Check) SetTarget(target Target) {
 func (c *Check) SetTip(prevHash Hash) {
 	if c.hasTip && c.tip == prevHash {
 		return
+	}
+	c.held[0], c.held[1] = c.held[1], c.held[0]
+	if !c.hasTip || c.previous != prevHash {
+		c.held[0] = 0
 	}
 	c.previous, c.tip, c.hasTip = c.tip, prevHash, true
 	kept := c.jobs[:0]
@@ -94,32 +103,43 @@ func (c *Check) SetTip(prevHash Hash) {
 	c.seen.Tip(prevHash)
 }
 
-// AddJob makes a job known that the channel is given. The job must not change afterwards. An error says
-// why it can't be worked on, and leaves the check as it was.
+// AddJob makes a job known that the channel is given, at the present target. The job must not change
+// afterwards. An error says why it can't be worked on, and leaves the check as it was; the work of a
+// known job under another id is one, since it would give the same headers a second target.
 func (c *Check) AddJob(job *Job) error {
 	network, err := checkJob(job)
 	if err != nil {
 		return err
 	}
-	if c.find(job.ID) != nil {
-		return fmt.Errorf("job %d: the channel has a job of that id", job.ID)
+	for _, known := range c.jobs {
+		switch {
+		case known.ID == job.ID:
+			return fmt.Errorf("job %d: the channel has a job of that id", job.ID)
+		case sameWork(known.Job, job):
+			return fmt.Errorf("job %d has the coinbase and the transactions of job %d: every job of a "+
+				"channel must be new work, put its id into the coinbase", job.ID, known.ID)
+		}
 	}
 	known := &knownJob{
-		Job:        job,
-		network:    network,
-		frozen:     c.target,
-		credit:     c.credit,
-		futureBorn: !c.hasJob || job.PrevHash != c.lastPrev,
-		fixedRoot:  c.extranonceSize == 0,
+		Job:       job,
+		network:   network,
+		target:    c.target,
+		credit:    c.credit,
+		fixedRoot: c.extranonceSize == 0,
 	}
 	if known.fixedRoot {
 		known.root = c.hasher.root(job, c.prefix, nil)
 	}
 	c.SetTip(job.PrevHash)
-	c.hasJob, c.lastPrev = true, job.PrevHash
 	c.jobs = append(c.jobs, known)
 	c.forget()
 	return nil
+}
+
+// sameWork reports whether miners of two jobs can find the same headers.
+func sameWork(a, b *Job) bool {
+	return a.PrevHash == b.PrevHash && bytes.Equal(a.CoinbasePrefix, b.CoinbasePrefix) &&
+		bytes.Equal(a.CoinbaseSuffix, b.CoinbaseSuffix) && slices.Equal(a.MerklePath, b.MerklePath)
 }
 
 // forget drops the oldest job of the tip when there are too many.
@@ -167,20 +187,18 @@ func (c *Check) Judge(submit Submit, now time.Time) Verdict {
 	}
 	candidate := verdict.Hash.Meets(job.network)
 	verdict.Reason = c.policy(job, &submit, now)
-	target, credit := job.frozen, job.credit
-	if job.futureBorn && c.target.Cmp(target) > 0 {
-		target, credit = c.target, c.credit
-	}
-	if verdict.Reason == RejectNone && !verdict.Hash.Meets(target) {
+	if verdict.Reason == RejectNone && !verdict.Hash.Meets(job.target) {
 		verdict.Reason = RejectLowDifficulty
 	}
 	if verdict.Reason != RejectNone {
 		verdict.BlockCandidate = candidate && c.seen.Offer(job.PrevHash, verdict.Hash)
 		return verdict
 	}
-	verdict.Reason, verdict.BlockCandidate = c.seen.Accept(job.PrevHash, verdict.Hash, candidate)
+	verdict.Reason, verdict.BlockCandidate =
+		c.seen.Accept(job.PrevHash, verdict.Hash, c.held[0], candidate)
 	if verdict.Reason == RejectNone {
-		verdict.Credit = credit
+		c.held[0]++
+		verdict.Credit = job.credit
 	}
 	return verdict
 }

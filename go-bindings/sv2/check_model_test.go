@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,7 +18,8 @@ type checkModel struct {
 	size     int
 	target   Target
 	tips     []Hash // of the channel, in order
-	seenTips []Hash // remembered by the pool, in order of first sight, at most two
+	seenTips []Hash // remembered by the pool, the newest last, at most two
+	goneTips map[Hash]bool
 	given    []modelJob
 	accepted map[Hash]map[Hash]bool // tip, header
 	offered  map[Hash]map[Hash]bool
@@ -25,14 +27,14 @@ type checkModel struct {
 
 type modelJob struct {
 	job    Job
-	frozen Target
-	future bool
+	target Target // when it was given
 }
 
 func newCheckModel(prefix []byte, size int, target Target) *checkModel {
 	return &checkModel{
 		prefix: prefix, size: size, target: target,
 		accepted: map[Hash]map[Hash]bool{}, offered: map[Hash]map[Hash]bool{},
+		goneTips: map[Hash]bool{},
 	}
 }
 
@@ -54,24 +56,26 @@ func (m *checkModel) newTip(tip Hash) {
 		}
 	}
 	m.given = kept
-	for _, known := range m.seenTips {
-		if known == tip {
-			return
-		}
+	if m.goneTips[tip] {
+		return
+	}
+	if known := slices.Index(m.seenTips, tip); known >= 0 {
+		m.seenTips = append(slices.Delete(m.seenTips, known, known+1), tip)
+		return
 	}
 	m.seenTips = append(m.seenTips, tip)
 	m.accepted[tip], m.offered[tip] = map[Hash]bool{}, map[Hash]bool{}
 	if len(m.seenTips) > 2 {
+		m.goneTips[m.seenTips[0]] = true
 		delete(m.accepted, m.seenTips[0])
 		delete(m.offered, m.seenTips[0])
 		m.seenTips = m.seenTips[1:]
 	}
 }
 
-func (m *checkModel) addJob(job Job, last *Hash) {
-	future := last == nil || *last != job.PrevHash
+func (m *checkModel) addJob(job Job) {
 	m.newTip(job.PrevHash)
-	m.given = append(m.given, modelJob{job, m.target, future})
+	m.given = append(m.given, modelJob{job, m.target})
 }
 
 func doubleSHA(data []byte) Hash {
@@ -115,10 +119,6 @@ func (m *checkModel) judge(s Submit, now int64) Verdict {
 	job := given.job
 	hash := modelHash(job, m.prefix, s)
 	block := number(hash).Cmp(modelNetwork(job.NBits)) <= 0
-	bound := given.frozen
-	if given.future && number(m.target).Cmp(number(bound)) > 0 {
-		bound = m.target
-	}
 	newest := int64(job.MaxNTime)
 	if newest == 0 {
 		newest = now + 7200 - 60
@@ -135,7 +135,7 @@ func (m *checkModel) judge(s Submit, now int64) Verdict {
 		reason = RejectNTimeTooOld
 	case int64(s.NTime) > newest:
 		reason = RejectNTimeTooNew
-	case number(hash).Cmp(number(bound)) > 0:
+	case number(hash).Cmp(number(given.target)) > 0:
 		reason = RejectLowDifficulty
 	case m.accepted[job.PrevHash] == nil:
 		reason = RejectStale // the pool has moved on
@@ -149,7 +149,7 @@ func (m *checkModel) judge(s Submit, now int64) Verdict {
 	}
 	if reason == RejectNone {
 		m.accepted[job.PrevHash][hash] = true
-		verdict.Credit = bound.Difficulty()
+		verdict.Credit = given.target.Difficulty()
 	}
 	return verdict
 }
@@ -163,8 +163,7 @@ func TestJudgesLikeTheModel(t *testing.T) {
 		size := rapid.SampledFrom([]int{0, 1, 3}).Draw(t, "extranonce size")
 		prefix := rapid.SliceOfN(rapid.Byte(), 1, 8).Draw(t, "prefix")
 		first := targets.Draw(t, "first target")
-		check, model := NewCheck(prefix, size, first, NewSeen(0)), newCheckModel(prefix, size, first)
-		var last *Hash
+		check, model := NewCheck(prefix, size, first, NewSeen(0, 0)), newCheckModel(prefix, size, first)
 		nextID := uint64(1)
 
 		addJob := func(t *rapid.T) {
@@ -176,8 +175,7 @@ func TestJudgesLikeTheModel(t *testing.T) {
 			if err := check.AddJob(job); err != nil {
 				t.Fatal(err)
 			}
-			model.addJob(*job, last)
-			last = &job.PrevHash
+			model.addJob(*job)
 			nextID++
 		}
 		addJob(t)

@@ -2,6 +2,7 @@
 package sv2
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -33,7 +34,7 @@ func testSubmit(job uint64, nonce uint32) Submit {
 // newTestCheck has a prefix of two bytes and two bytes to roll.
 func newTestCheck(t testing.TB, target Target, jobs ...*Job) *Check {
 	t.Helper()
-	check := NewCheck([]byte{9, 9}, 2, target, NewSeen(0))
+	check := NewCheck([]byte{9, 9}, 2, target, NewSeen(0, 0))
 	addJobs(t, check, jobs...)
 	return check
 }
@@ -127,20 +128,19 @@ func TestRejectsSharesForPolicyWithTheRightReason(t *testing.T) {
 }
 
 func TestRejectsTheSecondShareOfAHeaderWhateverItsJobOrChannel(t *testing.T) {
-	seen := NewSeen(0)
+	seen := NewSeen(0, 0)
 	one := NewCheck([]byte{9}, 1, MaxTarget, seen)
 	other := NewCheck([]byte{9}, 1, MaxTarget, seen)
 	again := testJob(1, 'a', hardBits)
 	again.ID = 2 // the same work under another id
-	addJobs(t, one, testJob(1, 'a', hardBits), again)
+	addJobs(t, one, testJob(1, 'a', hardBits))
 	addJobs(t, other, again)
 	for i, step := range []struct {
 		check *Check
 		job   uint64
 		want  RejectReason
 	}{
-		{one, 1, RejectNone}, {one, 1, RejectDuplicate}, {one, 2, RejectDuplicate},
-		{other, 2, RejectDuplicate},
+		{one, 1, RejectNone}, {one, 1, RejectDuplicate}, {other, 2, RejectDuplicate},
 	} {
 		submit := testSubmit(step.job, 0)
 		submit.Extranonce = []byte{1}
@@ -192,30 +192,38 @@ func TestForgetsTheOldestJobOfATipOnly(t *testing.T) {
 	}
 }
 
-func TestAJobKeepsItsTargetButAFutureOneTakesAnEasier(t *testing.T) {
+func TestAJobKeepsItsTarget(t *testing.T) {
 	easy, hard := bitsTarget(255), bitsTarget(251)
 	check := newTestCheck(t, hard, testJob(1, 'a', hardBits), testJob(2, 'a', hardBits))
-	future := between(t, check, 1, hard, easy)
-	active := between(t, check, 2, hard, easy)
-	for _, submit := range []Submit{future, active} {
+	first, second := between(t, check, 1, hard, easy), between(t, check, 2, hard, easy)
+	check.SetTarget(easy)
+	for _, submit := range []Submit{first, second} {
 		if got := judgeAt(check, submit, 0).Reason; got != RejectLowDifficulty {
-			t.Errorf("job %d at the hard target: %s", submit.JobID, got)
+			t.Errorf("job %d after an easier target: %s", submit.JobID, got)
 		}
 	}
-	check.SetTarget(easy)
-	got := judgeAt(check, future, 0)
-	if got.Reason != RejectNone || got.Credit != easy.Difficulty() {
-		t.Errorf("future-born job after an easier target: %+v", got)
-	}
-	if got := judgeAt(check, active, 0).Reason; got != RejectLowDifficulty {
-		t.Errorf("active-born job after an easier target: %s", got)
-	}
-	addJobs(t, check, testJob(3, 'b', hardBits))
+	addJobs(t, check, testJob(3, 'a', hardBits))
+	third := between(t, check, 3, hard, easy)
 	check.SetTarget(hard)
-	got = judgeAt(check, between(t, check, 3, hard, easy), 0)
+	got := judgeAt(check, third, 0)
 	if got.Reason != RejectNone || got.Credit != easy.Difficulty() {
-		t.Errorf("future-born job after a harder target: %+v", got)
+		t.Errorf("job 3 after a harder target: %+v", got)
 	}
+	if got := judgeAt(check, first, 0).Reason; got != RejectLowDifficulty {
+		t.Errorf("job 1 after a job at an easier target: %s", got)
+	}
+}
+
+func TestRejectsTheWorkOfAKnownJobUnderAnotherID(t *testing.T) {
+	check := newTestCheck(t, bitsTarget(251), testJob(1, 'a', hardBits))
+	again := testJob(1, 'a', hardBits)
+	again.ID, again.Version, again.MinNTime = 2, 0x20002000, 1001 // miners roll these anyway
+	check.SetTarget(MaxTarget)
+	if err := check.AddJob(again); err == nil || !strings.Contains(err.Error(), "put its id into") {
+		t.Errorf("the same headers at a second target: %v", err)
+	}
+	again.PrevHash = repeated('b')
+	addJobs(t, check, again)
 }
 
 func TestCreditsTheTargetNeverTheLuck(t *testing.T) {
@@ -277,7 +285,7 @@ func TestAnAcceptedBlockIsACandidateOnceAndARefusedOneToo(t *testing.T) {
 
 func TestAFullMemoryRefusesSharesButNotBlocks(t *testing.T) {
 	network, _ := TargetFromNBits(easyBits)
-	check := NewCheck([]byte{9, 9}, 2, MaxTarget, NewSeen(1))
+	check := NewCheck([]byte{9, 9}, 2, MaxTarget, NewSeen(1, 1))
 	addJobs(t, check, testJob(1, 'a', easyBits))
 	submit := between(t, check, 1, Target{}, network)
 	other := testSubmit(1, submit.Nonce+1)
@@ -297,7 +305,7 @@ func TestAFullMemoryRefusesSharesButNotBlocks(t *testing.T) {
 }
 
 func TestStandardChannelsHaveNothingToRoll(t *testing.T) {
-	check := NewCheck([]byte{1, 2, 3, 4}, 0, MaxTarget, NewSeen(0))
+	check := NewCheck([]byte{1, 2, 3, 4}, 0, MaxTarget, NewSeen(0, 0))
 	job := testJob(1, 'a', hardBits)
 	addJobs(t, check, job)
 	submit := testSubmit(1, 0)

@@ -106,7 +106,7 @@ func TestJudgesTheVectorAtItsThreeTargets(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			job, prefix, submit := vector(t)
-			check := NewCheck(prefix, 16, test.target, NewSeen(0))
+			check := NewCheck(prefix, 16, test.target, NewSeen(0, 0))
 			if err := check.AddJob(job); err != nil {
 				t.Fatal(err)
 			}
@@ -125,7 +125,7 @@ func TestJudgesTheVectorAtItsThreeTargets(t *testing.T) {
 func TestRejectsTheVectorUnderTheNarrowMask(t *testing.T) {
 	job, prefix, submit := vector(t)
 	job.VersionMask = 0x1fffe000 // BIP320: bit 5 is not in it
-	check := NewCheck(prefix, 16, MaxTarget, NewSeen(0))
+	check := NewCheck(prefix, 16, MaxTarget, NewSeen(0, 0))
 	if err := check.AddJob(job); err != nil {
 		t.Fatal(err)
 	}

@@ -23,9 +23,11 @@ type Host interface {
 	Drain(ctx context.Context) error
 }
 
-// Channel is one open channel, made by Host.OpenChannel. The carrier calls its methods one at a time.
+// Channel is one open channel, made by Host.OpenChannel. The carrier calls its methods one at a time, but
+// for Submit, which may come while Update runs: a block doesn't wait for a new job. Two Submits don't
+// overlap, and Close comes after all others have returned.
 type Channel interface {
-	// Submit takes shares for judgement and returns at once. Each gets exactly one [Verdict] through
+	// Submit takes shares for judgement and returns at once, whatever Update waits for. Each gets exactly one [Verdict] through
 	// the channel's Sink, later, in any order. The host owns batch from now on. A host that is full
 	// answers with [RejectRateLimited]; it never blocks and never forgets a submit.
 	Submit(batch []Submit)

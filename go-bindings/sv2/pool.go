@@ -24,8 +24,9 @@ const (
 	DefaultSharesPerMinute = 6.0
 	// DefaultMaxChannels is how many channels may be open at once.
 	DefaultMaxChannels = 65536
-	// DefaultQueueSize is how many submits may wait for one judging goroutine.
-	DefaultQueueSize = 4096
+	// DefaultQueueSize is how many submits of one channel may wait to be judged: as many as a sidecar
+	// lets one connection have unanswered by default.
+	DefaultQueueSize = 1024
 )
 
 // maxFullExtranonce is the longest prefix plus extranonce SV2 can carry (SV2 spec 5.3.5).
@@ -34,13 +35,18 @@ const maxFullExtranonce = 32
 // maxQueueSize is the longest queue that can be asked for: more is minutes of judging.
 const maxQueueSize = 1 << 20
 
+// runBits is how many random bits start the ids of jobs in each run: below them are 2^15 ids, above them
+// a bit 0, so that ids fit a signed integer. Two runs of 2^30 jobs meet once in 2^32 restarts.
+const runBits = 48
+
 // retargetEvery is how often vardiff looks at every channel.
 const retargetEvery = time.Second
 
 // PoolConfig is what a [Pool] needs. BuildJob, OnBlock and Limits.Easiest are required.
 //
 // The functions run on the pool's goroutines or on those of the carrier, several at a time: they must
-// be safe for concurrent use. None of them may call [Pool.Close] or [Pool.Drain].
+// be safe for concurrent use. None of them may call [Pool.Close], [Pool.Drain] or [Pool.Refresh], which
+// wait for what they are part of; OnBlock alone may call Refresh.
 type PoolConfig struct {
 	// Limits is the range of targets and the name of the pool. Easiest must not be zero. It is also
 	// the target of a miner that doesn't know its hash rate.
@@ -59,8 +65,9 @@ type PoolConfig struct {
 	SharesPerMinute float64
 	// MaxChannels may be open at once; 0 means [DefaultMaxChannels].
 	MaxChannels int
-	// QueueSize is how many submits may wait for each judging goroutine; more are answered
-	// [RejectRateLimited]. At most 2^20; 0 means [DefaultQueueSize].
+	// QueueSize is how many submits of one channel may wait to be judged; more are answered
+	// [RejectRateLimited]. A submit takes some 150 bytes; how many of all channels wait together is
+	// bounded by what the carrier lets be unanswered. At most 2^20; 0 means [DefaultQueueSize].
 	QueueSize int
 	// AllowPayoutKeys admits channels that carry a Cashu payout key. Without it they are refused with
 	// [RefusePayoutKey].
@@ -81,7 +88,7 @@ type PoolConfig struct {
 	// order of the channel, before the verdict is delivered. An error turns an accepted share into
 	// [RejectUnavailable] and nothing is credited; the header stays known, so it can't be credited
 	// later either. Shares taken before a channel closed come here even if the close overtook them.
-	// Not called for shares refused because a queue was full. Nil: no journal.
+	// Not called for shares refused because the queue was full. Nil: no journal.
 	OnVerdict func(ctx context.Context, channel ChannelInfo, submit Submit, verdict Verdict) error
 
 	// OnBlock offers a block to the node, on a goroutine of its own so that no verdict waits for it.
@@ -90,7 +97,7 @@ type PoolConfig struct {
 	OnBlock func(ctx context.Context, block Block) error
 
 	// OnError hears what nobody else is told: no job after a change of target, a block candidate for
-	// which there was no room. It must return at once. Nil: not told.
+	// which there was no room. It must return at once: shares may wait for it. Nil: not told.
 	OnError func(err error)
 
 	// Clock is time.Now unless a test sets it.
@@ -99,7 +106,8 @@ type PoolConfig struct {
 
 // JobRequest says for which channel [PoolConfig].BuildJob makes work.
 type JobRequest struct {
-	// ID the job must have; never the same twice in the life of the pool.
+	// ID the job must have: 1 to 2^63-1, rising, never the same twice, not over restarts either (each
+	// run starts at a random one). In the coinbase it makes a job new work.
 	ID uint64
 	// Account that Authorize returned.
 	Account any
@@ -158,13 +166,14 @@ type Block struct {
 // [Pool.Refresh] when there is a new tip or template; it hands out extranonce prefixes, sets
 // difficulties ([Vardiff]) and judges shares ([Check]). All methods are safe from any goroutine.
 //
-// Shares are judged by GOMAXPROCS goroutines; a channel stays with one of them, so its verdicts come in
-// the order of its submits, but for those refused because the queue was full, which come at once.
+// Shares are judged by GOMAXPROCS goroutines. Connections take turns, and so do the channels of each, a
+// few shares at a time: nobody waits for the queue of another. Verdicts of a channel come in the order
+// of its submits, but for those refused because its queue was full, which come at once.
 type Pool struct {
 	config     PoolConfig
 	prefixes   *ExtranonceAllocator
 	seen       *Seen
-	workers    []*poolWorker
+	turns      *turns
 	blocks     chan *blockOffer
 	inFlight   tally
 	nextID     atomic.Uint64 // of jobs
@@ -197,27 +206,28 @@ func NewPool(config PoolConfig) (*Pool, error) {
 		return nil, fmt.Errorf("pool configuration: %w", err)
 	}
 	// A start of its own keeps a restarted pool from giving away the prefix that a miner of the
-	// run before is about to ask for again.
-	var start [8]byte
+	// run before is about to ask for again; and from giving it the same job, whose shares could then
+	// be credited a second time.
+	var start [16]byte
 	if _, err := rand.Read(start[:]); err != nil {
-		return nil, fmt.Errorf("start of the extranonce prefixes: %w", err)
+		return nil, fmt.Errorf("start of the extranonce prefixes and job ids: %w", err)
 	}
-	prefixes.StartAt(binary.LittleEndian.Uint64(start[:]))
+	prefixes.StartAt(binary.LittleEndian.Uint64(start[:8]))
 
 	p := &Pool{
 		config:   config,
 		prefixes: prefixes,
-		seen:     NewSeen(SeenPerTip),
+		seen:     NewSeen(SeenPerTip, config.seenPerChannel()),
 		blocks:   make(chan *blockOffer, blockQueue),
+		turns:    newTurns(config.QueueSize),
 		stop:     make(chan struct{}),
 		finished: make(chan struct{}),
 		channels: make(map[uint64]*poolChannel),
 	}
+	p.nextID.Store(binary.LittleEndian.Uint64(start[8:]) >> (64 - runBits) << (63 - runBits))
 	p.running, p.cancel = context.WithCancel(context.Background())
 	for range runtime.GOMAXPROCS(0) {
-		w := &poolWorker{queue: make(chan poolTask, config.QueueSize)}
-		p.workers = append(p.workers, w)
-		p.ended.Go(func() { p.work(w) })
+		p.ended.Go(p.work)
 	}
 	for range blockOffers {
 		p.ended.Go(p.offerBlocks)
@@ -271,6 +281,12 @@ func (c PoolConfig) complete() (PoolConfig, error) {
 	return c, nil
 }
 
+// seenPerChannel is what a channel may have remembered per tip: what comes in six hours at the rate
+// that vardiff aims at. No block takes that long but once in 10^15.
+func (c PoolConfig) seenPerChannel() int {
+	return max(SeenPerChannel, int(c.SharesPerMinute*60*6))
+}
+
 // Limits is what the configuration says.
 func (p *Pool) Limits() Limits { return p.config.Limits }
 
@@ -311,6 +327,7 @@ func (p *Pool) finish() {
 	_ = p.inFlight.wait(context.Background())
 	p.cancel()
 	close(p.stop)
+	p.turns.close()
 	p.ended.Wait()
 	close(p.finished)
 }

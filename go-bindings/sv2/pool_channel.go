@@ -11,14 +11,18 @@ import (
 
 // poolChannel is one channel of a Pool.
 type poolChannel struct {
-	pool   *Pool
-	info   ChannelInfo // constant once registered
-	worker *poolWorker
+	pool *Pool
+	info ChannelInfo // constant once registered
 	// building holds a token; who takes it may build a job for the channel and change its target.
 	// That keeps the jobs of one channel in the order of their templates.
 	building   chan struct{}
 	generation uint64  // of the newest job; guarded by building
 	hashRate   float64 // as last told by the miner; guarded by building
+	// owed is the target that waits for a job to be given with, nil when none does; guarded by
+	// building.
+	owed *Target
+
+	waiting waiting // for judgement; guarded by pool.turns.mu
 
 	mu      sync.Mutex // never held while a callback of PoolConfig runs
 	sink    Sink       // used under mu only, so that nothing follows a close
@@ -70,8 +74,8 @@ func (p *Pool) targetFor(hashRate float64) Target {
 	return TargetFromHashRate(hashRate, p.config.SharesPerMinute)
 }
 
-// Submit queues the shares for the channel's judging goroutine. What the queue has no room for is
-// refused at once, but still looked at for a block.
+// Submit queues the shares for judgement. What the channel's queue has no room for is refused at once,
+// but still looked at for a block.
 func (c *poolChannel) Submit(batch []Submit) {
 	if len(batch) == 0 {
 		return
@@ -83,11 +87,7 @@ func (c *poolChannel) Submit(batch []Submit) {
 		return
 	}
 	p.inFlight.add(len(batch))
-	room := c.worker.reserve(len(batch), p.config.QueueSize)
-	if room > 0 {
-		// Every waiting batch has at least one of the submits that reserve counts: there is room.
-		c.worker.queue <- poolTask{channel: c, batch: batch[:room:room]}
-	}
+	room := p.turns.add(c, batch)
 	verdicts := make([]Verdict, 0, len(batch)-room)
 	var offers []*blockOffer
 	for _, submit := range batch[room:] {
@@ -126,41 +126,59 @@ func (c *poolChannel) deliver(verdicts []Verdict, offers []*blockOffer) {
 }
 
 // Update takes the miner's new hash rate and maximum target. The target follows a hash rate that
-// changed; otherwise vardiff's stays, within the new maximum.
+// changed, but gets easier only as far as its shares bear it out (see [Vardiff.Claim]); otherwise
+// vardiff's stays, within the new maximum. An easier target is given with the next
+// job there is, and counts from then on; a harder one is told at once, for the miner's maximum must be
+// kept, job or not.
 func (c *poolChannel) Update(ctx context.Context, request UpdateRequest) error {
-	p := c.pool
-	if err := p.checkRate(request.NominalHashRate, request.MaxTarget); err != nil {
+	if err := c.pool.checkRate(request.NominalHashRate, request.MaxTarget); err != nil {
 		return err
 	}
 	if err := c.takeTurn(ctx); err != nil {
 		return fmt.Errorf("update of the channel: %w", err)
 	}
-	defer c.endTurn()
+	noJob, err := c.update(ctx, request)
+	c.endTurn()
+	if noJob != nil { // told when others may have the turn
+		c.pool.report(noJob)
+	}
+	return err
+}
 
+// update is Update for whoever has the channel's turn. noJob says why the new target has to wait.
+func (c *poolChannel) update(ctx context.Context, request UpdateRequest) (noJob, err error) {
+	p := c.pool
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
-		return &Refusal{Reason: RefuseInvalidChannelID, Detail: "the channel is closed"}
+		return nil, &Refusal{Reason: RefuseInvalidChannelID, Detail: "the channel is closed"}
 	}
-	wanted := c.vardiff.Target()
+	present := c.vardiff.Target()
+	wanted := present
 	if request.NominalHashRate != c.hashRate && request.NominalHashRate > 0 {
 		wanted = p.targetFor(request.NominalHashRate)
 	}
 	c.hashRate = request.NominalHashRate
 	c.vardiff.SetMaxTarget(request.MaxTarget)
-	target := c.vardiff.Bound(wanted)
-	changed := target != c.vardiff.Target()
+	target := c.vardiff.Claim(wanted, p.now())
 	c.mu.Unlock()
-	if !changed {
-		return nil
+	c.owed = nil
+	if target == present {
+		return nil, nil
 	}
-	// The target stands without a job, too: the miner's maximum must be kept from now on.
 	job, generation, err := p.build(ctx, c)
-	c.give(&target, job, generation)
-	if err != nil {
-		p.report(fmt.Errorf("job after an update of channel %d: %w", c.info.ID, err))
+	if err == nil {
+		err = c.give(&target, job, generation)
 	}
-	return nil
+	if err == nil {
+		return nil, nil
+	}
+	c.owed = &target
+	if target.Cmp(present) < 0 {
+		c.tell(target)
+	}
+	return fmt.Errorf("channel %d was updated but gets no job, and keeps difficulty %v till it does: %w",
+		c.info.ID, Harder(target, present).Difficulty().Float(), err), nil
 }
 
 // Close ends the channel. Shares taken before are judged and journalled, but not answered.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 )
 
 const (
@@ -17,35 +16,7 @@ const (
 	blockQueue = 1024
 	// maxDetail is the longest text of a verdict or block result, in bytes.
 	maxDetail = 255
-	// tellAfter is how many verdicts wait at most for the journal to write those after them.
-	tellAfter = 32
 )
-
-// poolWorker judges the shares of its channels, one batch after the other.
-type poolWorker struct {
-	queue   chan poolTask
-	waiting atomic.Int64 // submits in the queue or being judged
-}
-
-// poolTask is a batch of one channel.
-type poolTask struct {
-	channel *poolChannel
-	batch   []Submit
-}
-
-// reserve takes room for up to n submits in a queue of limit, and returns for how many there was some.
-func (w *poolWorker) reserve(n, limit int) int {
-	for {
-		waiting := w.waiting.Load()
-		room := min(int64(n), int64(limit)-waiting)
-		if room <= 0 {
-			return 0
-		}
-		if w.waiting.CompareAndSwap(waiting, waiting+room) {
-			return int(room)
-		}
-	}
-}
 
 // blockOffer is a block candidate on its way to the node and its result on the way back.
 type blockOffer struct {
@@ -56,27 +27,26 @@ type blockOffer struct {
 	result *BlockResult
 }
 
-func (p *Pool) work(w *poolWorker) {
+// work judges shares, one turn after the other, until the pool stops.
+func (p *Pool) work() {
 	for {
-		select {
-		case <-p.stop:
+		c, batch := p.turns.next()
+		if c == nil {
 			return
-		case task := <-w.queue:
-			p.judge(task)
-			w.waiting.Add(-int64(len(task.batch)))
-			p.inFlight.done(len(task.batch))
 		}
+		p.judge(c, batch)
+		p.turns.end(c, len(batch))
+		p.inFlight.done(len(batch))
 	}
 }
 
 // judge checks a batch, offers its blocks, writes the journal, and only then tells the miner.
-func (p *Pool) judge(task poolTask) {
-	c := task.channel
-	verdicts := make([]Verdict, len(task.batch))
+func (p *Pool) judge(c *poolChannel, batch []Submit) {
+	verdicts := make([]Verdict, len(batch))
 	var offers []*blockOffer
 	now := p.now()
 	c.mu.Lock()
-	for i, submit := range task.batch {
+	for i, submit := range batch {
 		verdicts[i] = c.check.Judge(submit, now)
 		offers = c.collect(offers, submit, verdicts[i])
 	}
@@ -84,15 +54,15 @@ func (p *Pool) judge(task poolTask) {
 	p.offer(offers)
 
 	sent, offered := 0, 0
-	for i, submit := range task.batch {
+	for i, submit := range batch {
 		p.journal(c, submit, &verdicts[i])
 		news := offers[offered:offered]
 		if verdicts[i].BlockCandidate {
 			news = offers[offered : offered+1]
 			offered++
 		}
-		// The finder of a block doesn't wait for the rest of the batch.
-		if len(news) > 0 || i+1-sent == tellAfter {
+		// The finder of a block doesn't wait for the rest of the turn.
+		if len(news) > 0 {
 			c.deliver(verdicts[sent:i+1:i+1], news)
 			sent = i + 1
 		}

@@ -140,7 +140,6 @@ func (p *Pool) register(c *poolChannel) error {
 	}
 	p.lastID++
 	c.info.ID = p.lastID
-	c.worker = p.workers[p.lastID%uint64(len(p.workers))]
 	p.channels[c.info.ID] = c
 	return nil
 }

@@ -100,8 +100,9 @@ func newRig(t testing.TB, change func(*PoolConfig, *rig)) *rig {
 	r.nbits.Store(hardBits)
 	r.seconds.Store(1500)
 	config := PoolConfig{
-		Limits:   Limits{Easiest: bitsTarget(256), Software: "rig"},
-		BuildJob: r.buildJob,
+		Limits:    Limits{Easiest: bitsTarget(256), Software: "rig"},
+		QueueSize: 1 << 13, // tests mine faster than any miner
+		BuildJob:  r.buildJob,
 		OnBlock: func(_ context.Context, block Block) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()

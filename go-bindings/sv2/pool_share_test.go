@@ -301,6 +301,27 @@ func TestAnUpdateWithTheSameHashRateLeavesVardiffAlone(t *testing.T) {
 	}
 }
 
+func TestAMinerThatFloodsCannotAskForAnEasierTarget(t *testing.T) {
+	r := newRig(t, func(c *PoolConfig, _ *rig) { c.Limits.Easiest = bitsTarget(255) })
+	request := extendedRequest()
+	request.NominalHashRate = 10
+	m := r.join(t, request)
+	m.Submit(m.shares(m.job(), 4000))
+	await[Verdict](t, m.tape, 4000)
+	for second := range 3 {
+		r.seconds.Add(1)
+		update := UpdateRequest{NominalHashRate: 1 / float64(second+1), MaxTarget: MaxTarget}
+		if err := m.Update(t.Context(), update); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, target := range of[Target](m.tape) { // vardiff's, if the second has come
+		if target.Cmp(m.Opened.Target) > 0 {
+			t.Errorf("target %v after %v", target, m.Opened.Target)
+		}
+	}
+}
+
 func TestKickTellsTheSinkLast(t *testing.T) {
 	r := newRig(t, nil)
 	m := r.join(t, extendedRequest())

@@ -247,3 +247,29 @@ func TestUpdateFollowsTheHashRateAndKeepsTheMaximum(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 }
+
+func TestAShareOfTheRunBeforeIsAnotherHeaderInThisOne(t *testing.T) {
+	first := newRig(t, nil)
+	before := first.join(t, extendedRequest())
+	share := before.shares(before.job(), 1)[0]
+	before.Submit([]Submit{share})
+	paid := await[Verdict](t, before.tape, 1)[0]
+
+	second := newRig(t, nil) // the same tip, and nothing is remembered
+	request := extendedRequest()
+	request.Reopen, request.WantedPrefix = true, before.Prefix
+	after := second.join(t, request)
+	if !bytes.Equal(after.Prefix, before.Prefix) || after.job().PrevHash != before.job().PrevHash {
+		t.Fatalf("second run: prefix %x, job %+v", after.Prefix, after.job())
+	}
+	after.Submit([]Submit{share}) // as it was
+	share.JobID = after.job().ID  // as the miner likes
+	after.Submit([]Submit{share})
+	got := await[Verdict](t, after.tape, 2)
+	if !paid.Accepted() || got[0].Reason != RejectInvalidJobID || got[1].Hash == paid.Hash {
+		t.Errorf("first %+v, then %+v", paid, got)
+	}
+	if id := after.job().ID; id == 0 || id>>63 != 0 {
+		t.Errorf("job id %d", id)
+	}
+}

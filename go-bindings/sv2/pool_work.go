@@ -13,8 +13,9 @@ import (
 )
 
 // Refresh has BuildJob make a job for every channel and gives it to the miner. Call it after BuildJob
-// knows a new tip or template, from any goroutine. A channel that is being opened meanwhile gets a job
-// of the new template, too. Of several Refreshes at once a channel may get one job for all.
+// knows a new tip or template, from any goroutine but those of the callbacks (see [PoolConfig]). A
+// channel that is being opened meanwhile gets a job of the new template, too. Of several Refreshes at
+// once a channel may get one job for all.
 //
 // The error says how many channels keep their old job, and why the first of them does; nil when none.
 func (p *Pool) Refresh(ctx context.Context) error {
@@ -62,7 +63,9 @@ func (p *Pool) renew(ctx context.Context, c *poolChannel, generation uint64) err
 	if err != nil {
 		return fmt.Errorf("channel %d: %w", c.info.ID, err)
 	}
-	c.give(nil, job, generation)
+	if err := c.give(c.owed, job, generation); err != nil {
+		return fmt.Errorf("channel %d: %w", c.info.ID, err)
+	}
 	return nil
 }
 
@@ -105,24 +108,42 @@ func (c *poolChannel) begin(job *Job, generation uint64) (Target, error) {
 	return c.check.Target(), nil
 }
 
-// give sends a new target, if there is one, and after it a job, if there is one; whoever calls it has
-// the channel's turn.
-func (c *poolChannel) give(target *Target, job *Job, generation uint64) {
+// give sends a new target, if there is one, and the first job under it; whoever calls it has the
+// channel's turn. An error is that of AddJob: nothing has changed then.
+func (c *poolChannel) give(target *Target, job *Job, generation uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	present := c.check.Target()
+	if target != nil {
+		c.check.SetTarget(*target)
+	}
+	if err := c.check.AddJob(job); err != nil {
+		c.check.SetTarget(present)
+		return fmt.Errorf("BuildJob returned a job that can't be used: %w", err)
+	}
+	c.owed = nil
+	c.generation = generation
+	if target != nil && *target != c.vardiff.Target() {
+		c.vardiff.Set(*target, c.pool.now())
+		c.sink.Target(*target)
+	}
+	c.sink.Job(job)
+	return nil
+}
+
+// tell sends a harder target for which there is no job yet. Shares are judged as before, which pays no
+// more than they are worth. Whoever calls it has the channel's turn.
+func (c *poolChannel) tell(target Target) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return
 	}
-	if target != nil {
-		c.check.SetTarget(*target)
-		c.vardiff.Set(*target, c.pool.now())
-		c.sink.Target(*target)
-	}
-	// build has checked the job, and its id is new: AddJob has nothing to object to.
-	if job != nil && c.check.AddJob(job) == nil {
-		c.generation = generation
-		c.sink.Job(job)
-	}
+	c.vardiff.Set(target, c.pool.now())
+	c.sink.Target(target)
 }
 
 func (c *poolChannel) isOpen() bool {
@@ -147,8 +168,8 @@ func (p *Pool) retargetLoop() {
 	}
 }
 
-// retarget gives the channels whose vardiff asks for it a new target and a job under it, so that both
-// readings of what a target applies to agree again. Without a job the target stays as it was.
+// retarget gives the channels whose vardiff asks for it, or which wait for one, a new target with a job
+// under it. Without a job the target stays as it was.
 func (p *Pool) retarget(ctx context.Context) error {
 	p.mu.Lock()
 	channels := p.snapshotLocked()
@@ -170,19 +191,24 @@ func (p *Pool) retargetOne(ctx context.Context, c *poolChannel) error {
 	}
 	defer c.endTurn()
 	c.mu.Lock()
-	var target Target
-	var needed bool
-	if c.open && !c.closed {
-		target, needed = c.vardiff.Next(p.now())
+	if !c.open || c.closed {
+		c.mu.Unlock()
+		return nil
 	}
+	next, needed := c.vardiff.Next(p.now())
 	c.mu.Unlock()
-	if !needed {
+	switch {
+	case c.owed != nil: // by an update: until it is given, what vardiff counts is not about it
+		next = *c.owed
+	case !needed:
 		return nil
 	}
 	job, generation, err := p.build(ctx, c)
+	if err == nil {
+		err = c.give(&next, job, generation)
+	}
 	if err != nil {
 		return fmt.Errorf("job for a new target of channel %d: %w", c.info.ID, err)
 	}
-	c.give(&target, job, generation)
 	return nil
 }

@@ -42,6 +42,8 @@ type Vardiff struct {
 	limits    Limits
 	maxTarget Target
 
+	proven bool // a share was accepted, under whatever target
+
 	target     Target
 	difficulty float64 // of target
 	since      time.Time
@@ -78,8 +80,30 @@ func (v *Vardiff) Bound(wanted Target) Target {
 // Accepted counts an accepted share with the difficulty it was credited with. Rejected shares are not
 // told: they must not move the target.
 func (v *Vardiff) Accepted(credit Difficulty) {
+	v.proven = true
 	v.shares++
 	v.work += max(credit.Float(), smallestDifficulty)
+}
+
+// Claim is the target given for one that the miner asks for, by telling its hash rate: bounded like any
+// (see [Vardiff.Bound]), and easier than the current one only as far as the shares since the last
+// change agree. Where they are too few to tell, the current one stays, and Next follows them; before
+// the first share of all, the miner's word is all there is.
+func (v *Vardiff) Claim(wanted Target, now time.Time) Target {
+	if v.proven && wanted.Cmp(v.target) > 0 {
+		wanted = Harder(wanted, Easier(v.target, v.measured(now)))
+	}
+	return v.Bound(wanted)
+}
+
+// measured is the target that the shares since the last change ask for; the current one while they are
+// too few to tell.
+func (v *Vardiff) measured(now time.Time) Target {
+	expected := max(now.Sub(v.since).Seconds(), 1) * v.perSecond
+	if expected < steadyShares {
+		return v.target
+	}
+	return TargetFromDifficulty(v.work / expected)
 }
 
 // Set makes target the current one and starts a new estimate.

@@ -192,3 +192,61 @@ func TestTheHarderBoundWinsWhenTheyContradict(t *testing.T) {
 		t.Errorf("difficulty %v", d)
 	}
 }
+
+func TestALowerHashRateIsBelievedAsFarAsSharesBearItOut(t *testing.T) {
+	start := time.Unix(0, 0)
+	at := TargetFromDifficulty
+	for name, test := range map[string]struct {
+		shares  int // accepted at difficulty 1000, six of which a minute are wanted
+		seconds int
+		claim   Target
+		want    Target
+	}{
+		"harder":                         {shares: 10, seconds: 100, claim: at(5000), want: at(5000)},
+		"as measured":                    {shares: 2, seconds: 200, claim: at(100), want: at(100)},
+		"easier than measured":           {shares: 2, seconds: 200, claim: at(10), want: at(100)},
+		"measured as it is":              {shares: 20, seconds: 200, claim: at(1), want: at(1000)},
+		"measured harder than it is":     {shares: 40, seconds: 200, claim: at(1), want: at(1000)},
+		"too soon to tell":               {shares: 1, seconds: 20, claim: at(1), want: at(1000)},
+		"no share ever":                  {shares: 0, seconds: 0, claim: at(10), want: at(10)},
+		"no share, easier than the pool": {shares: 0, seconds: 5, claim: at(0.01), want: at(1)},
+	} {
+		v := NewVardiff(testLimits(), 6, at(1000), MaxTarget, start)
+		for range test.shares {
+			v.Accepted(at(1000).Difficulty())
+		}
+		got := v.Claim(test.claim, start.Add(time.Duration(test.seconds)*time.Second))
+		if math.Abs(got.Difficulty().Float()/test.want.Difficulty().Float()-1) > 1e-6 {
+			t.Errorf("%s: difficulty %v, want %v", name,
+				got.Difficulty().Float(), test.want.Difficulty().Float())
+		}
+	}
+}
+
+func TestANewTargetIsNoReasonToBelieveALowerHashRate(t *testing.T) {
+	now := time.Unix(0, 0)
+	v := NewVardiff(testLimits(), 6, TargetFromDifficulty(1000), MaxTarget, now)
+	v.Accepted(v.Target().Difficulty())
+	v.Set(TargetFromDifficulty(4000), now) // what was counted is about the target before
+	if got := v.Claim(TargetFromDifficulty(1), now.Add(time.Second)); got != v.Target() {
+		t.Errorf("difficulty %v", got.Difficulty().Float())
+	}
+}
+
+func TestAMinerThatLostHashRateIsFollowedWhetherItSaysSoOrNot(t *testing.T) {
+	for _, says := range []bool{false, true} {
+		random := rand.New(rand.NewPCG(5, 6))
+		now := time.Unix(0, 0)
+		v := NewVardiff(testLimits(), 6, TargetFromHashRate(1e14, 6), MaxTarget, now)
+		simulate(v, random, now, 1e14, time.Hour)
+		now = now.Add(time.Hour)
+		if says {
+			v.Set(v.Claim(TargetFromHashRate(1e12, 6), now), now)
+		}
+		simulate(v, random, now, 1e12, 20*time.Minute)
+		wanted := TargetFromHashRate(1e12, 6).Difficulty().Float()
+		if got := v.Target().Difficulty().Float(); got < wanted/2 || got > wanted*2 {
+			t.Errorf("says so: %v; difficulty %v, want about %v", says, got, wanted)
+		}
+	}
+}

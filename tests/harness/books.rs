@@ -80,6 +80,12 @@ impl Books {
         for event in booked.filter(|e| !e.is("accepted")).chain(self.of("rejected")) {
             *reasons.entry(event.text("reason").to_owned()).or_default() += 1;
         }
+        // Sums, where the pool rejected more than it wrote lines of.
+        for sum in self.of("rejects") {
+            for (reason, count) in sum.0["reasons"].as_object().into_iter().flatten() {
+                *reasons.entry(reason.clone()).or_default() += count.as_u64().unwrap_or_default();
+            }
+        }
         reasons
     }
 

@@ -112,6 +112,41 @@ func Open(opts Options) (*Chain, error) {
 
 // load brings up consensus state, the blocks of an unclean stop, the wallet and the mempool.
 func (c *Chain) load() error {
+	if err := c.loadBlocks(); err != nil {
+		return err
+	}
+	replayed, err := c.store.replay(c.blocks)
+	if err != nil {
+		return err
+	}
+	if replayed {
+		if err := c.keepReplayed(); err != nil {
+			return fmt.Errorf("keep the blocks of the journal: %w", err)
+		}
+	}
+	if c.wallet, err = newWallet(c.store.key, c.params); err != nil {
+		return err
+	}
+	return c.resync()
+}
+
+// keepReplayed brings the replayed blocks into the database for good and empties the journal, which
+// would otherwise grow from crash to crash. Only closing makes the database write everything.
+func (c *Chain) keepReplayed() error {
+	if err := c.blocks.FlushUtxoCache(blockchain.FlushRequired); err != nil {
+		return fmt.Errorf("write unspent outputs: %w", err)
+	}
+	if err := c.store.reopen(c.params); err != nil {
+		return err
+	}
+	if err := c.loadBlocks(); err != nil {
+		return err
+	}
+	return c.store.journal.clear()
+}
+
+// loadBlocks brings up consensus state from the database.
+func (c *Chain) loadBlocks() error {
 	var err error
 	c.blocks, err = blockchain.New(&blockchain.Config{
 		DB:               c.store.db,
@@ -126,13 +161,7 @@ func (c *Chain) load() error {
 		return fmt.Errorf("load block index: %w (the data directory %s is damaged or holds "+
 			"another chain: choose another directory or remove this one)", err, c.store.dir)
 	}
-	if err := c.store.replay(c.blocks); err != nil {
-		return err
-	}
-	if c.wallet, err = newWallet(c.store.key, c.params); err != nil {
-		return err
-	}
-	return c.resync()
+	return nil
 }
 
 // resync builds mempool and wallet anew for the current tip. The mempool holds nothing but

@@ -27,6 +27,7 @@ type journal struct {
 	blocks []*btcutil.Block // found when opened; nil after the replay
 	torn   bool             // the file ended in a broken record, which has been cut off
 	end    int64            // where the last whole record ends
+	owed   []*btcutil.Block // that could not be written, oldest first: they go before the next
 }
 
 const journalHeaderLen = 8
@@ -88,20 +89,38 @@ func parseRecord(data []byte) (*btcutil.Block, int) {
 	return block, journalHeaderLen + int(size)
 }
 
-// append writes the block and waits until it is on disk.
+// append writes the block, and before it those that could not be written, and waits until all are on
+// disk: a block without its parent would be of no use.
 func (j *journal) append(block *btcutil.Block) error {
-	raw, err := block.Bytes()
-	if err != nil {
-		return err
+	j.owed = append(j.owed, block)
+	var records []byte
+	for _, block := range j.owed {
+		raw, err := block.Bytes()
+		if err != nil {
+			return err
+		}
+		records = binary.LittleEndian.AppendUint32(records, uint32(len(raw)))
+		records = append(records, chainhash.DoubleHashB(raw)[:4]...)
+		records = append(records, raw...)
 	}
-	record := binary.LittleEndian.AppendUint32(nil, uint32(len(raw)))
-	record = append(record, chainhash.DoubleHashB(raw)[:4]...)
-	record = append(record, raw...)
 	// At a known place: what a failed write left behind is overwritten, not read as a torn end.
-	if _, err := j.file.WriteAt(record, j.end); err != nil {
+	if _, err := j.file.WriteAt(records, j.end); err != nil {
 		return err
 	}
-	j.end += int64(len(record))
+	if err := j.file.Sync(); err != nil {
+		return err
+	}
+	j.end += int64(len(records))
+	j.owed = nil
+	return nil
+}
+
+// clear empties the journal, whose blocks are in the database for good.
+func (j *journal) clear() error {
+	if err := j.file.Truncate(0); err != nil {
+		return err
+	}
+	j.end = 0
 	return j.file.Sync()
 }
 
@@ -115,10 +134,10 @@ func (j *journal) close(drop bool) error {
 }
 
 // replay gives the chain the blocks of the journal that its database lost. They are validated like
-// any other block.
-func (s *store) replay(blocks *blockchain.BlockChain) error {
+// any other block. It reports whether there were any blocks in the journal, lost or not.
+func (s *store) replay(blocks *blockchain.BlockChain) (held bool, err error) {
 	if s.journal == nil {
-		return nil
+		return false, nil
 	}
 	restored := 0
 	for _, block := range s.journal.blocks {
@@ -130,7 +149,7 @@ func (s *store) replay(blocks *blockchain.BlockChain) error {
 			err = errors.New("its parent is missing")
 		}
 		if err != nil {
-			return fmt.Errorf("block %v in %s is not accepted any more: %w (is the clock right? "+
+			return false, fmt.Errorf("block %v in %s is not accepted any more: %w (is the clock right? "+
 				"otherwise remove the file, the blocks in it are then lost)",
 				block.Hash(), s.journal.file.Name(), err)
 		}
@@ -140,6 +159,7 @@ func (s *store) replay(blocks *blockchain.BlockChain) error {
 		s.log.Warn("the chain was not closed cleanly",
 			"restored_blocks", restored, "broken_last_record", s.journal.torn)
 	}
+	held = len(s.journal.blocks) > 0
 	s.journal.blocks = nil
-	return nil
+	return held, nil
 }

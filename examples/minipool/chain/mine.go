@@ -27,14 +27,18 @@ const (
 // MineBlock searches on one CPU core for a block that pays everything to the wallet, submits it and
 // returns it once it is the tip. It is meant for tests and for starting a chain: with
 // DefaultNetworkBits it takes a minute or more. When another block comes first it starts over on
-// that one. It ends with the context's error when ctx is done, and with ErrClosed after Close.
+// that one. It ends with the context's error when ctx is done, and with ErrClosed after Close. With
+// ErrNotDurable the block is returned, too.
 func (c *Chain) MineBlock(ctx context.Context) (*wire.MsgBlock, error) {
 	for {
 		block, err := c.mineOnTip(ctx)
 		if err == nil && block != nil {
 			err = c.Submit(ctx, block)
-			if err == nil {
+			switch {
+			case err == nil:
 				return block, nil
+			case errors.Is(err, ErrNotDurable):
+				return block, fmt.Errorf("mine: %w", err)
 			}
 		}
 		if err != nil && !errors.Is(err, ErrStale) {

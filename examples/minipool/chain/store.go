@@ -24,7 +24,7 @@ const (
 	bitsFile    = "network-bits" // the compact target as 0x%08x
 	keyFile     = "wallet.key"   // the private key, 64 hexadecimal digits
 	blocksDir   = "blocks"       // btcd's database
-	journalFile = "journal"      // blocks since the last clean stop
+	journalFile = "journal"      // blocks since the last clean stop or replay
 )
 
 // store is the data directory: the block database, the journal and the wallet key.
@@ -69,6 +69,18 @@ func openStore(path string, params *chaincfg.Params, log *slog.Logger) (st *stor
 		return st, fmt.Errorf("journal: %w", err)
 	}
 	return st, nil
+}
+
+// reopen closes the block database, which writes all of it to disk, and opens it again.
+func (s *store) reopen(params *chaincfg.Params) error {
+	db := s.db
+	s.db = nil
+	if err := db.Close(); err != nil {
+		return fmt.Errorf("close block database: %w", err)
+	}
+	var err error
+	s.db, err = openDatabase(filepath.Join(s.dir, blocksDir), params)
+	return err
 }
 
 // close releases the directory. With clean set everything is known to be in the database, which

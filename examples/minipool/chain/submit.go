@@ -24,16 +24,22 @@ var (
 
 	// ErrDuplicate says that the chain has seen this block before, valid or not.
 	ErrDuplicate = errors.New("the block is a duplicate")
+
+	// ErrNotDurable says that the block is the new tip, but could not be written to the data
+	// directory: a crash would lose it. The next block that is written brings it along, and a
+	// clean Close keeps it, too.
+	ErrNotDurable = errors.New("the block is the tip, but a crash would lose it")
 )
 
-// Submit validates a block against all consensus rules and makes it the tip. It returns nil if and
-// only if the block is the new tip; the wallet has then booked it and the subscribers have been
-// told. With a data directory the block is on disk by then.
+// Submit validates a block against all consensus rules and makes it the tip. When it returns nil the
+// block is the new tip, the wallet has booked it and the subscribers have been told; with a data
+// directory the block is on disk. With ErrNotDurable all that is true but the last.
 //
-// A ctx that has ended by the time it is the block's turn is the error; a check under way is not broken
-// off. Other outcomes are ErrInvalidBlock (with the rule in its text), ErrStale, ErrDuplicate and
-// ErrClosed, all found by errors.Is; any other error is one of storage. The block is copied, the
-// caller keeps it, and must not change it during the call.
+// The block is not the tip with ErrInvalidBlock (which has the rule in its text), ErrStale,
+// ErrDuplicate and ErrClosed, nor with the error of a ctx that has ended by the time it is the block's
+// turn; a check under way is not broken off. All are found by errors.Is. Any other error is one of
+// reading the chain; Tip says what came of it. The block is copied, the caller keeps it, and must not
+// change it during the call.
 func (c *Chain) Submit(ctx context.Context, block *wire.MsgBlock) error {
 	owned, err := copyBlock(block)
 	if err != nil {
@@ -64,16 +70,15 @@ func (c *Chain) process(block *btcutil.Block) error {
 		return fmt.Errorf("%w: its parent %v is unknown", ErrStale, prev)
 	}
 	onTip, _, err := c.blocks.ProcessBlock(block, blockchain.BFNone)
+	var notDurable error
 	if err == nil && c.store.journal != nil {
-		if err := c.store.journal.append(block); err != nil {
-			// The block is the tip all the same, and a clean stop will keep it.
-			c.log.Error("block not in the journal, a crash would lose it",
-				"hash", block.Hash(), "err", err)
+		if failed := c.store.journal.append(block); failed != nil {
+			notDurable = fmt.Errorf("%w: %w", ErrNotDurable, failed)
 		}
 	}
 	// Whatever came out, mempool and wallet follow the tip that there is now.
 	if err := c.follow(block); err != nil {
-		return err
+		return errors.Join(err, notDurable)
 	}
 	var rule blockchain.RuleError
 	switch {
@@ -86,7 +91,7 @@ func (c *Chain) process(block *btcutil.Block) error {
 	case !onTip:
 		return fmt.Errorf("%w: it builds on %v, which isn't the tip", ErrStale, prev)
 	}
-	return nil
+	return notDurable
 }
 
 // follow brings mempool and wallet to the present tip, block being the one processed last.
