@@ -45,13 +45,13 @@ func (l *logs) String() string {
 	return l.text.String()
 }
 
-// running is a server with a host behind it, on a Unix socket at path unless target says otherwise.
+// running is a server with a host behind it, on a Unix socket at path.
 type running struct {
 	*Server
 	pool *pool
 	path string
 	logs *logs
-	// target and credentials are how a sidecar dials; unless set, to the Unix socket at path.
+	// target and credentials are how a sidecar dials, when not over that socket.
 	target      string
 	credentials credentials.TransportCredentials
 }
@@ -110,10 +110,11 @@ func startWith(t testing.TB, options Options, setUp func(*pool),
 // dial connects as a sidecar does, keepalive included.
 func (r *running) dial(t testing.TB) *grpc.ClientConn {
 	t.Helper()
-	if r.credentials == nil {
-		r.target, r.credentials = "unix:"+r.path, insecure.NewCredentials()
+	target, secured := r.target, r.credentials
+	if secured == nil {
+		target, secured = "unix:"+r.path, insecure.NewCredentials()
 	}
-	conn, err := grpc.NewClient(r.target, grpc.WithTransportCredentials(r.credentials),
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(secured),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}))
 	if err != nil {
