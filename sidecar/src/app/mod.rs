@@ -1,7 +1,7 @@
 //! Wiring: configuration in, a running sidecar out, stopped in the right order.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +28,16 @@ pub enum StartError {
     /// The journal can't be opened.
     #[error("[log].journal {0}: {1}")]
     Journal(PathBuf, io::Error),
+}
+
+/// What to dial on this machine: nobody can dial "all addresses".
+fn dialable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 fn bind_hint(error: &io::Error) -> &'static str {
@@ -89,7 +99,7 @@ impl Sidecar {
         let (stop_link, link_stops) = watch::channel(false);
         Ok(Self {
             address,
-            miner_url: key.miner_url(address),
+            miner_url: key.miner_url(dialable(address)),
             stop_listener,
             stop_link,
             listener: tokio::spawn(listener.run(context, listener_stops)),

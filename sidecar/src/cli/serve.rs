@@ -64,6 +64,9 @@ async fn serve(config: Config) -> ExitCode {
     };
     tracing::info!(address = %sidecar.address(), "listening for Stratum V2 miners");
     tracing::info!("miners type: {}", sidecar.miner_url());
+    if sidecar.address().ip().is_unspecified() {
+        tracing::info!("miners elsewhere: this machine's name or address instead of that host");
+    }
     let failed = tokio::select! {
         signal = stop => {
             tracing::info!(signal, "stopping");
