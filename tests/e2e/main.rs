@@ -5,6 +5,7 @@
 mod books;
 mod cli;
 mod hostile;
+mod load;
 mod peer;
 mod pool_away;
 mod tips;
