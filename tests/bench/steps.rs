@@ -1,0 +1,203 @@
+//! What is measured, in which order.
+
+use std::time::Instant;
+
+use gopool_sv2_tests::Result;
+use serde_json::{json, Value};
+
+use crate::figures::number;
+use crate::line::{Bench, Line, BITS_FOR_SHARES, BITS_FOR_TIPS, QUIET_PATIENCE};
+use crate::machine::{wait_for_quiet, NOISE};
+use crate::say;
+
+/// Connections and window of each measurement of share round trips.
+const SHARES: [(usize, usize); 6] = [(1, 1), (1, 16), (16, 1), (16, 16), (1000, 1), (1000, 16)];
+/// Those among which the best is found: more in flight.
+const MORE: [(usize, usize); 3] = [(16, 64), (64, 16), (100, 4)];
+/// Crowds that are told of a new tip.
+const CROWDS: [usize; 2] = [1000, 10_000];
+
+/// How long and how often.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Runs of each measurement.
+    pub runs: usize,
+    handshakes: usize,
+    opens: usize,
+    /// Seconds of a run with shares, and of a sustained one.
+    seconds: [usize; 2],
+    /// New tips of one run; the first crowd's and the second's runs.
+    tips: usize,
+    crowds: [usize; 2],
+}
+
+impl Effort {
+    /// About two minutes.
+    pub const QUICK: Self =
+        Self { runs: 3, handshakes: 800, opens: 100, seconds: [1, 3], tips: 3, crowds: [1, 1] };
+    /// What is written down.
+    pub const FULL: Self =
+        Self { runs: 5, handshakes: 3000, opens: 300, seconds: [3, 10], tips: 3, crowds: [3, 3] };
+}
+
+/// Everything measured so far.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// The driver's reports, each with `step`, its row in the tables, and `pinned`.
+    pub reports: Vec<Value>,
+    /// Steps with a share that was not accepted.
+    pub unclean: Vec<String>,
+}
+
+/// Measures everything. A step that fails ends it: figures of half a line say nothing.
+///
+/// # Errors
+/// A process doesn't start, or the driver fails.
+pub fn run(bench: &Bench, effort: &Effort) -> Result<Results> {
+    let mut results = Results::default();
+    let mut on = Steps { bench, results: &mut results, begin: Instant::now() };
+    let runs = effort.runs;
+    let count = effort.handshakes.to_string();
+    on.line("handshakes, 16 at a time", true, runs, &words(&["handshakes", "--count", &count]))?;
+    for kind in ["extended", "standard"] {
+        let count = effort.opens.to_string();
+        let article = if kind == "extended" { "an" } else { "a" };
+        let plan = words(&["open", "--kind", kind, "--count", &count]);
+        on.line(&format!("open {article} {kind} channel"), true, runs, &plan)?;
+    }
+    let [seconds, long] = effort.seconds;
+    for (connections, window) in SHARES.into_iter().chain(MORE) {
+        let plan = shares("extended", connections, window, seconds);
+        on.line(&format!("shares, {connections} × {window}"), true, runs, &plan)?;
+    }
+    on.line("standard shares, 16 × 16", true, runs, &shares("standard", 16, 16, seconds))?;
+    let (connections, window) = on.best();
+    let name = format!("sustained for {long} s, {connections} × {window}");
+    // A pool remembers the shares of a tip up to a limit: each of these runs has a line of its own.
+    for _ in 0..runs {
+        on.line(&name, true, 1, &shares("extended", connections, window, long))?;
+    }
+    for (connections, window) in [(1, 1), (connections, window)] {
+        let plan = shares("extended", connections, window, seconds);
+        on.line(&format!("not pinned: {connections} × {window}"), false, runs, &plan)?;
+    }
+    for (connections, runs) in CROWDS.into_iter().zip(effort.crowds) {
+        for _ in 0..runs {
+            on.crowd(connections, effort.tips)?;
+        }
+    }
+    Ok(results)
+}
+
+struct Steps<'a> {
+    bench: &'a Bench,
+    results: &'a mut Results,
+    begin: Instant,
+}
+
+impl Steps<'_> {
+    /// One measure on a fresh line.
+    fn line(&mut self, step: &str, pinned: bool, runs: usize, measure: &[String]) -> Result<()> {
+        let line = Line::start(self.bench, BITS_FOR_SHARES, pinned)?;
+        let name = |_: &Value| step.to_owned();
+        self.measure(&line, pinned, runs, measure, &name)?;
+        line.stop()
+    }
+
+    /// A crowd comes, hears of new tips, and goes; another follows on the same line, to see whether
+    /// the memory of the first is used again.
+    fn crowd(&mut self, connections: usize, tips: usize) -> Result<()> {
+        let line = Line::start(self.bench, BITS_FOR_TIPS, true)?;
+        let (size, tips, command) = (connections.to_string(), tips.to_string(), line.tip_command());
+        let measure = ["crowd", "--connections", &size, "--tips", &tips, "--tip-command", &command];
+        let size = number(connections as f64);
+        let name = |report: &Value| match (report["measure"] == "tip", report["run"] == 1) {
+            (true, _) => format!("new tip to {size}"),
+            (false, true) => format!("memory of {size}"),
+            (false, false) => format!("memory of {size}, second wave"),
+        };
+        self.measure(&line, true, 2, &words(&measure), &name)?;
+        line.stop()
+    }
+
+    fn measure(
+        &mut self,
+        line: &Line,
+        pinned: bool,
+        runs: usize,
+        measure: &[String],
+        name: &dyn Fn(&Value) -> String,
+    ) -> Result<()> {
+        let busy = wait_for_quiet(QUIET_PATIENCE);
+        let elapsed = self.begin.elapsed().as_secs();
+        say(&format!(
+            "[{elapsed:4} s] {}{}{}",
+            measure.join(" "),
+            if pinned { "" } else { " (on all cores)" },
+            if busy > NOISE { "; the machine is busy with something else" } else { "" },
+        ));
+        let (reports, clean) = line.load(runs, measure)?;
+        for mut report in reports {
+            report["step"] = name(&report).into();
+            report["pinned"] = (pinned && self.bench.can_pin).into();
+            say(&format!("          {}", brief(&report)));
+            self.results.reports.push(report);
+        }
+        if !clean {
+            self.results.unclean.push(measure.join(" "));
+            say("          NOT CLEAN: a share was rejected, miscounted or not answered");
+        }
+        Ok(())
+    }
+
+    /// The connections and window with the most shares a second, by the median of its runs; only
+    /// where every share was accepted.
+    fn best(&self) -> (usize, usize) {
+        let rate = |(connections, window): (usize, usize)| {
+            let runs = self.results.reports.iter().filter(|r| {
+                r["kind"] == "extended" && r["connections"] == connections && r["window"] == window
+            });
+            let clean = |r: &&Value| r["rejected"] == json!({}) && r["faults"] == json!([]);
+            let mut rates: Vec<_> = runs.filter(clean).filter_map(|r| r["rate"].as_f64()).collect();
+            rates.sort_unstable_by(f64::total_cmp);
+            rates.get(rates.len() / 2).copied().unwrap_or(0.0)
+        };
+        let all = SHARES.into_iter().chain(MORE);
+        all.max_by(|a, b| rate(*a).total_cmp(&rate(*b))).unwrap_or((16, 16))
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
+}
+
+fn shares(kind: &str, connections: usize, window: usize, seconds: usize) -> Vec<String> {
+    let (connections, window) = (connections.to_string(), window.to_string());
+    let seconds = seconds.to_string();
+    let plan = ["shares", "--kind", kind, "--connections", &connections, "--window", &window];
+    let mut plan = words(&plan);
+    plan.extend(words(&["--seconds", &seconds]));
+    plan
+}
+
+/// A report as a line of progress.
+fn brief(report: &Value) -> String {
+    let micros = |name: &str| report["latency_us"][name].as_f64();
+    let mut parts = Vec::new();
+    if let Some(rate) = report["rate"].as_f64() {
+        parts.push(format!("{rate:.0}/s"));
+    }
+    for name in ["min", "p50", "p99", "p999", "max"] {
+        parts.extend(micros(name).map(|us| format!("{name} {us:.0} µs")));
+    }
+    for field in ["cpu_us", "open_kib", "closed_kib", "rejected"] {
+        if let Some(object) = report[field].as_object().filter(|object| !object.is_empty()) {
+            let item = |(name, value): (&String, &Value)| {
+                format!("{name} {:.2}", value.as_f64().unwrap_or_default())
+            };
+            let items: Vec<_> = object.iter().map(item).collect();
+            parts.push(format!("{field}: {}", items.join(", ")));
+        }
+    }
+    parts.join(" · ")
+}
