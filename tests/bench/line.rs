@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use gopool_sv2_tests::{Process, Result};
 use serde_json::Value;
@@ -167,6 +166,3 @@ pub fn binaries() -> Result<PathBuf> {
     }
     Ok(directory)
 }
-
-/// How long a shared machine is given to come to rest before each step.
-pub const QUIET_PATIENCE: Duration = Duration::from_secs(120);

@@ -1,12 +1,12 @@
 //! What is measured, in which order.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gopool_sv2_tests::Result;
 use serde_json::{json, Value};
 
 use crate::figures::number;
-use crate::line::{Bench, Line, BITS_FOR_SHARES, BITS_FOR_TIPS, QUIET_PATIENCE};
+use crate::line::{Bench, Line, BITS_FOR_SHARES, BITS_FOR_TIPS};
 use crate::machine::{wait_for_quiet, NOISE};
 use crate::say;
 
@@ -29,15 +29,31 @@ pub struct Effort {
     /// New tips of one run; the first crowd's and the second's runs.
     tips: usize,
     crowds: [usize; 2],
+    /// Seconds to wait for a quiet machine, all steps together.
+    quiet: u64,
 }
 
 impl Effort {
     /// About two minutes.
-    pub const QUICK: Self =
-        Self { runs: 3, handshakes: 800, opens: 100, seconds: [1, 3], tips: 3, crowds: [1, 1] };
+    pub const QUICK: Self = Self {
+        runs: 3,
+        handshakes: 800,
+        opens: 100,
+        seconds: [1, 3],
+        tips: 3,
+        crowds: [1, 1],
+        quiet: 30,
+    };
     /// What is written down.
-    pub const FULL: Self =
-        Self { runs: 5, handshakes: 3000, opens: 300, seconds: [3, 10], tips: 3, crowds: [3, 3] };
+    pub const FULL: Self = Self {
+        runs: 5,
+        handshakes: 3000,
+        opens: 300,
+        seconds: [3, 10],
+        tips: 3,
+        crowds: [3, 3],
+        quiet: 600,
+    };
 }
 
 /// Everything measured so far.
@@ -55,7 +71,12 @@ pub struct Results {
 /// A process doesn't start, or the driver fails.
 pub fn run(bench: &Bench, effort: &Effort) -> Result<Results> {
     let mut results = Results::default();
-    let mut on = Steps { bench, results: &mut results, begin: Instant::now() };
+    let mut on = Steps {
+        bench,
+        results: &mut results,
+        begin: Instant::now(),
+        patience: Duration::from_secs(effort.quiet),
+    };
     let runs = effort.runs;
     let count = effort.handshakes.to_string();
     on.line("handshakes, 16 at a time", true, runs, &words(&["handshakes", "--count", &count]))?;
@@ -93,6 +114,8 @@ struct Steps<'a> {
     bench: &'a Bench,
     results: &'a mut Results,
     begin: Instant,
+    /// What is left of the time to wait for a quiet machine.
+    patience: Duration,
 }
 
 impl Steps<'_> {
@@ -128,7 +151,9 @@ impl Steps<'_> {
         measure: &[String],
         name: &dyn Fn(&Value) -> String,
     ) -> Result<()> {
-        let busy = wait_for_quiet(QUIET_PATIENCE);
+        let start = Instant::now();
+        let busy = wait_for_quiet(self.patience);
+        self.patience = self.patience.saturating_sub(start.elapsed());
         let elapsed = self.begin.elapsed().as_secs();
         say(&format!(
             "[{elapsed:4} s] {}{}{}",
