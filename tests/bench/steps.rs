@@ -38,7 +38,7 @@ impl Effort {
     pub const QUICK: Self = Self {
         runs: 3,
         handshakes: 800,
-        opens: 100,
+        opens: 400,
         seconds: [1, 3],
         tips: 3,
         crowds: [1, 1],
@@ -48,7 +48,7 @@ impl Effort {
     pub const FULL: Self = Self {
         runs: 5,
         handshakes: 3000,
-        opens: 300,
+        opens: 2000,
         seconds: [3, 10],
         tips: 3,
         crowds: [3, 3],

@@ -23,14 +23,26 @@ impl Watched {
         Self { name: "load".into(), pid: std::process::id() }
     }
 
-    /// CPU time used so far, user and system, all threads, in microseconds; counted in steps of
-    /// 10 ms.
+    /// CPU time used so far, user and system, all threads.
     ///
     /// # Errors
     /// It is gone.
-    pub fn cpu_us(&self) -> Result<u64> {
-        let text = self.read("stat")?;
-        cpu_ticks(&text).map(|ticks| ticks * TICK_US).ok_or_else(|| self.nonsense("stat"))
+    pub fn cpu(&self) -> Result<Cpu> {
+        let ticks = cpu_ticks(&self.read("stat")?).ok_or_else(|| self.nonsense("stat"))?;
+        Ok(Cpu { coarse_us: ticks * TICK_US, fine_us: self.fine_us() })
+    }
+
+    /// The same in steps of a nanosecond, where the kernel keeps such books; without threads that
+    /// have ended.
+    fn fine_us(&self) -> Option<u64> {
+        let mut sum = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid)).ok()? {
+            let path = thread.ok()?.path().join("schedstat");
+            // A thread that ends while we look has had its time counted by `stat`.
+            let Ok(text) = fs::read_to_string(path) else { continue };
+            sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
+        }
+        (sum > 0).then_some(sum / 1000)
     }
 
     /// Resident memory in KiB.
@@ -66,6 +78,28 @@ impl std::str::FromStr for Watched {
     }
 }
 
+/// CPU time of a process so far, in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Cpu {
+    /// From /proc/PID/stat: complete, in steps of 10 ms.
+    coarse_us: u64,
+    /// From /proc/PID/task/TID/schedstat: exact, but threads that end take theirs with them.
+    fine_us: Option<u64>,
+}
+
+impl Cpu {
+    /// Microseconds from `before` until this: the exact figure, unless threads have ended.
+    pub fn since(self, before: Self) -> u64 {
+        let coarse = self.coarse_us.saturating_sub(before.coarse_us);
+        match (self.fine_us, before.fine_us) {
+            (Some(now), Some(then)) if now.saturating_sub(then) + 2 * TICK_US >= coarse => {
+                now.saturating_sub(then)
+            }
+            _ => coarse,
+        }
+    }
+}
+
 /// User and system time in a line of /proc/PID/stat: the fields 14 and 15, counted behind the name,
 /// which may hold spaces and brackets.
 fn cpu_ticks(stat: &str) -> Option<u64> {
@@ -78,7 +112,7 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
 /// CPU times at one moment.
 #[derive(Debug)]
 pub struct Clock<'a> {
-    processes: Vec<(&'a Watched, u64)>,
+    processes: Vec<(&'a Watched, Cpu)>,
     machine_us: u64,
     read: Instant,
 }
@@ -89,7 +123,7 @@ impl<'a> Clock<'a> {
     /// # Errors
     /// A process is gone.
     pub fn read(processes: &'a [Watched]) -> Result<Self> {
-        let read = |p: &'a Watched| Ok((p, p.cpu_us()?));
+        let read = |p: &'a Watched| Ok((p, p.cpu()?));
         let processes = processes.iter().map(read).collect::<Result<_>>()?;
         Ok(Self { processes, machine_us: machine_us()?, read: Instant::now() })
     }
@@ -103,7 +137,7 @@ impl<'a> Clock<'a> {
     pub fn since(&self, operations: usize) -> Result<Value> {
         let (mut costs, mut ours) = (Map::new(), 0);
         for (process, before) in &self.processes {
-            let used = process.cpu_us()?.saturating_sub(*before);
+            let used = process.cpu()?.since(*before);
             ours += used;
             costs.insert(process.name.clone(), (used as f64 / operations.max(1) as f64).into());
         }
@@ -160,13 +194,24 @@ mod tests {
     #[test]
     fn sees_this_process_work_and_its_memory() {
         let this = [Watched::this()];
-        let before = this[0].cpu_us().unwrap();
+        let before = this[0].cpu().unwrap();
         let mut sum = 0_u64;
-        while this[0].cpu_us().unwrap() < before + 2 * TICK_US {
+        while this[0].cpu().unwrap().since(before) < 2 * TICK_US {
             sum = std::hint::black_box((0..100_000_u64).fold(sum, u64::wrapping_add));
         }
         assert!(resident(&this).unwrap()["load"].as_u64().unwrap() > 100);
         assert!(descriptor_limit().unwrap() > 3);
+    }
+
+    #[test]
+    fn trusts_the_exact_time_unless_a_thread_took_some_with_it() {
+        let cpu = |coarse_us, fine_us| Cpu { coarse_us, fine_us };
+        let before = cpu(100_000, Some(95_000));
+        assert_eq!(cpu(110_000, Some(99_500)).since(before), 4_500);
+        assert_eq!(cpu(190_000, Some(97_000)).since(before), 90_000, "a thread ended");
+        assert_eq!(cpu(190_000, Some(40_000)).since(before), 90_000, "a long-lived one");
+        assert_eq!(cpu(190_000, None).since(before), 90_000);
+        assert_eq!(cpu(100_000, Some(1_000)).since(before), 0);
     }
 
     #[test]
@@ -182,6 +227,6 @@ mod tests {
         assert!("pool".parse::<Watched>().unwrap_err().contains("NAME=PID"));
         assert!("pool=x".parse::<Watched>().is_err());
         let gone: Watched = "pool=4294967295".parse().unwrap();
-        assert!(gone.cpu_us().unwrap_err().to_string().starts_with("pool: /proc/4294967295"));
+        assert!(gone.cpu().unwrap_err().to_string().starts_with("pool: /proc/4294967295"));
     }
 }
