@@ -23,7 +23,7 @@ test-full: test ## all tests, and the long ones
 	cd go-bindings && go test -run xxx -fuzz FuzzJudge -fuzztime 60s ./sv2
 
 # More connections than a shell's descriptors: raised as far as it may be, for all that it starts.
-bench: prerequisites ## what it costs and how fast it is; 20 minutes on a quiet machine (BENCH_QUICK=1: about 2)
+bench: prerequisites ## what it costs and how fast it is; 10 minutes on a quiet machine (BENCH_QUICK=1: about 2)
 	cargo build --release --bin gopool-sv2 --bin sv2-load --bin sv2-bench
 	cd examples/minipool && go build -o "$(abspath $(or $(CARGO_TARGET_DIR),target))/release/minipool" .
 	ulimit -n "$$(ulimit -Hn)"; exec $(or $(CARGO_TARGET_DIR),target)/release/sv2-bench \

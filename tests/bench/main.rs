@@ -26,7 +26,7 @@ use steps::Effort;
 #[derive(Debug, Parser)]
 #[command(name = "sv2-bench", version, max_term_width = 100)]
 struct Arguments {
-    /// About two minutes in place of about twenty; figures for a first look.
+    /// About two minutes in place of ten; figures for a first look.
     #[arg(long)]
     quick: bool,
     /// File for all reports, JSON.
@@ -61,7 +61,7 @@ fn bench(arguments: &Arguments) -> Result<bool> {
         fs::read_to_string(&arguments.page)
             .map_err(|error| format!("{}: {error}", arguments.page.display()).into())
     };
-    // What is wrong with it shows now, not after twenty minutes.
+    // What is wrong with it shows now, not after ten minutes.
     table::put_into(&page()?, "")?;
     say(&format!("on {words}; {}", pinning(bench.can_pin)));
     let results = steps::run(&bench, &effort)?;
