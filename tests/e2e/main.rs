@@ -7,6 +7,7 @@ mod attacker;
 mod books;
 mod cli;
 mod hostile;
+mod load;
 mod peer;
 mod pool_away;
 mod probe;

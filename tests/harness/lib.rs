@@ -12,5 +12,8 @@ pub use books::{Books, Event};
 pub use line::{Line, LineOptions, Tcp};
 pub use process::{binaries, Process};
 
+/// What went wrong, in words.
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;
+
 /// A result whose error is shown as it is: harness faults fail the test that meets them.
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub type Result<T> = std::result::Result<T, Fault>;

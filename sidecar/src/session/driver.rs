@@ -158,6 +158,7 @@ impl Driver<'_> {
             let set_up = self.session.is_set_up();
             let writes = !self.writer.pending().is_empty();
             let listens = self.has_outbox();
+            let queue = (!self.commands.is_empty()).then(|| self.port.commands.clone());
             let now = Instant::now();
             let drain_deadline = drain.as_ref().map_or(now, |(_, deadline)| *deadline);
             tokio::select! {
@@ -181,10 +182,11 @@ impl Driver<'_> {
                     }
                     Err(error) => return socket_cause(&error),
                 },
-                open = has_room(&self.port.commands), if !self.commands.is_empty() => {
-                    // The next round pushes what waits.
-                    if !open {
-                        return Cause::PoolLost;
+                // The place is used at once: others wait for the same queue.
+                place = place(queue) => {
+                    let Ok(permit) = place else { return Cause::PoolLost };
+                    if let Some(command) = self.commands.pop_front() {
+                        permit.send(command);
                     }
                 }
                 () = sleep_until(setup_deadline), if !set_up => {
@@ -322,9 +324,14 @@ impl Driver<'_> {
     }
 }
 
-/// Waits until the queue has room for a command; false: nobody takes commands any more.
-async fn has_room(commands: &mpsc::Sender<Command>) -> bool {
-    commands.reserve().await.is_ok()
+/// A place in the queue, when one is wanted.
+async fn place(
+    queue: Option<mpsc::Sender<Command>>,
+) -> Result<mpsc::OwnedPermit<Command>, mpsc::error::SendError<()>> {
+    match queue {
+        Some(queue) => queue.reserve_owned().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn socket_cause(error: &io::Error) -> Cause {
