@@ -169,6 +169,12 @@ fn open_code(reason: RefuseReason) -> (&'static str, &'static str) {
             "the name carries a payout key, and this pool has no mint quotes",
             "leave the key out of --user",
         ),
+        RefuseReason::RequiredExtension => (
+            "the listener lets nobody mine without an extension of the protocol, and the probe \
+             asks for none",
+            "if your miners don't ask for it either, take it out of required ([extensions] of \
+             gopool-sv2)",
+        ),
         RefuseReason::Internal => {
             ("a fault on the server's side", "look in the logs of the listener and of the pool")
         }

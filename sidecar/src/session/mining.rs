@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::setup::REQUIRES_STANDARD_JOBS;
-use super::{unknown_channel, Effects, Inbound, Open, Opening, Outbound, Session};
+use super::{unknown_channel, Cause, Effects, Inbound, Open, Opening, Outbound, Session};
 use crate::backend::Command;
 use crate::channel::Taken;
 use crate::job::Fields;
@@ -19,7 +19,16 @@ impl Session {
         now: u32,
         fx: &mut Effects,
     ) {
+        let may_mine = match message {
+            // What is ignored doesn't end the time for requests.
+            Inbound::RequestExtensions { .. } | Inbound::Setup(_) | Inbound::Ignored { .. } => true,
+            _ => self.extensions.settle(),
+        };
         match message {
+            Inbound::Open(Open { request_id, .. }) if !may_mine => {
+                let reason = RefuseReason::RequiredExtension;
+                fx.out.push(Outbound::OpenError { request_id, reason });
+            }
             Inbound::Open(open) => self.open(connection, &open, fx),
             Inbound::Submit { kind, channel_id, sequence, share } => {
                 self.submit(kind, channel_id, sequence, &share, now, fx);
@@ -32,14 +41,16 @@ impl Session {
                 fx.out.push(Outbound::CustomJobError { channel_id, request_id });
             }
             Inbound::RequestExtensions { request_id, requested } => {
-                // None is supported, which also answers an empty list (extension 0x0001, 4.1).
-                fx.out.push(Outbound::ExtensionsError { request_id, unsupported: requested });
+                self.request_extensions(request_id, &requested, fx);
             }
             // A second SetupConnection never re-negotiates (SV2 spec 3.6.1).
             Inbound::Setup(_) => tracing::debug!("a second SetupConnection is ignored"),
             Inbound::Ignored { extension_type, message_type } => {
                 tracing::debug!(extension_type, message_type, "message ignored");
             }
+        }
+        if !may_mine {
+            self.close(Cause::RequiredExtension, fx);
         }
     }
 

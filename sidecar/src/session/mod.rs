@@ -6,6 +6,7 @@
 
 mod driver;
 mod events;
+mod extensions;
 mod inbound;
 mod mining;
 mod outbound;
@@ -26,6 +27,8 @@ use bytes::Bytes;
 pub use driver::{run, Context};
 pub use inbound::{decode, Inbound, Open, Setup};
 pub use outbound::Outbound;
+
+use extensions::Extensions;
 
 use crate::backend::Command;
 use crate::channel::{Answer, Channel};
@@ -53,6 +56,9 @@ pub enum Cause {
     /// No SetupConnection in time.
     #[error("setup-deadline")]
     SetupDeadline,
+    /// It began to mine without an extension that is required here.
+    #[error("required-extension")]
+    RequiredExtension,
     /// SetupConnection was refused.
     #[error("setup-refused")]
     SetupRefused,
@@ -126,6 +132,7 @@ pub struct Session {
     bounds: Bounds,
     limits: Option<TargetLimits>,
     phase: Phase,
+    extensions: Extensions,
     /// Channels by the miner's id.
     channels: BTreeMap<u32, Channel>,
     /// Channels by ours.
@@ -156,6 +163,7 @@ impl Session {
             bounds,
             limits,
             phase: Phase::Setup,
+            extensions: Extensions::default(),
             channels: BTreeMap::new(),
             by_key: BTreeMap::new(),
             opening: BTreeMap::new(),
