@@ -6,8 +6,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Cause, Effects, Outbound, Phase, Session};
-use crate::types::SUPPORTED_EXTENSIONS;
+use bytes::Bytes;
+
+use super::tlv::{self, Named};
+use super::{copied, Cause, Effects, Outbound, Phase, Session};
+use crate::types::{RejectReason, SUPPORTED_EXTENSIONS, WORKERS};
 
 /// Requests that may lack a required extension: a client that got it wrong once retries once. The
 /// last of them is answered, then the connection is closed.
@@ -36,13 +39,15 @@ pub(super) struct Extensions {
     /// Requests can't change anything any more.
     settled: bool,
     refusals: u8,
+    /// Shares whose worker came in the other byte order.
+    swapped: u64,
 }
 
 impl Extensions {
     /// `required`: refuse miners without these. An extension that isn't supported can't be
     /// required: nobody could mine.
     pub(super) const fn new(required: Arc<[u16]>) -> Self {
-        Self { required, in_force: Vec::new(), settled: false, refusals: 0 }
+        Self { required, in_force: Vec::new(), settled: false, refusals: 0, swapped: 0 }
     }
 
     /// Whether the extension is in force.
@@ -73,6 +78,33 @@ impl Extensions {
     pub(super) fn settle(&mut self) -> bool {
         self.settled = true;
         self.missing(&self.in_force).is_empty()
+    }
+
+    /// The worker that the bytes behind a submit name; empty: none, or nothing of it was agreed on.
+    ///
+    /// # Errors
+    /// Why the submit is to be refused.
+    pub(super) fn worker(&mut self, tlvs: &[u8]) -> Result<Bytes, RejectReason> {
+        if tlvs.is_empty() || !self.has(WORKERS) {
+            return Ok(Bytes::new());
+        }
+        match tlv::worker(tlvs) {
+            Ok(Named { worker, swapped }) => {
+                self.swapped += u64::from(swapped);
+                Ok(copied(worker))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "share refused");
+                Err(RejectReason::InvalidShare)
+            }
+        }
+    }
+
+    /// Says at the end what was noticed.
+    pub(super) fn report(&self) {
+        if self.swapped > 0 {
+            tracing::info!(shares = self.swapped, "workers were named in big-endian TLVs");
+        }
     }
 
     /// Whether the miner was told often enough what it must request.

@@ -9,7 +9,7 @@ use super::{unknown_channel, Cause, Effects, Inbound, Open, Opening, Outbound, S
 use crate::backend::Command;
 use crate::channel::Taken;
 use crate::job::Fields;
-use crate::types::{ChannelKey, Connection, Kind, OpenRequest, RefuseReason, Target};
+use crate::types::{ChannelKey, Connection, Kind, OpenRequest, RefuseReason, RejectReason, Target};
 
 impl Session {
     pub(super) fn mine(
@@ -30,8 +30,9 @@ impl Session {
                 fx.out.push(Outbound::OpenError { request_id, reason });
             }
             Inbound::Open(open) => self.open(connection, &open, fx),
-            Inbound::Submit { kind, channel_id, sequence, share } => {
-                self.submit(kind, channel_id, sequence, &share, now, fx);
+            Inbound::Submit { kind, channel_id, sequence, share, tlvs } => {
+                let worker = self.extensions.worker(tlvs);
+                self.submit((kind, channel_id), sequence, &share, worker, now, fx);
             }
             Inbound::Update { channel_id, nominal_hash_rate, max_target } => {
                 self.update(channel_id, nominal_hash_rate, max_target, fx);
@@ -101,17 +102,17 @@ impl Session {
 
     fn submit(
         &mut self,
-        kind: Kind,
-        channel_id: u32,
+        (kind, channel_id): (Kind, u32),
         sequence: u32,
         share: &Fields<'_>,
+        worker: Result<Bytes, RejectReason>,
         now: u32,
         fx: &mut Effects,
     ) {
         let Some(channel) = self.channels.get_mut(&channel_id).filter(|c| c.kind() == kind) else {
             return unknown_channel(self.conn, channel_id, sequence, fx);
         };
-        match channel.submit(sequence, share, Bytes::new(), now) {
+        match channel.submit(sequence, share, worker, now) {
             Taken::Forward(token, submit) => {
                 let channel = channel.key();
                 fx.commands.push(Command::Submit { channel, token, submit });

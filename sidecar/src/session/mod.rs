@@ -11,6 +11,7 @@ mod inbound;
 mod mining;
 mod outbound;
 mod setup;
+mod tlv;
 
 #[cfg(test)]
 mod model;
@@ -215,6 +216,7 @@ impl Session {
 
     /// The connection ends: frees what it holds at the pool.
     pub fn end(&mut self, fx: &mut Effects) {
+        self.extensions.report();
         self.phase = Phase::Closed;
         let keys: Vec<_> = self.by_key.keys().chain(self.opening.keys()).copied().collect();
         for channel in keys {
@@ -255,7 +257,8 @@ fn answers_of(conn: ConnId, channel: &mut Channel, fx: &mut Effects) {
                 crate::channel::Outcome::Accepted(_) => None,
                 crate::channel::Outcome::Rejected(reason) => Some(reason),
             };
-            lines.push(answer_line(conn, key, settled.submit_id, settled.sequence, reason));
+            let answered = (settled.submit_id, settled.sequence, settled.worker);
+            lines.push(answer_line(conn, key, answered, reason));
         },
     );
 }
@@ -263,8 +266,7 @@ fn answers_of(conn: ConnId, channel: &mut Channel, fx: &mut Effects) {
 fn answer_line(
     conn: ConnId,
     channel: u64,
-    submit_id: u64,
-    seq: u32,
+    (submit_id, seq, worker): (u64, u32, Bytes),
     reason: Option<RejectReason>,
 ) -> Line {
     Line::Answer {
@@ -272,6 +274,7 @@ fn answer_line(
         channel,
         submit_id,
         seq,
+        worker,
         accepted: reason.is_none(),
         reason: reason.map_or("", RejectReason::as_str),
     }
@@ -280,7 +283,7 @@ fn answer_line(
 /// A share for no channel of this connection: answered at once, there are no elders.
 fn unknown_channel(conn: ConnId, channel_id: u32, sequence: u32, fx: &mut Effects) {
     let reason = RejectReason::InvalidChannelId;
-    fx.lines.push(answer_line(conn, 0, 0, sequence, Some(reason)));
+    fx.lines.push(answer_line(conn, 0, (0, sequence, Bytes::new()), Some(reason)));
     fx.out.push(Outbound::Answer { channel_id, answer: Answer::Error { sequence, reason } });
 }
 

@@ -107,7 +107,7 @@ pub(super) fn mining(kind: Kind) -> (Session, ChannelKey) {
 pub(super) fn share(kind: Kind, sequence: u32, job_id: u32, nonce: u32) -> Inbound<'static> {
     let extranonce: &[u8] = if kind == Kind::Extended { &[0; 8] } else { &[] };
     let share = Fields { job_id, nonce, ntime: NOW, version: 0x2000_0000, extranonce };
-    Inbound::Submit { kind, channel_id: 1, sequence, share }
+    Inbound::Submit { kind, channel_id: 1, sequence, share, tlvs: &[] }
 }
 
 pub(super) fn tokens(fx: &Effects) -> Vec<u64> {
@@ -278,10 +278,11 @@ fn shares_for_the_wrong_kind_or_channel_are_refused() {
     let (mut session, _) = mining(Kind::Extended);
     let mut wrong = vec![share(Kind::Standard, 1, 1, 1)];
     for channel_id in [0, 2, 3, u32::MAX] {
-        let Inbound::Submit { kind, sequence, share, .. } = share(Kind::Extended, 1, 1, 1) else {
+        let Inbound::Submit { kind, sequence, share, tlvs, .. } = share(Kind::Extended, 1, 1, 1)
+        else {
             unreachable!()
         };
-        wrong.push(Inbound::Submit { kind, channel_id, sequence, share });
+        wrong.push(Inbound::Submit { kind, channel_id, sequence, share, tlvs });
     }
     for message in wrong {
         let fx = received(&mut session, message);
