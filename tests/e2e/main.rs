@@ -10,6 +10,7 @@ mod hostile;
 mod peer;
 mod pool_away;
 mod probe;
+mod setup;
 mod tips;
 mod tls;
 

@@ -169,6 +169,11 @@ fn open_code(reason: RefuseReason) -> (&'static str, &'static str) {
             "the name carries a payout key, and this pool has no mint quotes",
             "leave the key out of --user",
         ),
+        RefuseReason::VersionRollingNotAllowed => (
+            "the pool's jobs forbid rolling the version, and this connection requires it",
+            "ask the pool's operator to allow version bits, or mine with a device that doesn't \
+             need them",
+        ),
         RefuseReason::RequiredExtension => (
             "the listener lets nobody mine without an extension of the protocol, and the probe \
              asks for none",

@@ -21,7 +21,10 @@ impl Session {
     ) {
         let may_mine = match message {
             // What is ignored doesn't end the time for requests.
-            Inbound::RequestExtensions { .. } | Inbound::Setup(_) | Inbound::Ignored { .. } => true,
+            Inbound::RequestExtensions { .. }
+            | Inbound::Setup(_)
+            | Inbound::MalformedSetup
+            | Inbound::Ignored { .. } => true,
             _ => self.extensions.settle(),
         };
         match message {
@@ -45,7 +48,9 @@ impl Session {
                 self.request_extensions(request_id, &requested, fx);
             }
             // A second SetupConnection never re-negotiates (SV2 spec 3.6.1).
-            Inbound::Setup(_) => tracing::debug!("a second SetupConnection is ignored"),
+            Inbound::Setup(_) | Inbound::MalformedSetup => {
+                tracing::debug!("a second SetupConnection is ignored");
+            }
             Inbound::Ignored { extension_type, message_type } => {
                 tracing::debug!(extension_type, message_type, "message ignored");
             }

@@ -198,6 +198,7 @@ impl Session {
         match (&self.phase, message) {
             (Phase::Closed, _) => {}
             (Phase::Setup, Inbound::Setup(setup)) => self.set_up(setup, fx),
+            (Phase::Setup, Inbound::MalformedSetup) => self.refuse_malformed_setup(fx),
             (Phase::Setup, _) => self.close(Cause::NoSetup, fx),
             (Phase::Mining(connection), message) => {
                 let connection = Arc::clone(connection);
