@@ -11,6 +11,7 @@ mod load;
 mod peer;
 mod pool_away;
 mod probe;
+mod setup;
 mod tips;
 mod tls;
 

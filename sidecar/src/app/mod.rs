@@ -94,7 +94,9 @@ impl Sidecar {
             Duration::from_millis(limits.handshake_timeout_ms),
             limits.handshakes(),
         );
-        let context = Context { acceptor, backend, limits, journal: journal.clone() };
+        let required_extensions = config.extensions.required.into();
+        let context =
+            Context { acceptor, backend, limits, required_extensions, journal: journal.clone() };
         let (stop_listener, listener_stops) = watch::channel(false);
         let (stop_link, link_stops) = watch::channel(false);
         Ok(Self {

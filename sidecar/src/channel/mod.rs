@@ -217,9 +217,18 @@ impl Channel {
         self.changed_target()
     }
 
-    /// A share of the miner.
-    pub fn submit(&mut self, sequence: u32, share: &Fields<'_>, worker: Bytes, now: u32) -> Taken {
-        match self.jobs.check(share, self.shape(), now) {
+    /// A share of the miner. `worker`: whom it is of, empty when it doesn't say; or why the message
+    /// that brought it is refused, unless it is a block.
+    pub fn submit(
+        &mut self,
+        sequence: u32,
+        share: &Fields<'_>,
+        worker: Result<Bytes, RejectReason>,
+        now: u32,
+    ) -> Taken {
+        let fault = worker.as_ref().err().copied();
+        let worker = worker.unwrap_or_default();
+        match self.jobs.check(share, self.shape(), fault, now) {
             Check::Forward { job_id, would_refuse } => {
                 let submit = Submit {
                     job_id,
@@ -227,13 +236,13 @@ impl Channel {
                     ntime: share.ntime,
                     version: share.version,
                     extranonce: Bytes::copy_from_slice(share.extranonce),
-                    worker,
+                    worker: worker.clone(),
                     would_refuse,
                 };
-                Taken::Forward(self.answers.wait(sequence), submit)
+                Taken::Forward(self.answers.wait(sequence, worker), submit)
             }
             Check::Refuse(reason) => {
-                self.answers.refuse(sequence, reason);
+                self.answers.refuse(sequence, worker, reason);
                 Taken::Refused
             }
         }

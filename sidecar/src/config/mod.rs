@@ -7,6 +7,7 @@
 //! `examples/config/sidecar.toml`.
 
 mod cross;
+mod extensions;
 #[cfg(test)]
 mod link_tests;
 mod model;
@@ -21,7 +22,7 @@ mod text;
 
 pub use crate::keys::KeyFile;
 pub use crate::obs::Format;
-pub use model::{Authority, Config, Limits, Listen, Log, Pool, PoolAddress, PoolTls};
+pub use model::{Authority, Config, Extensions, Limits, Listen, Log, Pool, PoolAddress, PoolTls};
 pub use problem::{Problem, Problems};
 
 use std::fs::File;

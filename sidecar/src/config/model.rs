@@ -18,6 +18,8 @@ pub struct Config {
     pub authority: Authority,
     /// The pool behind the sidecar.
     pub pool: Pool,
+    /// Extensions of the protocol.
+    pub extensions: Extensions,
     /// What one miner, and all of them, may cost.
     pub limits: Limits,
     /// What is written about the work.
@@ -137,6 +139,13 @@ pub struct PoolTls {
     pub key_file: Option<KeyFile>,
     /// The name that the pool's certificate must be for; `None`: the host of the address.
     pub server_name: Option<String>,
+}
+
+/// `[extensions]`: extensions of the protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// Numbers of those without which nobody may mine, all supported, none twice.
+    pub required: Vec<u16>,
 }
 
 /// `[limits]`: what one miner, and all of them, may cost.

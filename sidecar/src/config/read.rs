@@ -159,6 +159,9 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             (Value::Text { set, .. }, DeValue::String(text)) => set(config, text),
+            (Value::Extensions { set, .. }, DeValue::Array(list)) => {
+                numbers(list).and_then(|numbers| set(config, &numbers))
+            }
             // A value that did not parse stands in as one of another type.
             (_, _) if broken => Ok(()),
             (Value::Int { .. }, DeValue::String(text)) if text.trim().parse::<u64>().is_ok() => {
@@ -174,6 +177,10 @@ impl<'a> Reader<'a> {
             (Value::Bool { .. }, other) => {
                 Err(format!("must be true or false, not {}: write it without quotes", kind(other)))
             }
+            (Value::Extensions { .. }, other) => Err(format!(
+                "must be a list of numbers, not {}: write it in brackets, for example [0x0002]",
+                kind(other)
+            )),
             (Value::Text { .. }, other) => {
                 Err(format!("must be text, not {}: write it in double quotes", kind(other)))
             }
@@ -233,6 +240,15 @@ fn in_range(number: &DeInteger<'_>, min: u64, max: u64) -> Result<u64, String> {
             let number: String = number.chars().take(40).collect();
             format!("{number} is out of range: write a whole number from {min} to {max}")
         })
+}
+
+/// The whole numbers of a list.
+fn numbers(list: &[Spanned<DeValue<'_>>]) -> Result<Vec<u64>, String> {
+    let number = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::Integer(number) => in_range(number, 0, u16::MAX.into()),
+        other => Err(format!("holds {}: write only whole numbers in it", kind(other))),
+    };
+    list.iter().map(number).collect()
 }
 
 /// What a value is, in words.

@@ -2,6 +2,7 @@
 //!
 //! The reader, the unknown-key check and the printer all walk this table, so they can't disagree.
 
+use super::extensions;
 use super::model::Config;
 use super::text;
 use crate::keys::KeyFile;
@@ -32,6 +33,8 @@ pub(super) enum Value {
     Int { min: u64, max: u64, get: fn(&Config) -> u64, set: fn(&mut Config, u64) },
     /// `true` or `false`.
     Bool { get: fn(&Config) -> bool, set: fn(&mut Config, bool) },
+    /// Numbers of extensions, which its reader judges.
+    Extensions { get: fn(&Config) -> Vec<u16>, set: fn(&mut Config, &[u64]) -> Result<(), String> },
     /// Text with a reader of its own, which says what is wrong with it.
     Text { get: fn(&Config) -> String, set: fn(&mut Config, &str) -> Result<(), String> },
 }
@@ -248,6 +251,7 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
         ],
     },
+    extensions::SECTION,
     Section {
         name: "limits",
         about: "What one miner, and all of them together, may cost.",

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,6 +36,8 @@ pub struct Context {
     pub backend: Backend,
     /// The operator's limits.
     pub limits: Limits,
+    /// Extensions without which nobody may mine.
+    pub required_extensions: Arc<[u16]>,
     /// The journal of answers.
     pub journal: Journal,
 }
@@ -89,7 +92,8 @@ async fn serve(
         to_miner,
         reader: Reader::new(decryptor, limits.frame_bytes_before_setup),
         writer: Writer::new(encryptor),
-        session: Session::new(conn, remote_address, connected_ms, bounds, port.limits),
+        session: Session::new(conn, remote_address, connected_ms, bounds, port.limits)
+            .requiring(Arc::clone(&context.required_extensions)),
         port,
         commands: VecDeque::new(),
         limits,

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{answers_of, Cause, Effects, Opening, Outbound, Session};
+use super::setup::REQUIRES_VERSION_ROLLING;
+use super::{answers_of, Cause, Effects, Opening, Outbound, Phase, Session};
 use crate::backend::{Command, Event, Judged};
 use crate::channel::{Channel, Outcome};
 use crate::obs::Line;
@@ -52,6 +53,11 @@ impl Session {
         match event {
             Event::LinkUp(limits) => self.limits = Some(limits),
             Event::LinkLost => self.link_lost(fx),
+            Event::Opened { channel, job, .. } | Event::Job { channel, job }
+                if !self.suits(&job) =>
+            {
+                self.close_unsuited(channel, fx);
+            }
             Event::Opened { channel, grant, job } => {
                 self.opened(channel, grant, fx);
                 self.job(channel, job, newest, arrived, fx);
@@ -100,6 +106,29 @@ impl Session {
         if let Some(channel) = channel {
             act(channel, fx);
         }
+    }
+
+    /// A job that forbids rolling never goes to a miner that requires it (SV2 spec 5.3.1).
+    fn suits(&self, job: &Job) -> bool {
+        let Phase::Mining(connection) = &self.phase else { return true };
+        job.version_mask != 0 || connection.setup_flags & REQUIRES_VERSION_ROLLING == 0
+    }
+
+    /// The pool has no work that this miner takes.
+    fn close_unsuited(&mut self, key: ChannelKey, fx: &mut Effects) {
+        let reason = RefuseReason::VersionRollingNotAllowed;
+        if let Some(Opening { request_id, .. }) = self.opening.remove(&key) {
+            fx.out.push(Outbound::OpenError { request_id, reason });
+        } else if let Some(id) = self.by_key.remove(&key) {
+            let Some(mut channel) = self.channels.remove(&id) else { return };
+            channel.settle_all(RejectReason::BackendUnavailable);
+            answers_of(self.conn, &mut channel, fx);
+            fx.out.push(Outbound::Close { channel_id: id, reason: reason.as_str().into() });
+        } else {
+            return;
+        }
+        tracing::warn!("closing a channel that requires version rolling: the job forbids it");
+        fx.commands.push(Command::Close { channel: key, reason: reason.as_str() });
     }
 
     fn opened(&mut self, key: ChannelKey, grant: Grant, fx: &mut Effects) {

@@ -6,10 +6,12 @@
 
 mod driver;
 mod events;
+mod extensions;
 mod inbound;
 mod mining;
 mod outbound;
 mod setup;
+mod tlv;
 
 #[cfg(test)]
 mod model;
@@ -26,6 +28,8 @@ use bytes::Bytes;
 pub use driver::{run, Context};
 pub use inbound::{decode, Inbound, Open, Setup};
 pub use outbound::Outbound;
+
+use extensions::Extensions;
 
 use crate::backend::Command;
 use crate::channel::{Answer, Channel};
@@ -53,6 +57,9 @@ pub enum Cause {
     /// No SetupConnection in time.
     #[error("setup-deadline")]
     SetupDeadline,
+    /// It began to mine without an extension that is required here.
+    #[error("required-extension")]
+    RequiredExtension,
     /// SetupConnection was refused.
     #[error("setup-refused")]
     SetupRefused,
@@ -126,6 +133,7 @@ pub struct Session {
     bounds: Bounds,
     limits: Option<TargetLimits>,
     phase: Phase,
+    extensions: Extensions,
     /// Channels by the miner's id.
     channels: BTreeMap<u32, Channel>,
     /// Channels by ours.
@@ -156,6 +164,7 @@ impl Session {
             bounds,
             limits,
             phase: Phase::Setup,
+            extensions: Extensions::default(),
             channels: BTreeMap::new(),
             by_key: BTreeMap::new(),
             opening: BTreeMap::new(),
@@ -189,6 +198,7 @@ impl Session {
         match (&self.phase, message) {
             (Phase::Closed, _) => {}
             (Phase::Setup, Inbound::Setup(setup)) => self.set_up(setup, fx),
+            (Phase::Setup, Inbound::MalformedSetup) => self.refuse_malformed_setup(fx),
             (Phase::Setup, _) => self.close(Cause::NoSetup, fx),
             (Phase::Mining(connection), message) => {
                 let connection = Arc::clone(connection);
@@ -207,6 +217,7 @@ impl Session {
 
     /// The connection ends: frees what it holds at the pool.
     pub fn end(&mut self, fx: &mut Effects) {
+        self.extensions.report();
         self.phase = Phase::Closed;
         let keys: Vec<_> = self.by_key.keys().chain(self.opening.keys()).copied().collect();
         for channel in keys {
@@ -247,7 +258,8 @@ fn answers_of(conn: ConnId, channel: &mut Channel, fx: &mut Effects) {
                 crate::channel::Outcome::Accepted(_) => None,
                 crate::channel::Outcome::Rejected(reason) => Some(reason),
             };
-            lines.push(answer_line(conn, key, settled.submit_id, settled.sequence, reason));
+            let answered = (settled.submit_id, settled.sequence, settled.worker);
+            lines.push(answer_line(conn, key, answered, reason));
         },
     );
 }
@@ -255,8 +267,7 @@ fn answers_of(conn: ConnId, channel: &mut Channel, fx: &mut Effects) {
 fn answer_line(
     conn: ConnId,
     channel: u64,
-    submit_id: u64,
-    seq: u32,
+    (submit_id, seq, worker): (u64, u32, Bytes),
     reason: Option<RejectReason>,
 ) -> Line {
     Line::Answer {
@@ -264,6 +275,7 @@ fn answer_line(
         channel,
         submit_id,
         seq,
+        worker,
         accepted: reason.is_none(),
         reason: reason.map_or("", RejectReason::as_str),
     }
@@ -272,7 +284,7 @@ fn answer_line(
 /// A share for no channel of this connection: answered at once, there are no elders.
 fn unknown_channel(conn: ConnId, channel_id: u32, sequence: u32, fx: &mut Effects) {
     let reason = RejectReason::InvalidChannelId;
-    fx.lines.push(answer_line(conn, 0, 0, sequence, Some(reason)));
+    fx.lines.push(answer_line(conn, 0, (0, sequence, Bytes::new()), Some(reason)));
     fx.out.push(Outbound::Answer { channel_id, answer: Answer::Error { sequence, reason } });
 }
 

@@ -3,10 +3,12 @@
 //! Hashes, targets and prev-hashes are 32 bytes in internal (header) order; as numbers they read
 //! little-endian (SV2's U256).
 
+mod extension;
 mod hash;
 mod reason;
 mod work;
 
+pub use extension::{SUPPORTED_EXTENSIONS, WORKERS};
 pub use hash::{sha256d, Difficulty, Hash, Target};
 pub use reason::{RefuseReason, RejectReason};
 pub use work::{
