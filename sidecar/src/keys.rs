@@ -268,6 +268,9 @@ fn read_private(path: &Path, forbidden: u32, bytes_max: u64) -> Result<Secret, K
     let io = |action| move |source| KeyError::Io { path: path.to_owned(), action, source };
     let file = File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => KeyError::Missing(path.to_owned()),
+        io::ErrorKind::PermissionDenied => {
+            io("open the key file (`chown` it to the user of this process)")(source)
+        }
         _ => io("open the key file")(source),
     })?;
     // Of the open file, not of the path: what is checked is what is read.

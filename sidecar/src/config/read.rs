@@ -35,9 +35,11 @@ pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Config, Problems> {
     let mut config = Config::default();
     reader.document(table.get_ref(), &mut config, broken);
     config.resolve(path.parent().unwrap_or(Path::new("")));
-    if reader.problems.is_empty() {
-        for (span, key, text) in cross::check(table.get_ref(), &config) {
-            reader.problem(&span, &key, text);
+    // A key that can't be read has its default here, which contradicts nothing.
+    let unread: Vec<String> = reader.problems.iter().map(|p| p.key.clone()).collect();
+    for found in cross::check(table.get_ref(), &config) {
+        if !found.about.iter().any(|key| unread.contains(key)) {
+            reader.problem(&found.span, &found.key, found.text);
         }
     }
     Problems::check(reader.problems).map(|()| config)

@@ -85,11 +85,12 @@ impl Session {
                 }
             }
             Event::BlockResult { channel, hash, height, accepted, detail } => {
-                let channel = self.by_key.get(&channel);
+                // Absent when the miner has gone meanwhile.
+                let channel = self.by_key.get(&channel).copied();
                 if accepted {
-                    tracing::info!(?channel, %hash, height, "block accepted by the node");
+                    tracing::info!(channel, %hash, height, "block accepted by the node");
                 } else {
-                    tracing::error!(?channel, %hash, height, detail, "block refused by the node");
+                    tracing::error!(channel, %hash, height, detail, "block refused by the node");
                 }
             }
             Event::Kick { channel, kick } => self.kick(channel, kick, fx),
@@ -161,7 +162,7 @@ impl Session {
         if let Some(target) = channel.target_to_report() {
             fx.commands.push(Command::TargetInEffect { channel: key, target });
         }
-        tracing::info!(channel = channel.id(), kind, target = %channel.target(), "channel opened");
+        tracing::info!(channel = channel.id(), kind, share_target = %channel.target(), "channel opened");
         self.by_key.insert(key, channel.id());
         self.channels.insert(channel.id(), channel);
     }
