@@ -55,8 +55,7 @@ fn attack(line: &Line) {
     // Longer than any SetupConnection.
     assert!(Attacker::new(line).send(0, 0, &[0; 4000]).until_closed().is_empty());
     // Truncated SetupConnection: a length that says more than there is.
-    let refused =
-        Attacker::new(line).send(0, 0, &[0, 2, 0, 2, 0, 0, 0, 0, 0, 255]).until_closed();
+    let refused = Attacker::new(line).send(0, 0, &[0, 2, 0, 2, 0, 0, 0, 0, 0, 255]).until_closed();
     assert_eq!(refused[0].0, 0x02);
     assert!(refused[0].1.ends_with(b"invalid-setup-connection"));
     // Unknown protocol, unsupported flags: the Error arrives before the close.
