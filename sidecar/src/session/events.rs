@@ -162,7 +162,8 @@ impl Session {
         if let Some(target) = channel.target_to_report() {
             fx.commands.push(Command::TargetInEffect { channel: key, target });
         }
-        tracing::info!(channel = channel.id(), kind, share_target = %channel.target(), "channel opened");
+        let share_target = channel.target();
+        tracing::info!(channel = channel.id(), kind, %share_target, "channel opened");
         self.by_key.insert(key, channel.id());
         self.channels.insert(channel.id(), channel);
     }

@@ -106,3 +106,27 @@ fn a_mask_that_sv2_can_not_tell_forbids_rolling() {
         assert_eq!(got, if rolls { crate::types::VERSION_ROLLING_MASK } else { 0 }, "{mask:08x}");
     }
 }
+
+#[tokio::test]
+async fn sc_16_the_pools_own_words_reach_a_miner_in_printable_ascii_only() {
+    let (mut link, directory) = full(&[key(1, 1)]);
+    let (mut events, ..) = directory.attach(ConnId(1), 8);
+    let all: String = ('\0'..='\u{2030}').collect();
+    for words in ["", "\n\0", "banned: \u{1b}[31m", &all, &"long ".repeat(100)] {
+        link.receive(
+            FromPool::Kick(v1::Kick {
+                channel_id: key(1, 1).to_wire(),
+                action: v1::KickAction::Reconnect.into(),
+                reason: words.into(),
+                host: words.into(),
+                ..v1::Kick::default()
+            }),
+            &mut Vec::new(),
+        );
+        let Some(Event::Kick { kick, .. }) = events.recv().await else { panic!("a kick") };
+        for text in [&kick.reason, &kick.host] {
+            assert!(text.len() <= 255 && text.bytes().all(|b| matches!(b, b' '..=b'~')), "{text}");
+        }
+        assert!(!kick.reason.is_empty());
+    }
+}
