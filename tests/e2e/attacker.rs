@@ -43,7 +43,11 @@ pub fn socket(line: &Line) -> TcpStream {
 impl Attacker {
     /// Does the handshake.
     pub fn new(line: &Line) -> Self {
-        let mut socket = socket(line);
+        Self::on(socket(line))
+    }
+
+    /// Does the handshake on a fresh connection.
+    pub fn on(mut socket: TcpStream) -> Self {
         let mut initiator = Initiator::without_pk().unwrap();
         socket.write_all(&initiator.step_0().unwrap()).unwrap();
         let mut act2 = [0; 234];

@@ -84,8 +84,7 @@ impl Sidecar {
         let limits = config.limits;
         let wanted = config.listen.address;
         let bind_error = |error| StartError::Bind(wanted, error);
-        let listener =
-            Listener::bind(wanted, config.listen.max_connections).await.map_err(bind_error)?;
+        let listener = Listener::bind(&config.listen).await.map_err(bind_error)?;
         let address = listener.address().map_err(bind_error)?;
         let (backend, link) = grpc::new(&config.pool, limits.max_in_flight, journal.clone());
         let acceptor = Acceptor::new(

@@ -31,12 +31,28 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Connections open at once; further ones are closed as they arrive.
     pub max_connections: usize,
+    /// Connections open at once from one IPv4 address or IPv6 /64 network; 0: no limit.
+    pub max_connections_per_address: u32,
+    /// New connections in a second, over all addresses; 0: no limit.
+    pub connections_per_sec: u32,
+    /// New connections in a second from one IPv4 address or IPv6 /64 network; 0: no limit.
+    pub connections_per_sec_per_address: u32,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3336));
-        Self { address, max_connections: 20_000 }
+        Self {
+            address,
+            max_connections: 20_000,
+            // A fifth: five addresses are needed to fill the port, and few farms have more
+            // devices behind one.
+            max_connections_per_address: 4_096,
+            // A third of a core for handshakes, and a full port is back in twenty seconds.
+            connections_per_sec: 1_000,
+            // Two hundredths of a core for one stranger.
+            connections_per_sec_per_address: 50,
+        }
     }
 }
 

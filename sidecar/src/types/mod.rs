@@ -4,10 +4,12 @@
 //! little-endian (SV2's U256).
 
 mod hash;
+mod rate;
 mod reason;
 mod work;
 
 pub use hash::{sha256d, Difficulty, Hash, Target};
+pub use rate::{Bucket, Rate};
 pub use reason::{RefuseReason, RejectReason};
 pub use work::{
     ChannelKey, ConnId, Connection, Grant, Job, Kick, KickAction, OpenRequest, StaleRule, Submit,
