@@ -1,11 +1,11 @@
 //! Who is let in, and who is not.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use gopool_sv2_tests::{Line, LineOptions};
 
-use crate::attacker::{socket, Attacker};
+use crate::attacker::{socket, socket_from, Attacker};
 
 /// Whether the listener closed a connection without a word.
 fn is_closed(mut socket: TcpStream) -> bool {
@@ -48,5 +48,56 @@ fn hs_14_connections_that_come_too_often_are_closed_at_once() {
     line.sidecar.wait_for("by [listen].connections_per_sec_per_address").unwrap();
     Attacker::on(places.remove(0)).set_up().open(&line.address);
     drop(storm);
+    line.stop().unwrap();
+}
+
+/// A PROXY protocol v2 header for a connection from `source`.
+fn proxy_header(source: [u8; 4]) -> Vec<u8> {
+    let ends = [&source[..], &[127, 0, 0, 1], &[0x12, 0x34, 0x0d, 0x08]].concat();
+    [b"\r\n\r\n\0\r\nQUIT\n".as_slice(), &[0x21, 0x11, 0, 12], &ends].concat()
+}
+
+#[test]
+fn hs_14_a_trusted_balancer_says_whose_the_connection_is() {
+    let mut line = Line::start(LineOptions {
+        // Loopback, but of the two addresses only one.
+        listen: "proxy_protocol_from = [\"127.2.0.1\"]\nmax_connections_per_address = 1".into(),
+        limits: "handshake_timeout_ms = 2000".into(),
+        ..LineOptions::default()
+    })
+    .unwrap();
+    let through = |source| {
+        let mut socket = socket_from(&line, [127, 2, 0, 1]);
+        socket.write_all(&proxy_header(source)).unwrap();
+        socket
+    };
+    // Two of the balancer's miners count as two, and the same one counts once.
+    let mut first = Attacker::on(through([203, 0, 113, 9]));
+    first.set_up().open(&line.address);
+    let mut second = Attacker::on(through([203, 0, 113, 10]));
+    second.set_up().open(&line.address);
+    assert!(is_closed(through([203, 0, 113, 9])));
+    let log = line.sidecar.log();
+    assert!(log.contains("peer=203.0.113.9:4660"), "{log}");
+    assert!(log.contains("the last from 203.0.113.9"), "{log}");
+
+    // Without a header the balancer gets nothing: at once when something else comes, and within
+    // the handshake's deadline when nothing does.
+    let mut bare = socket_from(&line, [127, 2, 0, 1]);
+    bare.write_all(&[0x55; 64]).unwrap();
+    assert!(is_closed(bare));
+    line.sidecar.wait_for("no PROXY protocol v2 header").unwrap();
+    assert!(is_closed(socket_from(&line, [127, 2, 0, 1])));
+    line.sidecar.wait_for("no PROXY header in time").unwrap();
+
+    // From anybody else a header is the beginning of a handshake like any 64 bytes.
+    let mut stranger = socket_from(&line, [127, 2, 0, 2]);
+    let forged = [proxy_header([203, 0, 113, 9]), vec![7; 36]].concat();
+    assert_eq!(forged.len(), 64);
+    stranger.write_all(&forged).unwrap();
+    stranger.read_exact(&mut [0; 234]).unwrap();
+    stranger.write_all(&[0; 22]).unwrap();
+    assert!(is_closed(stranger));
+    assert!(!line.sidecar.log().contains("peer=127.2.0.1"));
     line.stop().unwrap();
 }

@@ -8,9 +8,11 @@ mod attacker;
 mod books;
 mod cli;
 mod hostile;
+mod key_renewal;
 mod peer;
 mod pool_away;
 mod probe;
+mod siege;
 mod tips;
 mod tls;
 

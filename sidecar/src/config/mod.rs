@@ -9,6 +9,8 @@
 mod cross;
 #[cfg(test)]
 mod link_tests;
+#[cfg(test)]
+mod listen_tests;
 mod model;
 mod print;
 mod problem;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::keys::KeyFile;
 use crate::obs::Format;
+use crate::types::Network;
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,9 @@ pub struct Listen {
     pub connections_per_sec: u32,
     /// New connections in a second from one IPv4 address or IPv6 /64 network; 0: no limit.
     pub connections_per_sec_per_address: u32,
+    /// Load balancers that say whose connection it is (PROXY protocol v2); all others are taken
+    /// for who they are.
+    pub proxy_protocol_from: Vec<Network>,
 }
 
 impl Default for Listen {
@@ -52,6 +56,7 @@ impl Default for Listen {
             connections_per_sec: 1_000,
             // Two hundredths of a core for one stranger.
             connections_per_sec_per_address: 50,
+            proxy_protocol_from: Vec::new(),
         }
     }
 }
@@ -165,6 +170,17 @@ pub struct Limits {
     pub handshakes_at_once: usize,
     /// From the end of the handshake to a good SetupConnection, in milliseconds.
     pub setup_timeout_ms: u64,
+    /// From the end of the handshake to the first open channel, in milliseconds; 0: no limit.
+    pub first_open_timeout_ms: u64,
+    /// Opens of one connection in a minute, answered or refused; 0: no limit.
+    pub opens_per_min: u32,
+    /// Updates of one channel in a minute; 0: no limit.
+    pub updates_per_min: u32,
+    /// Refused shares of one connection in a minute, none accepted in between; 0: no limit.
+    pub bad_shares_per_min: u32,
+    /// Usual messages of one connection in a minute, of which twice as many are taken; 0: no
+    /// limit.
+    pub messages_per_min: u32,
     /// Channels open at once on one connection.
     pub max_channels_per_connection: usize,
     /// Submits that may wait for a verdict, of one connection.
@@ -191,6 +207,11 @@ impl Default for Limits {
             handshake_timeout_ms: 5_000,
             handshakes_at_once: 0,
             setup_timeout_ms: 10_000,
+            first_open_timeout_ms: 3_600_000,
+            opens_per_min: 240,
+            updates_per_min: 60,
+            bad_shares_per_min: 1_000,
+            messages_per_min: 0,
             max_channels_per_connection: 64,
             max_in_flight_per_connection: 1_024,
             max_in_flight: 8_192,

@@ -159,6 +159,15 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             (Value::Text { set, .. }, DeValue::String(text)) => set(config, text),
+            (Value::List { set, .. }, DeValue::Array(items)) => {
+                let texts: Option<Vec<&str>> =
+                    items.iter().map(|item| item.get_ref().as_str()).collect();
+                match texts {
+                    Some(texts) => set(config, &texts),
+                    None if broken => Ok(()),
+                    None => Err("must be a list of texts: write each in double quotes".to_owned()),
+                }
+            }
             // A value that did not parse stands in as one of another type.
             (_, _) if broken => Ok(()),
             (Value::Int { .. }, DeValue::String(text)) if text.trim().parse::<u64>().is_ok() => {
@@ -174,6 +183,10 @@ impl<'a> Reader<'a> {
             (Value::Bool { .. }, other) => {
                 Err(format!("must be true or false, not {}: write it without quotes", kind(other)))
             }
+            (Value::List { .. }, other) => Err(format!(
+                "must be a list, not {}: write [\"one\", \"another\"], or [] for none",
+                kind(other)
+            )),
             (Value::Text { .. }, other) => {
                 Err(format!("must be text, not {}: write it in double quotes", kind(other)))
             }

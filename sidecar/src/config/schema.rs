@@ -34,6 +34,8 @@ pub(super) enum Value {
     Bool { get: fn(&Config) -> bool, set: fn(&mut Config, bool) },
     /// Text with a reader of its own, which says what is wrong with it.
     Text { get: fn(&Config) -> String, set: fn(&mut Config, &str) -> Result<(), String> },
+    /// A list of texts, each with the reader of one.
+    List { get: fn(&Config) -> Vec<String>, set: fn(&mut Config, &[&str]) -> Result<(), String> },
 }
 
 /// A certificate shorter than this could end before a slow miner checked it.
@@ -127,6 +129,24 @@ pub(super) const SECTIONS: &[Section] = &[
                 "The same for one IPv4 address or IPv6 /64 network; twenty seconds' worth may \
                  come at once: a farm comes back whole after a power cut. 0: no limit."
             ),
+            Key {
+                name: "proxy_protocol_from",
+                about:
+                    "Load balancers in front of this listener, as IP networks: [\"10.0.0.0/8\"]. \
+                        From these each connection must begin with a PROXY protocol v2 header, \
+                        which says whose it is; from others no header is looked for.",
+                value: Value::List {
+                    get: |config| {
+                        let networks = &config.listen.proxy_protocol_from;
+                        networks.iter().map(ToString::to_string).collect()
+                    },
+                    set: |config, texts| {
+                        let networks = texts.iter().copied().map(text::network);
+                        config.listen.proxy_protocol_from = networks.collect::<Result<_, _>>()?;
+                        Ok(())
+                    },
+                },
+            },
         ],
     },
     Section {

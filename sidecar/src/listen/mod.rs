@@ -1,23 +1,26 @@
 //! The port: accept, admit, hand over. Parses no byte of SV2.
 
 mod admission;
+mod proxy;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{watch, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{timeout_at, Instant};
 use tracing::Instrument as _;
 
 pub use admission::{Admission, Refusal, Refused, TELL_EVERY};
+pub use proxy::{ProxyError, HEADER_MAX};
 
 use crate::config::Listen;
 use crate::session::{self, Context};
 use crate::sys::stopped;
-use crate::types::ConnId;
+use crate::types::{ConnId, Network};
 
 /// How long the connections may take to end when we stop: what each of them is granted for its last
 /// answers and words, and a margin.
@@ -34,6 +37,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Listener {
     socket: TcpListener,
     door: Door,
+    proxies: Vec<Network>,
     max_connections: usize,
 }
 
@@ -44,7 +48,12 @@ impl Listener {
     /// The address is in use, not ours, or not allowed to this user.
     pub async fn bind(listen: &Listen) -> io::Result<Self> {
         let socket = TcpListener::bind(listen.address).await?;
-        Ok(Self { socket, door: Door::new(listen), max_connections: listen.max_connections })
+        Ok(Self {
+            socket,
+            door: Door::new(listen),
+            proxies: listen.proxy_protocol_from.clone(),
+            max_connections: listen.max_connections,
+        })
     }
 
     /// Where it listens; the port is the real one when 0 was asked for.
@@ -70,10 +79,18 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let Some(place) = self.door.enter(peer.ip()) else { continue };
+                    let Some(seat) = self.door.seat(peer.ip()) else { continue };
                     let conn = ConnId(next_id);
                     next_id += 1;
-                    spawn(stream, peer, conn, place, context.clone(), stop.clone());
+                    set_options(&stream);
+                    let newcomer = Newcomer { stream, peer, conn, arrived: Instant::now() };
+                    let trusted = self.proxies.iter().any(|net| net.contains(peer.ip()));
+                    let (door, context, stop) = (self.door.clone(), context.clone(), stop.clone());
+                    if trusted {
+                        tokio::spawn(behind_proxy(newcomer, seat, door, context, stop));
+                    } else if let Some(place) = door.enter(peer.ip()) {
+                        tokio::spawn(serve(newcomer, (seat, place), context, stop));
+                    }
                 }
                 Err(error) if is_peers_fault(&error) => {}
                 Err(error) => {
@@ -110,20 +127,30 @@ impl Door {
         }
     }
 
-    /// A place for a connection from `ip`; `None`: it is to be closed, and was counted.
+    /// One of all connections; `None`: it is to be closed, and was counted.
+    fn seat(&self, ip: IpAddr) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        if permit.is_none() {
+            self.refuse(ip, Refusal::Full);
+        }
+        permit
+    }
+
+    /// A place for a connection of `ip`; `None`: it is to be closed, and was counted.
     fn enter(&self, ip: IpAddr) -> Option<Place> {
-        let admitted = match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => self.books().admit(ip, self.opened.elapsed()).map(|()| permit),
-            Err(_) => Err(Refusal::Full),
-        };
+        let admitted = self.books().admit(ip, self.opened.elapsed());
         match admitted {
-            Ok(permit) => Some(Place { door: self.clone(), ip, _permit: permit }),
+            Ok(()) => Some(Place { door: self.clone(), ip }),
             Err(why) => {
-                self.books().refused(ip, why);
-                self.tell();
+                self.refuse(ip, why);
                 None
             }
         }
+    }
+
+    fn refuse(&self, ip: IpAddr, why: Refusal) {
+        self.books().refused(ip, why);
+        self.tell();
     }
 
     fn tell(&self) {
@@ -139,12 +166,11 @@ impl Door {
     }
 }
 
-/// What a connection holds until it ends.
+/// What a connection holds of its address's share until it ends.
 #[derive(Debug)]
 struct Place {
     door: Door,
     ip: IpAddr,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Place {
@@ -153,28 +179,61 @@ impl Drop for Place {
     }
 }
 
-fn spawn(
+/// A connection that was accepted.
+struct Newcomer {
     stream: TcpStream,
     peer: SocketAddr,
     conn: ConnId,
-    place: Place,
-    context: Context,
-    stop: watch::Receiver<bool>,
-) {
+    arrived: Instant,
+}
+
+fn set_options(stream: &TcpStream) {
     // Without it small answers wait for the peer's delayed acknowledgements: 40 ms each.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
+    if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&keepalive) {
         tracing::debug!(%error, "SO_KEEPALIVE");
     }
-    let span = tracing::info_span!("conn", id = conn.0, %peer, protocol = "stratum_v2");
-    let serve = async move {
-        session::run(stream, conn, peer.to_string(), context, stop).await;
-        drop(place);
+}
+
+/// Serves a connection of a trusted load balancer, under the address that it names. The header
+/// shares the handshake's deadline.
+async fn behind_proxy(
+    mut newcomer: Newcomer,
+    seat: OwnedSemaphorePermit,
+    door: Door,
+    context: Context,
+    mut stop: watch::Receiver<bool>,
+) {
+    let proxy = newcomer.peer;
+    let deadline = context.acceptor.deadline(newcomer.arrived);
+    let read = tokio::select! {
+        read = timeout_at(deadline, proxy::read(&mut newcomer.stream)) => read,
+        () = stopped(&mut stop) => return,
     };
-    tokio::spawn(serve.instrument(span));
+    match read {
+        Ok(Ok(source)) => newcomer.peer = source.unwrap_or(proxy),
+        Ok(Err(error)) => return tracing::info!(%proxy, %error, "connection refused"),
+        Err(_) => return tracing::info!(%proxy, "connection refused: no PROXY header in time"),
+    }
+    if let Some(place) = door.enter(newcomer.peer.ip()) {
+        serve(newcomer, (seat, place), context, stop).await;
+    }
+}
+
+/// Serves a connection that was admitted.
+async fn serve(
+    newcomer: Newcomer,
+    places: (OwnedSemaphorePermit, Place),
+    context: Context,
+    stop: watch::Receiver<bool>,
+) {
+    let Newcomer { stream, peer, conn, arrived } = newcomer;
+    let span = tracing::info_span!("conn", id = conn.0, %peer, protocol = "stratum_v2");
+    session::run(stream, arrived, conn, peer.to_string(), context, stop).instrument(span).await;
+    drop(places);
 }
 
 /// The connection was gone before we took it.

@@ -40,6 +40,7 @@ impl Session {
             self.event(event, &newest, arrived, fx);
         }
         self.send_answers(fx);
+        self.keep_pace(fx);
     }
 
     fn event(
@@ -210,7 +211,7 @@ impl Session {
         self.limits = None;
         for channel in self.channels.values_mut() {
             channel.settle_all(RejectReason::BackendUnavailable);
-            answers_of(self.conn, channel, fx);
+            answers_of(self.conn, channel, &mut self.pace, fx);
         }
         for opening in std::mem::take(&mut self.opening).into_values() {
             let reason = RefuseReason::BackendUnavailable;
@@ -244,7 +245,7 @@ impl Session {
             let Some(mut channel) = self.channels.remove(&id) else { continue };
             self.by_key.remove(&channel.key());
             channel.settle_all(RejectReason::Unauthorized);
-            answers_of(self.conn, &mut channel, fx);
+            answers_of(self.conn, &mut channel, &mut self.pace, fx);
             if kick.action != KickAction::Reconnect {
                 let reason = kick.reason.clone();
                 fx.out.push(Outbound::Close { channel_id: id, reason });

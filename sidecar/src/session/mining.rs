@@ -9,7 +9,7 @@ use super::{unknown_channel, Effects, Inbound, Open, Opening, Outbound, Session}
 use crate::backend::Command;
 use crate::channel::Taken;
 use crate::job::Fields;
-use crate::types::{ChannelKey, Connection, Kind, OpenRequest, RefuseReason, Target};
+use crate::types::{ChannelKey, Connection, Kind, OpenRequest, RefuseReason, RejectReason, Target};
 
 impl Session {
     pub(super) fn mine(
@@ -69,6 +69,9 @@ impl Session {
     }
 
     fn admit(&mut self, conn: &Connection, open: &Open) -> Result<ChannelKey, RefuseReason> {
+        if !self.pace.open() {
+            return Err(RefuseReason::RateLimited);
+        }
         let standard_only = conn.setup_flags & REQUIRES_STANDARD_JOBS != 0;
         if open.kind == Kind::Extended && standard_only {
             return Err(RefuseReason::ExtendedNotSupported);
@@ -98,6 +101,7 @@ impl Session {
         fx: &mut Effects,
     ) {
         let Some(channel) = self.channels.get_mut(&channel_id).filter(|c| c.kind() == kind) else {
+            self.pace.answered(Some(RejectReason::InvalidChannelId));
             return unknown_channel(self.conn, channel_id, sequence, fx);
         };
         match channel.submit(sequence, share, Bytes::new(), now) {
@@ -114,6 +118,10 @@ impl Session {
             let reason = RefuseReason::InvalidChannelId;
             return fx.out.push(Outbound::UpdateError { channel_id, reason });
         };
+        if !self.pace.update(channel.update_pace()) {
+            let reason = RefuseReason::RateLimited;
+            return fx.out.push(Outbound::UpdateError { channel_id, reason });
+        }
         match channel.update(rate, max_target) {
             Ok(request) => fx.commands.push(Command::Update {
                 channel: channel.key(),

@@ -4,11 +4,13 @@
 //! little-endian (SV2's U256).
 
 mod hash;
+mod network;
 mod rate;
 mod reason;
 mod work;
 
 pub use hash::{sha256d, Difficulty, Hash, Target};
+pub use network::{Network, NetworkError};
 pub use rate::{Bucket, Rate};
 pub use reason::{RefuseReason, RejectReason};
 pub use work::{

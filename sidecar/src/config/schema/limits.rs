@@ -38,6 +38,49 @@ pub(super) const SECTION: Section = Section {
             "From the end of the handshake to a good SetupConnection, in milliseconds."
         ),
         int!(
+            "first_open_timeout_ms",
+            limits.first_open_timeout_ms as u64,
+            0,
+            86_400_000,
+            "A connection that never had a channel is closed after this, in milliseconds. Long: a \
+             proxy whose miners are off waits for them connected. 0: no limit."
+        ),
+        int!(
+            "opens_per_min",
+            limits.opens_per_min as u32,
+            0,
+            1_000_000,
+            "Channels that one connection may ask for in a minute, and at once that many or \
+             max_channels_per_connection; further ones are answered rate-limited. Each is a \
+             question to the pool. 0: no limit."
+        ),
+        int!(
+            "updates_per_min",
+            limits.updates_per_min as u32,
+            0,
+            1_000_000,
+            "Updates of one channel's hash rate in a minute, ten at once; further ones are \
+             answered rate-limited. Each is a question to the pool. 0: no limit."
+        ),
+        int!(
+            "bad_shares_per_min",
+            limits.bad_shares_per_min as u32,
+            0,
+            1_000_000,
+            "A connection with more refused shares than this in a minute, and none accepted in \
+             between, is closed. Far above what a device that mines has refused after a new \
+             block. 0: no limit."
+        ),
+        int!(
+            "messages_per_min",
+            limits.messages_per_min as u32,
+            0,
+            1_000_000,
+            "Messages that are usual for one connection in a minute: with more than twice as many \
+             it is closed. In its first four minutes a share counts half. The same as goPool's \
+             stratum_messages_per_minute. 0: no limit."
+        ),
+        int!(
             "max_channels_per_connection",
             limits.max_channels_per_connection as usize,
             1,
@@ -89,7 +132,8 @@ pub(super) const SECTION: Section = Section {
             limits.frame_bytes as usize,
             SETUP_FRAME_BYTES,
             FRAME_BYTES_MAX,
-            "Longest frame taken from a miner after that, in bytes without encryption."
+            "Longest frame of an unknown type taken from a miner after that, in bytes without \
+             encryption. Known types have the limits of their own fields."
         ),
         int!(
             "write_stall_ms",
