@@ -4,6 +4,8 @@
 //! A key file holds one line, the secret key as base58check of its 32 bytes: the spelling of the
 //! SV2 reference implementation, so that keys move between the two.
 
+mod stamp;
+
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,8 @@ use key_utils::Secp256k1SecretKey;
 use rand::rngs::OsRng;
 use rand::RngCore;
 use secp256k1::{Keypair, Secp256k1, SecretKey};
+
+pub use stamp::Stamp;
 
 /// The public half of an authority key. Its text, as miners are given it, is base58check of the
 /// version 1 (two bytes, little-endian) and the 32-byte x-only key.

@@ -142,7 +142,9 @@ impl Line {
 }
 
 /// Defaults everywhere: what an operator gets.
-const CONFIG: &str = "[listen]\naddress = \"127.0.0.1:0\"\n[authority]\nkey_file = \"key\"\n\
+const CONFIG: &str = "[listen]\naddress = \"127.0.0.1:0\"\n\
+                      max_connections_per_address = 0\nconnections_per_sec = 0\n\
+                      connections_per_sec_per_address = 0\n[authority]\nkey_file = \"key\"\n\
                       [pool]\naddress = \"unix:pool.sock\"\n[log]\nformat = \"human\"\n";
 
 /// Whether `taskset` is there and there is a core for each side.

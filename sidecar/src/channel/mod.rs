@@ -17,7 +17,7 @@ use answers::Answers;
 
 use crate::job::{Announcement, Check, Fields, JobTable, Shape};
 use crate::types::{
-    ChannelKey, Grant, Job, Kind, OpenRequest, RefuseReason, RejectReason, Submit, Target,
+    Bucket, ChannelKey, Grant, Job, Kind, OpenRequest, RefuseReason, RejectReason, Submit, Target,
     TargetLimits,
 };
 
@@ -53,6 +53,7 @@ pub struct Channel {
     /// (request id, max_target) of updates that wait for the pool.
     updates: VecDeque<(u32, Target)>,
     next_update: u32,
+    update_pace: Bucket,
 }
 
 impl Channel {
@@ -82,6 +83,7 @@ impl Channel {
             answers: Answers::default(),
             updates: VecDeque::new(),
             next_update: 1,
+            update_pace: Bucket::default(),
         };
         channel.in_effect = channel.hardest_bound();
         channel
@@ -181,6 +183,11 @@ impl Channel {
     fn changed_target(&mut self) -> Option<Target> {
         let target = self.hardest_bound();
         (std::mem::replace(&mut self.in_effect, target) != target).then_some(target)
+    }
+
+    /// How often the miner updates it: kept here, held to its rate by the connection.
+    pub const fn update_pace(&mut self) -> &mut Bucket {
+        &mut self.update_pace
     }
 
     /// UpdateChannel of the miner (SV2 spec 5.3.7): the request id to send to the pool.

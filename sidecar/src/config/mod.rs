@@ -10,6 +10,8 @@ mod cross;
 mod extensions;
 #[cfg(test)]
 mod link_tests;
+#[cfg(test)]
+mod listen_tests;
 mod model;
 mod print;
 mod problem;

@@ -164,6 +164,15 @@ impl<'a> Reader<'a> {
             (Value::Extensions { set, .. }, DeValue::Array(list)) => {
                 numbers(list).and_then(|numbers| set(config, &numbers))
             }
+            (Value::List { set, .. }, DeValue::Array(items)) => {
+                let texts: Option<Vec<&str>> =
+                    items.iter().map(|item| item.get_ref().as_str()).collect();
+                match texts {
+                    Some(texts) => set(config, &texts),
+                    None if broken => Ok(()),
+                    None => Err("must be a list of texts: write each in double quotes".to_owned()),
+                }
+            }
             // A value that did not parse stands in as one of another type.
             (_, _) if broken => Ok(()),
             (Value::Int { .. }, DeValue::String(text)) if text.trim().parse::<u64>().is_ok() => {
@@ -181,6 +190,10 @@ impl<'a> Reader<'a> {
             }
             (Value::Extensions { .. }, other) => Err(format!(
                 "must be a list of numbers, not {}: write it in brackets, for example [0x0002]",
+                kind(other)
+            )),
+            (Value::List { .. }, other) => Err(format!(
+                "must be a list, not {}: write [\"one\", \"another\"], or [] for none",
                 kind(other)
             )),
             (Value::Text { .. }, other) => {

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout, Instant};
 
-use super::{decode, Bounds, Cause, Effects, Session};
+use super::{caps, decode, Bounds, Cause, Effects, Rates, Session};
 use crate::backend::{Backend, Command, Event, Port};
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
@@ -42,15 +42,17 @@ pub struct Context {
     pub journal: Journal,
 }
 
-/// Serves one accepted connection until it ends. `stop`: true when the process wants to stop.
+/// Serves one connection until it ends. `arrived`: when it was accepted. `stop`: true when the
+/// process wants to stop.
 pub async fn run(
     stream: TcpStream,
+    arrived: Instant,
     conn: ConnId,
     remote_address: String,
     context: Context,
     stop: watch::Receiver<bool>,
 ) {
-    let cause = match serve(stream, conn, remote_address, &context, stop).await {
+    let cause = match serve(stream, arrived, conn, remote_address, &context, stop).await {
         Ok(cause) => {
             tracing::info!(%cause, "connection closed");
             cause.to_string()
@@ -65,6 +67,7 @@ pub async fn run(
 
 async fn serve(
     mut stream: TcpStream,
+    arrived: Instant,
     conn: ConnId,
     remote_address: String,
     context: &Context,
@@ -72,7 +75,7 @@ async fn serve(
 ) -> Result<Cause, HandshakeError> {
     let connected_ms = unix_millis();
     let (encryptor, decryptor) = tokio::select! {
-        accepted = context.acceptor.accept(&mut stream, unix_seconds()) => accepted?,
+        accepted = context.acceptor.accept(&mut stream, arrived, unix_seconds()) => accepted?,
         () = stopped(&mut stop) => return Err(HandshakeError::Stopping),
     };
     let limits = &context.limits;
@@ -85,12 +88,16 @@ async fn serve(
     let bounds = Bounds {
         channels: limits.max_channels_per_connection,
         in_flight: limits.max_in_flight_per_connection,
+        rates: Rates::new(limits),
     };
+    let mut reader = Reader::new(decryptor, limits.frame_bytes_before_setup);
+    reader.set_caps(caps::before_setup);
     let (from_miner, to_miner) = stream.into_split();
     let driver = Driver {
         from_miner,
         to_miner,
-        reader: Reader::new(decryptor, limits.frame_bytes_before_setup),
+        reader,
+        begun: Instant::now(),
         writer: Writer::new(encryptor),
         session: Session::new(conn, remote_address, connected_ms, bounds, port.limits)
             .requiring(Arc::clone(&context.required_extensions)),
@@ -109,6 +116,8 @@ struct Driver<'a> {
     reader: Reader,
     writer: Writer,
     session: Session,
+    /// The end of the handshake.
+    begun: Instant,
     port: Port,
     /// Commands the pool's queue had no room for yet.
     commands: VecDeque<Command>,
@@ -160,6 +169,7 @@ impl Driver<'_> {
             frame_deadline = (reads && self.reader.is_mid_frame())
                 .then(|| frame_deadline.unwrap_or_else(|| Instant::now() + frame_timeout));
             let set_up = self.session.is_set_up();
+            let first_open = self.session.awaits_first_open();
             let writes = !self.writer.pending().is_empty();
             let listens = self.has_outbox();
             let queue = (!self.commands.is_empty()).then(|| self.port.commands.clone());
@@ -196,6 +206,15 @@ impl Driver<'_> {
                 () = sleep_until(setup_deadline), if !set_up => {
                     let mut fx = Effects::default();
                     self.session.setup_deadline(&mut fx);
+                    if let Err(cause) = self.apply(fx) {
+                        return cause;
+                    }
+                }
+                () = sleep_until(self.begun + first_open.unwrap_or_default()),
+                    if first_open.is_some() =>
+                {
+                    let mut fx = Effects::default();
+                    self.session.first_open_deadline(&mut fx);
                     if let Err(cause) = self.apply(fx) {
                         return cause;
                     }
@@ -256,13 +275,13 @@ impl Driver<'_> {
                 tracing::info!(%error, "closing: bad message");
                 Cause::BadMessage
             })?;
+            self.session.set_elapsed(self.begun.elapsed());
             self.session.receive(message, unix_seconds(), fx);
             *count += 1;
-            self.reader.set_max_payload(if self.session.is_set_up() {
-                self.limits.frame_bytes
-            } else {
-                self.limits.frame_bytes_before_setup
-            });
+            if self.session.is_set_up() {
+                self.reader.set_max_payload(self.limits.frame_bytes);
+                self.reader.set_caps(caps::after_setup);
+            }
         }
         Ok(())
     }
@@ -278,6 +297,7 @@ impl Driver<'_> {
             events.push(event);
         }
         let mut fx = Effects::default();
+        self.session.set_elapsed(self.begun.elapsed());
         self.session.events(events, arrived, &mut fx);
         self.apply(fx)
     }

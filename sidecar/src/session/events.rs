@@ -41,6 +41,7 @@ impl Session {
             self.event(event, &newest, arrived, fx);
         }
         self.send_answers(fx);
+        self.keep_pace(fx);
     }
 
     fn event(
@@ -123,7 +124,7 @@ impl Session {
         } else if let Some(id) = self.by_key.remove(&key) {
             let Some(mut channel) = self.channels.remove(&id) else { return };
             channel.settle_all(RejectReason::BackendUnavailable);
-            answers_of(self.conn, &mut channel, fx);
+            answers_of(self.conn, &mut channel, &mut self.pace, fx);
             fx.out.push(Outbound::Close { channel_id: id, reason: reason.as_str().into() });
         } else {
             return;
@@ -241,7 +242,7 @@ impl Session {
         self.limits = None;
         for channel in self.channels.values_mut() {
             channel.settle_all(RejectReason::BackendUnavailable);
-            answers_of(self.conn, channel, fx);
+            answers_of(self.conn, channel, &mut self.pace, fx);
         }
         for opening in std::mem::take(&mut self.opening).into_values() {
             let reason = RefuseReason::BackendUnavailable;
@@ -275,7 +276,7 @@ impl Session {
             let Some(mut channel) = self.channels.remove(&id) else { continue };
             self.by_key.remove(&channel.key());
             channel.settle_all(RejectReason::Unauthorized);
-            answers_of(self.conn, &mut channel, fx);
+            answers_of(self.conn, &mut channel, &mut self.pace, fx);
             if kick.action != KickAction::Reconnect {
                 let reason = kick.reason.clone();
                 fx.out.push(Outbound::Close { channel_id: id, reason });

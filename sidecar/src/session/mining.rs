@@ -86,6 +86,9 @@ impl Session {
     }
 
     fn admit(&mut self, conn: &Connection, open: &Open) -> Result<ChannelKey, RefuseReason> {
+        if !self.pace.open() {
+            return Err(RefuseReason::RateLimited);
+        }
         let standard_only = conn.setup_flags & REQUIRES_STANDARD_JOBS != 0;
         if open.kind == Kind::Extended && standard_only {
             return Err(RefuseReason::ExtendedNotSupported);
@@ -115,6 +118,7 @@ impl Session {
         fx: &mut Effects,
     ) {
         let Some(channel) = self.channels.get_mut(&channel_id).filter(|c| c.kind() == kind) else {
+            self.pace.answered(Some(RejectReason::InvalidChannelId));
             return unknown_channel(self.conn, channel_id, sequence, fx);
         };
         match channel.submit(sequence, share, worker, now) {
@@ -131,6 +135,10 @@ impl Session {
             let reason = RefuseReason::InvalidChannelId;
             return fx.out.push(Outbound::UpdateError { channel_id, reason });
         };
+        if !self.pace.update(channel.update_pace()) {
+            let reason = RefuseReason::RateLimited;
+            return fx.out.push(Outbound::UpdateError { channel_id, reason });
+        }
         match channel.update(rate, max_target) {
             Ok(request) => fx.commands.push(Command::Update {
                 channel: channel.key(),

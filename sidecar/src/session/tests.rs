@@ -21,7 +21,7 @@ fn limits() -> TargetLimits {
 }
 
 pub(super) fn fresh() -> Session {
-    let bounds = Bounds { channels: 4, in_flight: 8 };
+    let bounds = Bounds { channels: 4, in_flight: 8, rates: Rates::UNLIMITED };
     Session::new(ConnId(7), "127.0.0.1:9".into(), 0, bounds, Some(limits()))
 }
 

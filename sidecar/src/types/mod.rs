@@ -5,11 +5,15 @@
 
 mod extension;
 mod hash;
+mod network;
+mod rate;
 mod reason;
 mod work;
 
 pub use extension::{SUPPORTED_EXTENSIONS, WORKERS};
 pub use hash::{sha256d, Difficulty, Hash, Target};
+pub use network::{Network, NetworkError};
+pub use rate::{Bucket, Rate};
 pub use reason::{RefuseReason, RejectReason};
 pub use work::{
     ChannelKey, ConnId, Connection, Grant, Job, Kick, KickAction, OpenRequest, StaleRule, Submit,
