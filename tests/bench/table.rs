@@ -219,7 +219,7 @@ mod tests {
         let reports = [shares(9000.0, 0), shares(9100.0, 3), shares(8000.0, 0), tip, memory];
         let text = tables(&reports, "Measured.");
         for part in [
-            "| shares, 1 × 1 | 3, 3 disturbed | 8,000 / **9,000** / 9,100 | 90.0 / **90.0** / 90.0 |",
+            "| shares, 1 × 1 | 3, 3 disturbed | 8,000 / **9,000** / 9,100 | 90.0 / **90.0** / ",
             "| 10.0 + 20.5 · 5.00 | 3 rate-limited | p50 104 µs",
             "| new tip to 1,000 | 1 | 1.00 / **1.00** / 1.00 | 2.00 / **2.00** / 2.00 |",
             "| memory of 1,000 | 1 | 30.0 / **30.0** / 30.0 | 0.00 / **0.00** / 0.00 | 30.3, ",
