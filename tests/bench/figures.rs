@@ -70,6 +70,18 @@ impl Step<'_> {
         Spread::of(self.runs.iter().filter_map(|run| run.pointer(&pointer)?.as_f64()))
     }
 
+    /// How many runs there are, and in how many of them something else used more than `noise`
+    /// cores.
+    pub fn count(&self, noise: f64) -> String {
+        let disturbed = |run: &&&Value| {
+            run["cpu_us"]["elsewhere"].as_f64().is_some_and(|elsewhere| elsewhere > noise)
+        };
+        match self.runs.iter().filter(disturbed).count() {
+            0 => self.runs.len().to_string(),
+            some => format!("{}, {some} disturbed", self.runs.len()),
+        }
+    }
+
     /// A number of any run that is the same in all, such as `connections`.
     pub fn plan(&self, field: &str) -> u64 {
         self.runs.first().and_then(|run| run[field].as_u64()).unwrap_or_default()
@@ -156,5 +168,9 @@ mod tests {
         let refused = [("stale-share".to_owned(), 3), ("unanswered".to_owned(), 4)];
         assert_eq!(steps[0].refused(), refused);
         assert_eq!(steps[0].spread("no/such"), None);
+        let with = |elsewhere: f64| json!({"cpu_us": {"elsewhere": elsewhere}});
+        let (quiet, busy) = (with(0.1), with(0.3));
+        let step = Step { name: "c", runs: vec![&quiet, &busy, &quiet] };
+        assert_eq!((step.count(0.2), step.count(0.5)), ("3, 1 disturbed".into(), "3".into()));
     }
 }

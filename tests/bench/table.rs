@@ -52,7 +52,8 @@ pub fn tables(reports: &[Value], heading: &str) -> String {
     let disturbed = |run: &&Value| run["cpu_us"]["elsewhere"].as_f64().is_some_and(|c| c > NOISE);
     let count = reports.iter().filter(disturbed).count();
     text += &format!(
-        "In {count} of {} runs something else on the machine used more than {NOISE} of a core.\n",
+        "In {count} of {} runs something else on the machine used more than {NOISE} of a core: \
+         *disturbed*.\n",
         reports.len()
     );
     text
@@ -103,7 +104,7 @@ fn throughput(text: &mut String, reports: &[Value]) {
         let refused: Vec<_> = refused.iter().map(|(why, count)| format!("{count} {why}")).collect();
         let cells = [
             step.name.to_owned(),
-            step.runs.len().to_string(),
+            step.count(NOISE),
             shown(step.spread("rate"), 1.0),
             shown(step.spread("latency_us/p50"), 1.0),
             shown(step.spread("latency_us/p99"), 1.0),
@@ -125,7 +126,7 @@ fn tips(text: &mut String, reports: &[Value]) {
         let millis = |name: &str| shown(step.spread(&format!("latency_us/{name}")), 1e-3);
         let cells = [
             step.name.to_owned(),
-            step.runs.len().to_string(),
+            step.count(NOISE),
             millis("min"),
             millis("p50"),
             millis("p99"),
@@ -167,7 +168,7 @@ fn memory(text: &mut String, reports: &[Value]) {
         };
         let cells = [
             step.name.to_owned(),
-            step.runs.len().to_string(),
+            step.count(NOISE),
             each("sidecar"),
             each("minipool"),
             total("sidecar"),
@@ -218,7 +219,7 @@ mod tests {
         let reports = [shares(9000.0, 0), shares(9100.0, 3), shares(8000.0, 0), tip, memory];
         let text = tables(&reports, "Measured.");
         for part in [
-            "| shares, 1 × 1 | 3 | 8,000 / **9,000** / 9,100 | 90.0 / **90.0** / 90.0 |",
+            "| shares, 1 × 1 | 3, 3 disturbed | 8,000 / **9,000** / 9,100 | 90.0 / **90.0** / ",
             "| 10.0 + 20.5 · 5.00 | 3 rate-limited | p50 104 µs",
             "| new tip to 1,000 | 1 | 1.00 / **1.00** / 1.00 | 2.00 / **2.00** / 2.00 |",
             "| memory of 1,000 | 1 | 30.0 / **30.0** / 30.0 | 0.00 / **0.00** / 0.00 | 30.3, ",
