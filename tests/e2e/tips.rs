@@ -1,9 +1,11 @@
 //! Opening while the tip changes: the moment in which the reference pool stops.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use gopool_sv2_tests::{Books, Line, LineOptions};
 use parsers_sv2::MiningOwned;
+use tokio::task::JoinSet;
 
 use crate::block_on;
 use crate::peer::Peer;
@@ -29,27 +31,34 @@ async fn first_job(line: &Line, name: &str) -> Result<(), String> {
 
 #[test]
 fn each_of_200_clients_gets_a_job_50_times_while_the_tip_changes_every_100_ms() {
-    let mut line = Line::start(LineOptions {
-        network_bits: "207fffff",
-        minipool: vec!["-test-tip-every".into(), "100ms".into()],
-        // All come from one address, as fast as they can.
-        listen: "connections_per_sec = 0\nconnections_per_sec_per_address = 0".into(),
-        ..LineOptions::default()
-    })
-    .unwrap();
+    let line = Arc::new(
+        Line::start(LineOptions {
+            network_bits: "207fffff",
+            minipool: vec!["-test-tip-every".into(), "100ms".into()],
+            // All come from one address, as fast as they can.
+            listen: "connections_per_sec = 0\nconnections_per_sec_per_address = 0".into(),
+            ..LineOptions::default()
+        })
+        .unwrap(),
+    );
     let failures = block_on(async {
-        let line = &line;
-        let client = |client: usize| async move {
-            let mut failures = Vec::new();
-            for round in 0..ROUNDS {
-                if let Err(error) = first_job(line, &format!("c{client}")).await {
-                    failures.push(format!("client {client}, round {round}: {error}"));
+        // A task each: on a busy machine one task for all would poll the first of them only.
+        let mut clients = JoinSet::new();
+        for client in 0..CLIENTS {
+            let line = Arc::clone(&line);
+            clients.spawn(async move {
+                let mut failures = Vec::new();
+                for round in 0..ROUNDS {
+                    if let Err(error) = first_job(&line, &format!("c{client}")).await {
+                        failures.push(format!("client {client}, round {round}: {error}"));
+                    }
                 }
-            }
-            failures
-        };
-        join_all((0..CLIENTS).map(client)).await.concat()
+                failures
+            });
+        }
+        clients.join_all().await.concat()
     });
+    let mut line = Arc::into_inner(line).expect("all clients have ended");
     assert!(failures.is_empty(), "{} failures: {:?}", failures.len(), &failures[..1]);
     assert!(line.sidecar.is_running());
     assert!(line.pool.as_mut().is_some_and(gopool_sv2_tests::Process::is_running));
@@ -78,28 +87,4 @@ fn names_the_newest(trace: &Books) -> usize {
         checked += 1;
     }
     checked
-}
-
-/// All at once on this task; the sockets do the waiting.
-async fn join_all<F: std::future::Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut open: Vec<_> = work.map(|w| Some(Box::pin(w))).collect();
-    let mut done: Vec<Option<F::Output>> = open.iter().map(|_| None).collect();
-    std::future::poll_fn(move |cx| {
-        let mut waiting = false;
-        for (slot, output) in open.iter_mut().zip(&mut done) {
-            let Some(work) = slot else { continue };
-            match work.as_mut().poll(cx) {
-                std::task::Poll::Ready(value) => {
-                    *output = Some(value);
-                    *slot = None;
-                }
-                std::task::Poll::Pending => waiting = true,
-            }
-        }
-        if waiting {
-            return std::task::Poll::Pending;
-        }
-        std::task::Poll::Ready(done.iter_mut().filter_map(Option::take).collect())
-    })
-    .await
 }
