@@ -7,10 +7,12 @@
 mod books;
 mod line;
 mod process;
+mod raw;
 
 pub use books::{Books, Event};
 pub use line::{Line, LineOptions, Tcp};
 pub use process::{binaries, Process};
+pub use raw::{Heard, RawFrame, RawPeer, CHANNEL_BIT};
 
 /// A result whose error is shown as it is: harness faults fail the test that meets them.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

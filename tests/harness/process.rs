@@ -79,6 +79,12 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log })
     }
 
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has written so far.
     #[must_use]
     pub fn log(&self) -> String {
