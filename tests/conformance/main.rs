@@ -22,7 +22,6 @@ mod noise_wire;
 mod rig;
 mod setup;
 mod shares;
-mod submit;
 mod targets;
 mod tips;
 mod work;
