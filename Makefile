@@ -1,7 +1,7 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full lint rust-test go-test node interop gen prerequisites
+.PHONY: help demo test test-full bench lint rust-test go-test node interop gen prerequisites
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUST_FEATURES := --features gopool-sv2-proto/gen
@@ -22,9 +22,18 @@ test: prerequisites lint rust-test go-test ## all tests
 
 test-full: test ## all tests, and the long ones
 	cd go-bindings && go test -run xxx -fuzz FuzzJudge -fuzztime 60s ./sv2
+	cargo test -p gopool-sv2-tests --test e2e -- --ignored --nocapture
 
 interop: prerequisites ## published Stratum V2 programs mine here; builds them first, once (docs/interop.md)
 	@$(INTEROP)/run
+
+# More connections than a shell's descriptors: raised as far as it may be, for all that it starts.
+bench: prerequisites ## what it costs and how fast it is; 10 minutes on a quiet machine (BENCH_QUICK=1: about 2)
+	cargo build --release --bin gopool-sv2 --bin sv2-load --bin sv2-bench
+	cd examples/minipool && go build -o "$(abspath $(or $(CARGO_TARGET_DIR),target))/release/minipool" .
+	ulimit -n "$$(ulimit -Hn)"; exec $(or $(CARGO_TARGET_DIR),target)/release/sv2-bench \
+	  $(if $(BENCH_QUICK),--quick) --date "$$(date -u +%Y-%m-%d)" --page docs/performance.md \
+	  --out "target/bench/$$(date -u +%Y-%m-%dT%H%M%SZ).json"
 
 lint: prerequisites ## formatting and lints
 	cargo fmt --all --check

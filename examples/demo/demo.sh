@@ -4,7 +4,8 @@
 # loopback address or a Unix socket.
 #
 #   Ctrl-C stops it. DEMO_SECONDS=n stops it after n seconds and a block, 5 minutes at most.
-#   DEMO_DIR=path keeps keys, logs and journals there (default: demo-run in the checkout).
+#   DEMO_DIR=path keeps keys, logs and journals there (default: demo-run in the checkout). It is made anew
+#   each time; a directory that no demo has made is refused.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 run=${DEMO_DIR:-$PWD/demo-run}
@@ -34,8 +35,14 @@ trap cleanup EXIT
 say "Building (the first time takes a few minutes)"
 cargo build --bin gopool-sv2
 binary=${CARGO_TARGET_DIR:-target}/debug/gopool-sv2
+mark=.made-by-demo
+if [ -d "$run" ] && [ ! -e "$run/$mark" ] && [ -n "$(ls -A "$run")" ]; then
+  echo "$run holds something that this demo has not made: name another DEMO_DIR, or empty it" >&2
+  exit 64
+fi
 rm -rf "$run"
 mkdir -p "$run"
+touch "$run/$mark"
 run=$(cd "$run" && pwd)
 (cd examples/minipool && go build -o "$run/minipool" .)
 

@@ -3,7 +3,13 @@
 //
 //	server, err := grpchost.New(host, grpchost.Options{Software: "minipool 1.0"})
 //	listener, err := grpchost.ListenUnix("/run/pool/sv2.sock", grpchost.UnixOptions{})
-//	err = server.Serve(ctx, listener)
+//	go func() { served <- server.Serve(context.Background(), listener) }()
+//	<-stop.Done()                    // a signal, say
+//	err = server.Shutdown(ctx)       // sidecars are told, and what is in flight is answered
+//	err = <-served
+//	err = pool.Close(ctx)            // the host last: until here it may be asked
+//
+// A context of Serve that ends breaks all streams at once instead.
 //
 // [ListenUnix] is for a sidecar on the same machine; for one on another machine there is [ListenTLS],
 // where both ends show a certificate.

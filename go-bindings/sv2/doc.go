@@ -1,7 +1,6 @@
 // Package sv2 is what a Go mining pool implements to be reached over Stratum V2.
 //
-// A carrier (package grpchost for a sidecar process, package ffihost for the library linked into the
-// same process) takes miners' messages to a [Host] and brings its jobs and verdicts back. Code written
+// A carrier (package grpchost, for a sidecar process) takes miners' messages to a [Host] and brings its jobs and verdicts back. Code written
 // against Host doesn't know which carrier runs it.
 //
 // Who decides what: the host decides who may mine, the extranonce prefix, the coinbase, jobs, targets,
@@ -9,7 +8,7 @@
 // answers, acknowledgements, limits, back pressure.
 //
 // Two ways to write a host:
-//   - embed [Pool] and give it jobs; verdicts come from the share check in this package ([Check]);
+//   - make a [Pool] with [NewPool] and give it jobs; verdicts come from the share check in this package ([Check]);
 //   - implement [Host] and [Channel] yourself.
 //
 // Conventions: [Hash] and [Target] are 32 bytes in internal (header) order, which read as a number are

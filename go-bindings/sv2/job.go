@@ -26,8 +26,9 @@ type Job struct {
 	NBits uint32
 	// Version is the block version before rolling.
 	Version uint32
-	// VersionMask holds the bits the miner may roll; 0 forbids rolling. The sidecar narrows it to
-	// 0x1fffffe0 (BIP323).
+	// VersionMask holds the bits the miner may roll: all of [RollableVersionBits] (0x1fffffe0, BIP323),
+	// or 0 to forbid rolling. SV2 knows only yes or no, so a mask that lacks some of these bits
+	// forbids rolling, too, and the sidecar warns of it; bits beyond them are left out.
 	VersionMask uint32
 	// MinNTime is the lowest ntime accepted.
 	MinNTime uint32

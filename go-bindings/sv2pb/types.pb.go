@@ -530,8 +530,8 @@ type Job struct {
 	Nbits uint32 `protobuf:"fixed32,5,opt,name=nbits,proto3" json:"nbits,omitempty"`
 	// Block version before rolling, top bits 001.
 	Version uint32 `protobuf:"fixed32,6,opt,name=version,proto3" json:"version,omitempty"`
-	// Version bits the miner may roll. 0 forbids rolling. The sidecar narrows it to 0x1fffffe0
-	// (BIP323).
+	// Version bits the miner may roll: all of 0x1fffffe0 (BIP323; bits beyond it are left out), or 0
+	// to forbid rolling. SV2 knows only yes or no: a mask that lacks some of them forbids rolling, too.
 	VersionMask uint32 `protobuf:"fixed32,7,opt,name=version_mask,json=versionMask,proto3" json:"version_mask,omitempty"`
 	// Lowest ntime the pool accepts for this job.
 	MinNtime uint32 `protobuf:"fixed32,8,opt,name=min_ntime,json=minNtime,proto3" json:"min_ntime,omitempty"`

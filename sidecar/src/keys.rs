@@ -4,6 +4,8 @@
 //! A key file holds one line, the secret key as base58check of its 32 bytes: the spelling of the
 //! SV2 reference implementation, so that keys move between the two.
 
+mod stamp;
+
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,8 @@ use key_utils::Secp256k1SecretKey;
 use rand::rngs::OsRng;
 use rand::RngCore;
 use secp256k1::{Keypair, Secp256k1, SecretKey};
+
+pub use stamp::Stamp;
 
 /// The public half of an authority key. Its text, as miners are given it, is base58check of the
 /// version 1 (two bytes, little-endian) and the 32-byte x-only key.
@@ -268,6 +272,9 @@ fn read_private(path: &Path, forbidden: u32, bytes_max: u64) -> Result<Secret, K
     let io = |action| move |source| KeyError::Io { path: path.to_owned(), action, source };
     let file = File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => KeyError::Missing(path.to_owned()),
+        io::ErrorKind::PermissionDenied => {
+            io("open the key file (`chown` it to the user of this process)")(source)
+        }
         _ => io("open the key file")(source),
     })?;
     // Of the open file, not of the path: what is checked is what is read.

@@ -31,7 +31,7 @@ fn tg_2_a_harder_maximum_is_obeyed() {
     for wish in [Wish::extended(), Wish::standard()] {
         let channel = miner.open(&wish);
         let mut max_target = channel.target;
-        for _ in 0..20 {
+        for _ in 0..8 {
             max_target = half(&max_target);
             miner.update(channel.id, 0.0, &max_target);
             assert!(at_most(&miner.target(channel.id), &max_target));

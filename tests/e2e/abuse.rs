@@ -13,7 +13,8 @@ use gopool_sv2_tests::{binaries, Line, LineOptions};
 use crate::attacker::{socket, Attacker};
 use crate::block_on;
 
-fn now() -> u32 {
+/// The clock, in unix seconds.
+pub fn now() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32
 }
 

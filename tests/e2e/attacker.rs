@@ -1,10 +1,11 @@
 //! A peer that finished the handshake and sends whatever it likes.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use gopool_sv2_tests::{Heard, Line, RawPeer};
+use socket2::{Domain, Socket, Type};
 
 /// A peer that finished the handshake and may send whatever it likes.
 pub struct Attacker(RawPeer);
@@ -31,6 +32,17 @@ pub fn socket(line: &Line) -> TcpStream {
     socket
 }
 
+/// A bare connection to the listener from another address of this machine.
+pub fn socket_from(line: &Line, source: [u8; 4]) -> TcpStream {
+    let url = line.pool_url().unwrap();
+    let from = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    from.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    from.connect(&SocketAddr::from(([127, 0, 0, 1], url.port())).into()).unwrap();
+    let socket = TcpStream::from(from);
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    socket
+}
+
 impl Attacker {
     /// Does the handshake.
     pub fn new(line: &Line) -> Self {
@@ -46,6 +58,12 @@ impl Attacker {
     pub fn send(&mut self, extension_type: u16, message_type: u8, payload: &[u8]) -> &mut Self {
         self.0.send(extension_type, message_type, payload);
         self
+    }
+
+    /// Sends the first `part` bytes (encrypted ones) of a frame with `len` zeros.
+    pub fn send_part(&mut self, extension_type: u16, message_type: u8, len: usize, part: usize) {
+        let sealed = self.seal(extension_type, message_type, &vec![0; len], len);
+        self.write(&sealed[..part]);
     }
 
     /// A good SetupConnection.
@@ -68,14 +86,20 @@ impl Attacker {
         }
     }
 
-    /// Opens an extended channel for `user` and waits for its first job: channel 1, job 1.
-    pub fn open(&mut self, user: &str) -> &mut Self {
-        let mut open = vec![9, 0, 0, 0, user.len() as u8];
+    /// Asks for an extended channel.
+    pub fn send_open(&mut self, request: u32, user: &str) -> &mut Self {
+        let mut open = request.to_le_bytes().to_vec();
+        open.push(user.len() as u8);
         open.extend(user.as_bytes());
         open.extend(1e9_f32.to_le_bytes());
         open.extend([0xff; 32]);
         open.extend([4, 0]);
-        self.send(0, 0x13, &open);
+        self.send(0, 0x13, &open)
+    }
+
+    /// Opens an extended channel for `user` and waits for its first job: channel 1, job 1.
+    pub fn open(&mut self, user: &str) -> &mut Self {
+        self.send_open(9, user);
         let mut expected = [0x01, 0x14, 0x1f, 0x20].iter();
         let mut next = expected.next();
         while let Some(wanted) = next {

@@ -71,6 +71,10 @@ fn check_config_prints_a_file_that_checks() {
     assert!(printed.status.success(), "{printed:?}");
     assert!(text(&printed.stdout).contains("127.0.0.1:1"));
     fs::write(directory.path().join("d.toml"), &printed.stdout).unwrap();
+    let keyless = run(directory.path(), &["check-config", "--config", "d.toml"]);
+    assert_eq!(keyless.status.code(), Some(1), "{keyless:?}");
+    assert!(text(&keyless.stderr).contains("keygen"), "{keyless:?}");
+    run(directory.path(), &["keygen", "--out", "authority.key"]);
     let again = run(directory.path(), &["check-config", "--config", "d.toml"]);
     assert!(again.status.success(), "{again:?}");
 }

@@ -55,10 +55,9 @@ fn attack(line: &Line) {
     // Longer than any SetupConnection.
     assert!(Attacker::new(line).send(0, 0, &[0; 4000]).until_closed().is_empty());
     // Truncated SetupConnection: a length that says more than there is.
-    assert!(Attacker::new(line)
-        .send(0, 0, &[0, 2, 0, 2, 0, 0, 0, 0, 0, 255])
-        .until_closed()
-        .is_empty());
+    let refused = Attacker::new(line).send(0, 0, &[0, 2, 0, 2, 0, 0, 0, 0, 0, 255]).until_closed();
+    assert_eq!(refused[0].0, 0x02);
+    assert!(refused[0].1.ends_with(b"invalid-setup-connection"));
     // Unknown protocol, unsupported flags: the Error arrives before the close.
     let refused = Attacker::new(line)
         .send(0, 0, &[9, 2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
@@ -119,12 +118,12 @@ fn unknown_messages_are_ignored() {
     {
         peer.send(extension, kind, &[0; 40]);
     }
-    // Still there: extensions are refused by the book (request 7: none of 2 and 3 is supported).
-    peer.send(1, 0, &[7, 0, 2, 0, 2, 0, 3, 0]);
+    // Still there: extensions are refused by the book (request 7: none of 3 and 4 is supported).
+    peer.send(1, 0, &[7, 0, 2, 0, 3, 0, 4, 0]);
     peer.socket.shutdown(Shutdown::Write).unwrap();
     let frames = peer.until_closed();
     assert_eq!(frames.len(), 2, "{frames:?}");
-    assert_eq!(frames[1], (2, vec![7, 0, 2, 0, 2, 0, 3, 0, 0, 0]));
+    assert_eq!(frames[1], (2, vec![7, 0, 2, 0, 3, 0, 4, 0, 0, 0]));
     line.stop().unwrap();
 }
 

@@ -3,13 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod abuse;
+mod admission;
 mod attacker;
 mod books;
 mod cli;
 mod hostile;
+mod key_renewal;
+mod load;
 mod peer;
 mod pool_away;
 mod probe;
+mod setup;
+mod siege;
 mod tips;
 mod tls;
 

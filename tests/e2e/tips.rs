@@ -32,6 +32,7 @@ fn each_of_200_clients_gets_a_job_50_times_while_the_tip_changes_every_100_ms() 
     let mut line = Line::start(LineOptions {
         network_bits: "207fffff",
         minipool: vec!["-test-tip-every".into(), "100ms".into()],
+        listen: "connections_per_sec_per_address = 100000".into(),
         ..LineOptions::default()
     })
     .unwrap();

@@ -14,5 +14,8 @@ pub use line::{Line, LineOptions, Tcp};
 pub use process::{binaries, Process};
 pub use raw::{Heard, RawFrame, RawPeer, CHANNEL_BIT};
 
+/// What went wrong, in words.
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;
+
 /// A result whose error is shown as it is: harness faults fail the test that meets them.
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub type Result<T> = std::result::Result<T, Fault>;

@@ -18,6 +18,8 @@ pub struct LineOptions {
     pub network_bits: &'static str,
     /// More flags for minipool.
     pub minipool: Vec<String>,
+    /// More TOML for the sidecar's `[listen]`.
+    pub listen: String,
     /// More TOML for the sidecar's `[limits]`.
     pub limits: String,
     /// false: the pool is started by the test, with [`Line::start_pool`].
@@ -45,6 +47,7 @@ impl Default for LineOptions {
         Self {
             network_bits: "1e0fffff",
             minipool: Vec::new(),
+            listen: String::new(),
             limits: String::new(),
             with_pool: true,
             tcp: None,
@@ -103,11 +106,11 @@ impl Line {
         }
         let more = options.tcp.as_ref().map_or("", |tcp| tcp.pool.as_str());
         let config = format!(
-            "[listen]\naddress = \"127.0.0.1:0\"\n[authority]\nkey_file = \"authority.key\"\n\
+            "[listen]\naddress = \"127.0.0.1:0\"\n{}\n[authority]\nkey_file = \"authority.key\"\n\
              [pool]\naddress = \"{pool_address}\"\n{more}\n[limits]\n{}\n\
              [log]\nformat = \"human\"\nfilter = \"info,gopool_sv2=debug\"\n\
              journal = \"sidecar.journal\"\n",
-            options.limits
+            options.listen, options.limits
         );
         fs::write(at("sidecar.toml"), config)?;
         let mut sidecar = start_sidecar(directory.path())?;

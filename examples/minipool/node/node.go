@@ -172,7 +172,7 @@ func (n *Node) reach(ctx context.Context) error {
 	n.mu.Lock()
 	before := n.taken
 	n.mu.Unlock()
-	o, err := n.ask(ctx, "")
+	o, err := n.askOnChain(ctx, "")
 	if err != nil {
 		return err
 	}
@@ -184,6 +184,19 @@ func (n *Node) reach(ctx context.Context) error {
 	n.takeLocked(o, n.lapsed || n.latest == nil || n.latest.PrevHash != o.PrevHash)
 	n.cut = false
 	return nil
+}
+
+// askOnChain asks for a template, and then whether the node that gave it is on the chain of the first
+// one: another may have been started in its place at any time before.
+func (n *Node) askOnChain(ctx context.Context, longPollID string) (*offer, error) {
+	o, err := n.ask(ctx, longPollID)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := n.askChain(ctx, n.network); err != nil {
+		return nil, err
+	}
+	return o, nil
 }
 
 // takeLocked makes an offer the newest; the caller holds mu.
@@ -259,7 +272,7 @@ func (n *Node) awaitTips(ctx context.Context) {
 			continue
 		}
 		// No timeout: the next block may take hours. TCP finds out when the node is gone.
-		o, err := n.ask(ctx, id)
+		o, err := n.askOnChain(ctx, id)
 		n.mu.Lock()
 		if err == nil {
 			n.takeLocked(o, true)

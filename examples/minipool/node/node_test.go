@@ -179,7 +179,8 @@ func TestSubmitReadsTheNodesAnswers(t *testing.T) {
 func TestABlockIsOfferedUntilTheNodeDecides(t *testing.T) {
 	away := reply(http.StatusServiceUnavailable, "")
 	s := newScript(t, map[string][]string{
-		"getblockchaininfo": {result(regtestInfo), result(regtestInfo), refusal(codeWarmUp),
+		"getblockchaininfo": {result(regtestInfo), result(regtestInfo), result(regtestInfo),
+			refusal(codeWarmUp),
 			result(`{"chain":"main"}`), result(regtestInfo)},
 		"submitblock":    {away, result(`null`), result(`"duplicate"`)},
 		"getblockheader": {away, result(`{"confirmations":1}`)},

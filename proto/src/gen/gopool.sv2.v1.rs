@@ -69,8 +69,8 @@ pub struct Job {
     /// Block version before rolling, top bits 001.
     #[prost(fixed32, tag = "6")]
     pub version: u32,
-    /// Version bits the miner may roll. 0 forbids rolling. The sidecar narrows it to 0x1fffffe0
-    /// (BIP323).
+    /// Version bits the miner may roll: all of 0x1fffffe0 (BIP323; bits beyond it are left out), or 0
+    /// to forbid rolling. SV2 knows only yes or no: a mask that lacks some of them forbids rolling, too.
     #[prost(fixed32, tag = "7")]
     pub version_mask: u32,
     /// Lowest ntime the pool accepts for this job.

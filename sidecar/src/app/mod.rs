@@ -1,11 +1,13 @@
 //! Wiring: configuration in, a running sidecar out, stopped in the right order.
 
+mod renewal;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::backend::grpc;
@@ -15,6 +17,7 @@ use crate::listen::Listener;
 use crate::noise::Acceptor;
 use crate::obs::Journal;
 use crate::session::Context;
+use renewal::Renewal;
 
 /// Why the sidecar can't start.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +67,9 @@ pub struct Sidecar {
     stop_link: watch::Sender<bool>,
     listener: JoinHandle<()>,
     link: JoinHandle<()>,
+    renewal: JoinHandle<()>,
+    /// Asks for a look at the key file.
+    look: mpsc::Sender<()>,
     journal: Journal,
 }
 
@@ -74,6 +80,8 @@ impl Sidecar {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        // Before the key: what is written in between is seen as a change.
+        let stamp = config.authority.key_file.stamp()?;
         let key: AuthorityKey = config.authority.key_file.load()?;
         let journal = match &config.log.journal {
             Some(path) => {
@@ -84,8 +92,7 @@ impl Sidecar {
         let limits = config.limits;
         let wanted = config.listen.address;
         let bind_error = |error| StartError::Bind(wanted, error);
-        let listener =
-            Listener::bind(wanted, config.listen.max_connections).await.map_err(bind_error)?;
+        let listener = Listener::bind(&config.listen).await.map_err(bind_error)?;
         let address = listener.address().map_err(bind_error)?;
         let (backend, link) = grpc::new(&config.pool, limits.max_in_flight, journal.clone());
         let acceptor = Acceptor::new(
@@ -94,12 +101,19 @@ impl Sidecar {
             Duration::from_millis(limits.handshake_timeout_ms),
             limits.handshakes(),
         );
-        let context = Context { acceptor, backend, limits, journal: journal.clone() };
+        let (look, looks) = mpsc::channel(1);
+        let file = config.authority.key_file.clone();
+        let renewal = Renewal::new(file, stamp, &key, acceptor.clone(), dialable(address));
+        let required_extensions = config.extensions.required.into();
+        let context =
+            Context { acceptor, backend, limits, required_extensions, journal: journal.clone() };
         let (stop_listener, listener_stops) = watch::channel(false);
         let (stop_link, link_stops) = watch::channel(false);
         Ok(Self {
             address,
             miner_url: key.miner_url(dialable(address)),
+            renewal: tokio::spawn(renewal.run(looks, listener_stops.clone())),
+            look,
             stop_listener,
             stop_link,
             listener: tokio::spawn(listener.run(context, listener_stops)),
@@ -114,10 +128,17 @@ impl Sidecar {
         self.address
     }
 
-    /// What a miner on this machine types.
+    /// What a miner on this machine types; with the key that was there at the start.
     #[must_use]
     pub fn miner_url(&self) -> &str {
         &self.miner_url
+    }
+
+    /// Reads the key file again: a new key signs for all who connect from now on, a bad one is
+    /// named in the log and changes nothing. Happens by itself too, within seconds of a change.
+    pub fn renew_key(&self) {
+        // A full queue: somebody has asked just now.
+        let _ = self.look.try_send(());
     }
 
     /// Completes when a part of it ended unasked, and names that part: it serves nobody any more,
@@ -126,6 +147,7 @@ impl Sidecar {
         tokio::select! {
             _ = &mut self.listener => "the listener",
             _ = &mut self.link => "the link to the pool",
+            _ = &mut self.renewal => "the watch of the authority key",
         }
     }
 
@@ -135,6 +157,7 @@ impl Sidecar {
         // Both tasks watch for as long as they run: nobody else sends.
         self.stop_listener.send_replace(true);
         ended(self.listener, "the listener").await;
+        ended(self.renewal, "the watch of the authority key").await;
         self.stop_link.send_replace(true);
         ended(self.link, "the link to the pool").await;
         match tokio::task::spawn_blocking(move || self.journal.close()).await {

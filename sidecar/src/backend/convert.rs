@@ -97,7 +97,7 @@ pub(super) fn job(job: v1::Job) -> Result<Job, ContractError> {
         prev_hash: Hash(array("prev_hash", &job.prev_hash)?),
         nbits: job.nbits,
         version: job.version,
-        version_mask: job.version_mask & VERSION_ROLLING_MASK,
+        version_mask: if rolls_all(job.version_mask) { VERSION_ROLLING_MASK } else { 0 },
         min_ntime: job.min_ntime,
         max_ntime: job.max_ntime,
         merkle_path,
@@ -105,6 +105,12 @@ pub(super) fn job(job: v1::Job) -> Result<Job, ContractError> {
         coinbase_suffix: coinbase("coinbase_suffix", job.coinbase_suffix)?,
         height: job.height,
     })
+}
+
+/// Whether a mask lets a miner roll all the bits that SV2 miners roll. A job on the wire only says
+/// yes or no (SV2 spec 5.3.16), so a miner would roll the other bits of a narrower one, too.
+pub(super) const fn rolls_all(mask: u32) -> bool {
+    mask & VERSION_ROLLING_MASK == VERSION_ROLLING_MASK
 }
 
 /// What was granted, and the first job.

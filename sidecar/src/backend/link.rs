@@ -24,11 +24,21 @@ pub(super) struct Link {
     in_flight: InFlight,
     directory: Directory,
     journal: Journal,
+    /// The pool's narrow version mask was complained of.
+    warned_of_mask: bool,
+    /// The pool is about to stop.
+    draining: bool,
 }
 
 impl Link {
     pub(super) fn new(capacity: usize, directory: Directory, journal: Journal) -> Self {
-        Self { in_flight: InFlight::new(capacity), directory, journal }
+        Self {
+            in_flight: InFlight::new(capacity),
+            directory,
+            journal,
+            warned_of_mask: false,
+            draining: false,
+        }
     }
 
     /// How many commands may be taken now: each may be a submit.
@@ -39,6 +49,11 @@ impl Link {
     /// The oldest submit that waits, and the id the next one gets: what the watchdog compares.
     pub(super) fn waiting_since(&self) -> (Option<u64>, u64) {
         (self.in_flight.oldest(), self.in_flight.next_id())
+    }
+
+    /// Whether the pool wants to stop and owes nothing any more.
+    pub(super) fn is_drained(&self) -> bool {
+        self.draining && self.in_flight.oldest().is_none()
     }
 
     /// Turns commands into messages, in order; adjacent submits share a message.
@@ -109,6 +124,8 @@ impl Link {
 
     /// The stream is gone: what was open on it is no more.
     pub(super) fn lost(&mut self) {
+        self.draining = false;
+        self.warned_of_mask = false;
         let open = self.in_flight.take_all().len();
         if open > 0 {
             tracing::warn!(submits = open, "answered backend-unavailable: the link broke");
@@ -163,6 +180,7 @@ impl Link {
             FromPool::Drain(drain) => {
                 let reason = convert::printable(&drain.reason);
                 tracing::info!(grace_ms = drain.grace_ms, reason, "the pool is about to stop");
+                self.draining = true;
             }
             FromPool::Ping(ping) => {
                 out.push(ToPool::Pong(v1::Pong { id: ping.id, sent_us: ping.sent_us }));
@@ -183,6 +201,9 @@ impl Link {
 
     fn opened(&mut self, opened: v1::ChannelOpened, out: &mut Vec<ToPool>) {
         let channel = ChannelKey::from_wire(opened.channel_id);
+        if let Some(job) = &opened.job {
+            self.look_at_mask(job.version_mask);
+        }
         let delivered = match convert::opened(opened) {
             Ok((grant, job)) => {
                 let job_seq = job.seq;
@@ -208,6 +229,7 @@ impl Link {
 
     fn job(&mut self, mut job: v1::Job, out: &mut Vec<ToPool>) {
         let channels = std::mem::take(&mut job.channel_ids);
+        self.look_at_mask(job.version_mask);
         let job = match convert::job(job) {
             Ok(job) => Arc::new(job),
             Err(error) => return self.unusable_job(&channels, &error, out),
@@ -217,6 +239,17 @@ impl Link {
             self.directory.deliver(channel.conn(), event);
             let job_seq = job.seq;
             self.journal.record(Line::JobArrived { channel: channel.to_wire(), job_seq });
+        }
+    }
+
+    fn look_at_mask(&mut self, mask: u32) {
+        if mask != 0 && !convert::rolls_all(mask) && !self.warned_of_mask {
+            self.warned_of_mask = true;
+            tracing::warn!(
+                "the pool's version mask {mask:08x} lacks bits of {:08x}, and SV2 has no word for \
+                 that: miners may not roll the version at all. Give the whole mask, or 0",
+                crate::types::VERSION_ROLLING_MASK
+            );
         }
     }
 

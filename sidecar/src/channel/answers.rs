@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use crate::types::{Difficulty, RejectReason};
 
 /// Names a waiting submit inside its channel: rises by one, never used twice.
@@ -38,19 +40,22 @@ pub enum Answer {
 }
 
 /// One settled submit, for books and traces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
     /// The miner's sequence number.
     pub sequence: u32,
     /// The link's submit id; 0 when it was never forwarded.
     pub submit_id: u64,
+    /// The worker it named; empty: none.
+    pub worker: Bytes,
     /// How it ended.
     pub outcome: Outcome,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Slot {
     sequence: u32,
+    worker: Bytes,
     submit_id: u64,
     outcome: Option<Outcome>,
 }
@@ -74,15 +79,15 @@ impl Answers {
     }
 
     /// A submit that waits for the pool's verdict.
-    pub fn wait(&mut self, sequence: u32) -> Token {
-        self.queue.push_back(Slot { sequence, submit_id: 0, outcome: None });
+    pub fn wait(&mut self, sequence: u32, worker: Bytes) -> Token {
+        self.queue.push_back(Slot { sequence, worker, submit_id: 0, outcome: None });
         self.first + (self.queue.len() as Token) - 1
     }
 
     /// A submit refused here; its answer still waits for its elders.
-    pub fn refuse(&mut self, sequence: u32, reason: RejectReason) {
+    pub fn refuse(&mut self, sequence: u32, worker: Bytes, reason: RejectReason) {
         let outcome = Some(Outcome::Rejected(reason));
-        self.queue.push_back(Slot { sequence, submit_id: 0, outcome });
+        self.queue.push_back(Slot { sequence, worker, submit_id: 0, outcome });
     }
 
     /// Settles a waiting submit. false when there is none under that token (any more): a second
@@ -113,10 +118,12 @@ impl Answers {
     /// Success. `settled` sees each submit.
     pub fn drain(&mut self, mut answer: impl FnMut(Answer), mut settled: impl FnMut(Settled)) {
         let mut run = Run::default();
-        while let Some(&Slot { sequence, submit_id, outcome: Some(outcome) }) = self.queue.front() {
-            self.queue.pop_front();
+        while let Some(outcome) = self.queue.front().and_then(|slot| slot.outcome) {
+            let Some(Slot { sequence, worker, submit_id, .. }) = self.queue.pop_front() else {
+                break;
+            };
             self.first += 1;
-            settled(Settled { sequence, submit_id, outcome });
+            settled(Settled { sequence, submit_id, worker, outcome });
             match outcome {
                 Outcome::Accepted(credit) => run.add(sequence, credit),
                 Outcome::Rejected(reason) => {
@@ -171,8 +178,8 @@ mod tests {
     #[test]
     fn early_verdicts_wait_for_their_elders() {
         let mut answers = Answers::default();
-        let (a, b) = (answers.wait(1), answers.wait(2));
-        answers.refuse(3, RejectReason::Stale);
+        let (a, b) = (answers.wait(1, Bytes::new()), answers.wait(2, Bytes::new()));
+        answers.refuse(3, Bytes::new(), RejectReason::Stale);
         assert!(answers.settle(b, 20, Outcome::Accepted(HALF)));
         assert!(drained(&mut answers).is_empty());
         assert!(answers.settle(a, 10, Outcome::Accepted(HALF)));
@@ -193,7 +200,7 @@ mod tests {
     fn fractions_are_carried_to_the_next_success() {
         let mut answers = Answers::default();
         for (sequence, sum) in [(1, 0), (2, 1), (3, 0), (4, 1)] {
-            let token = answers.wait(sequence);
+            let token = answers.wait(sequence, Bytes::new());
             answers.settle(token, 1, Outcome::Accepted(HALF));
             let success = Answer::Success { last_sequence: sequence, count: 1, sum };
             assert_eq!(drained(&mut answers), [success]);
@@ -214,10 +221,10 @@ mod tests {
             for (index, kind) in kinds.iter().enumerate() {
                 let sequence = index as u32;
                 if *kind == 2 {
-                    answers.refuse(sequence, RejectReason::InvalidJobId);
+                    answers.refuse(sequence, Bytes::new(), RejectReason::InvalidJobId);
                 } else {
                     let credit = Difficulty { whole: 3, fraction: fractions[index] };
-                    waiting.push((answers.wait(sequence), *kind == 0, credit));
+                    waiting.push((answers.wait(sequence, Bytes::new()), *kind == 0, credit));
                     if *kind == 0 { work = work.saturating_add(credit); }
                 }
                 expected.push((sequence, *kind == 0));

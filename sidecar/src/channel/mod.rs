@@ -17,7 +17,7 @@ use answers::Answers;
 
 use crate::job::{Announcement, Check, Fields, JobTable, Shape};
 use crate::types::{
-    ChannelKey, Grant, Job, Kind, OpenRequest, RefuseReason, RejectReason, Submit, Target,
+    Bucket, ChannelKey, Grant, Job, Kind, OpenRequest, RefuseReason, RejectReason, Submit, Target,
     TargetLimits,
 };
 
@@ -53,6 +53,7 @@ pub struct Channel {
     /// (request id, max_target) of updates that wait for the pool.
     updates: VecDeque<(u32, Target)>,
     next_update: u32,
+    update_pace: Bucket,
 }
 
 impl Channel {
@@ -82,6 +83,7 @@ impl Channel {
             answers: Answers::default(),
             updates: VecDeque::new(),
             next_update: 1,
+            update_pace: Bucket::default(),
         };
         channel.in_effect = channel.hardest_bound();
         channel
@@ -183,6 +185,11 @@ impl Channel {
         (std::mem::replace(&mut self.in_effect, target) != target).then_some(target)
     }
 
+    /// How often the miner updates it: kept here, held to its rate by the connection.
+    pub const fn update_pace(&mut self) -> &mut Bucket {
+        &mut self.update_pace
+    }
+
     /// UpdateChannel of the miner (SV2 spec 5.3.7): the request id to send to the pool.
     ///
     /// # Errors
@@ -217,9 +224,18 @@ impl Channel {
         self.changed_target()
     }
 
-    /// A share of the miner.
-    pub fn submit(&mut self, sequence: u32, share: &Fields<'_>, worker: Bytes, now: u32) -> Taken {
-        match self.jobs.check(share, self.shape(), now) {
+    /// A share of the miner. `worker`: whom it is of, empty when it doesn't say; or why the message
+    /// that brought it is refused, unless it is a block.
+    pub fn submit(
+        &mut self,
+        sequence: u32,
+        share: &Fields<'_>,
+        worker: Result<Bytes, RejectReason>,
+        now: u32,
+    ) -> Taken {
+        let fault = worker.as_ref().err().copied();
+        let worker = worker.unwrap_or_default();
+        match self.jobs.check(share, self.shape(), fault, now) {
             Check::Forward { job_id, would_refuse } => {
                 let submit = Submit {
                     job_id,
@@ -227,13 +243,13 @@ impl Channel {
                     ntime: share.ntime,
                     version: share.version,
                     extranonce: Bytes::copy_from_slice(share.extranonce),
-                    worker,
+                    worker: worker.clone(),
                     would_refuse,
                 };
-                Taken::Forward(self.answers.wait(sequence), submit)
+                Taken::Forward(self.answers.wait(sequence, worker), submit)
             }
             Check::Refuse(reason) => {
-                self.answers.refuse(sequence, reason);
+                self.answers.refuse(sequence, worker, reason);
                 Taken::Refused
             }
         }

@@ -7,6 +7,7 @@ use clap::Args;
 use gopool_sv2::app::Sidecar;
 use gopool_sv2::config::Config;
 use gopool_sv2::{obs, sys};
+use tokio::signal::unix::{signal, SignalKind};
 
 use super::{complain, stop_signal, USAGE};
 
@@ -16,7 +17,8 @@ const RESERVED_DESCRIPTORS: usize = 64;
 /// Accept Stratum V2 miners and hand their shares to the pool.
 ///
 /// Runs until SIGINT or SIGTERM: then it takes no new connections, answers the shares that wait
-/// (a few seconds at most), and exits 0. A second signal ends it at once.
+/// (a few seconds at most), and exits 0. A second signal ends it at once. SIGHUP reads the
+/// authority key again; a changed key file is also noticed within seconds. Nobody is disconnected.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The configuration file. `check-config --print` shows every key.
@@ -48,8 +50,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
-    let stop = match stop_signal() {
-        Ok(stop) => stop,
+    let signals = signal(SignalKind::hangup()).and_then(|hangup| Ok((stop_signal()?, hangup)));
+    let (mut stop, mut hangup) = match signals {
+        Ok((stop, hangup)) => (Box::pin(stop), hangup),
         Err(error) => {
             complain(format_args!("gopool-sv2: can't watch signals: {error}"));
             return ExitCode::FAILURE;
@@ -67,14 +70,17 @@ async fn serve(config: Config) -> ExitCode {
     if sidecar.address().ip().is_unspecified() {
         tracing::info!("miners elsewhere: this machine's name or address instead of that host");
     }
-    let failed = tokio::select! {
-        signal = stop => {
-            tracing::info!(signal, "stopping");
-            false
-        }
-        part = sidecar.failed() => {
-            tracing::error!("{part} ended by itself: stopping, so that it can be started anew");
-            true
+    let failed = loop {
+        tokio::select! {
+            signal = &mut stop => {
+                tracing::info!(signal, "stopping");
+                break false;
+            }
+            part = sidecar.failed() => {
+                tracing::error!("{part} ended by itself: stopping, so that it can be started anew");
+                break true;
+            }
+            Some(()) = hangup.recv() => sidecar.renew_key(),
         }
     };
     sidecar.stop().await;

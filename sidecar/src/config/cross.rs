@@ -11,8 +11,17 @@ use crate::keys::KeyFile;
 /// `sockaddr_un` holds 108 bytes with the closing NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-/// A problem: its place in the text, its key, what is wrong.
-type Found = (Range<usize>, String, String);
+/// Something that contradicts itself.
+pub(super) struct Found {
+    /// Its place in the text.
+    pub(super) span: Range<usize>,
+    /// The key at that place.
+    pub(super) key: String,
+    /// What is wrong.
+    pub(super) text: String,
+    /// All keys that it is about.
+    pub(super) about: Vec<String>,
+}
 
 /// What of the configuration contradicts itself. Each problem is placed at the first of its keys
 /// that the file gives (one is given: the defaults agree with each other).
@@ -139,7 +148,8 @@ impl Cross<'_> {
         }
         let found = keys.iter().find_map(|key| Some((*key, given?.get(*key)?.span())));
         let (key, span) = found.unwrap_or((keys.first().copied().unwrap_or_default(), 0..0));
-        self.found.push((span, format!("{section}.{key}"), text));
+        let about = keys.iter().map(|key| format!("{section}.{key}")).collect();
+        self.found.push(Found { span, key: format!("{section}.{key}"), text, about });
     }
 }
 

@@ -7,8 +7,11 @@
 //! `examples/config/sidecar.toml`.
 
 mod cross;
+mod extensions;
 #[cfg(test)]
 mod link_tests;
+#[cfg(test)]
+mod listen_tests;
 mod model;
 mod print;
 mod problem;
@@ -21,7 +24,7 @@ mod text;
 
 pub use crate::keys::KeyFile;
 pub use crate::obs::Format;
-pub use model::{Authority, Config, Limits, Listen, Log, Pool, PoolAddress, PoolTls};
+pub use model::{Authority, Config, Extensions, Limits, Listen, Log, Pool, PoolAddress, PoolTls};
 pub use problem::{Problem, Problems};
 
 use std::fs::File;

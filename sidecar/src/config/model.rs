@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::keys::KeyFile;
 use crate::obs::Format;
+use crate::types::Network;
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Config {
     pub authority: Authority,
     /// The pool behind the sidecar.
     pub pool: Pool,
+    /// Extensions of the protocol.
+    pub extensions: Extensions,
     /// What one miner, and all of them, may cost.
     pub limits: Limits,
     /// What is written about the work.
@@ -31,12 +34,32 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Connections open at once; further ones are closed as they arrive.
     pub max_connections: usize,
+    /// Connections open at once from one IPv4 address or IPv6 /64 network; 0: no limit.
+    pub max_connections_per_address: u32,
+    /// New connections in a second, over all addresses; 0: no limit.
+    pub connections_per_sec: u32,
+    /// New connections in a second from one IPv4 address or IPv6 /64 network; 0: no limit.
+    pub connections_per_sec_per_address: u32,
+    /// Load balancers that say whose connection it is (PROXY protocol v2); all others are taken
+    /// for who they are.
+    pub proxy_protocol_from: Vec<Network>,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3336));
-        Self { address, max_connections: 20_000 }
+        Self {
+            address,
+            max_connections: 20_000,
+            // A fifth: five addresses are needed to fill the port, and few farms have more
+            // devices behind one.
+            max_connections_per_address: 4_096,
+            // A third of a core for handshakes, and a full port is back in twenty seconds.
+            connections_per_sec: 1_000,
+            // Two hundredths of a core for one stranger.
+            connections_per_sec_per_address: 50,
+            proxy_protocol_from: Vec::new(),
+        }
     }
 }
 
@@ -139,6 +162,13 @@ pub struct PoolTls {
     pub server_name: Option<String>,
 }
 
+/// `[extensions]`: extensions of the protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// Numbers of those without which nobody may mine, all supported, none twice.
+    pub required: Vec<u16>,
+}
+
 /// `[limits]`: what one miner, and all of them, may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -149,6 +179,17 @@ pub struct Limits {
     pub handshakes_at_once: usize,
     /// From the end of the handshake to a good SetupConnection, in milliseconds.
     pub setup_timeout_ms: u64,
+    /// From the end of the handshake to the first open channel, in milliseconds; 0: no limit.
+    pub first_open_timeout_ms: u64,
+    /// Opens of one connection in a minute, answered or refused; 0: no limit.
+    pub opens_per_min: u32,
+    /// Updates of one channel in a minute; 0: no limit.
+    pub updates_per_min: u32,
+    /// Refused shares of one connection in a minute, none accepted in between; 0: no limit.
+    pub bad_shares_per_min: u32,
+    /// Usual messages of one connection in a minute, of which twice as many are taken; 0: no
+    /// limit.
+    pub messages_per_min: u32,
     /// Channels open at once on one connection.
     pub max_channels_per_connection: usize,
     /// Submits that may wait for a verdict, of one connection.
@@ -175,6 +216,11 @@ impl Default for Limits {
             handshake_timeout_ms: 5_000,
             handshakes_at_once: 0,
             setup_timeout_ms: 10_000,
+            first_open_timeout_ms: 3_600_000,
+            opens_per_min: 240,
+            updates_per_min: 60,
+            bad_shares_per_min: 1_000,
+            messages_per_min: 0,
             max_channels_per_connection: 64,
             max_in_flight_per_connection: 1_024,
             max_in_flight: 8_192,

@@ -33,6 +33,14 @@ pub(super) fn print(config: &Config) -> String {
                     comment(&mut out, &format!("Default {}.", get(&defaults)));
                     out.push_str(&format!("{} = {}\n", key.name, get(config)));
                 }
+                Value::Extensions { get, .. } => {
+                    comment(&mut out, &format!("Default {}.", numbers(&get(&defaults))));
+                    out.push_str(&format!("{} = {}\n", key.name, numbers(&get(config))));
+                }
+                Value::List { get, .. } => {
+                    comment(&mut out, &format!("Default {}.", list(get(&defaults))));
+                    out.push_str(&format!("{} = {}\n", key.name, list(get(config))));
+                }
                 Value::Text { get, .. } => {
                     comment(&mut out, &format!("Default {}.", quoted(get(&defaults))));
                     out.push_str(&format!("{} = {}\n", key.name, quoted(get(config))));
@@ -41,6 +49,17 @@ pub(super) fn print(config: &Config) -> String {
         }
     }
     out
+}
+
+/// A TOML list of numbers, as the specifications write them.
+fn numbers(numbers: &[u16]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(|number| format!("{number:#06x}")).collect();
+    format!("[{}]", numbers.join(", "))
+}
+
+/// A TOML list of strings on one line.
+fn list(texts: Vec<String>) -> String {
+    format!("[{}]", texts.into_iter().map(quoted).collect::<Vec<_>>().join(", "))
 }
 
 /// A TOML string on one line.

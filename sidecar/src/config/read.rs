@@ -35,9 +35,11 @@ pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Config, Problems> {
     let mut config = Config::default();
     reader.document(table.get_ref(), &mut config, broken);
     config.resolve(path.parent().unwrap_or(Path::new("")));
-    if reader.problems.is_empty() {
-        for (span, key, text) in cross::check(table.get_ref(), &config) {
-            reader.problem(&span, &key, text);
+    // A key that can't be read has its default here, which contradicts nothing.
+    let unread: Vec<String> = reader.problems.iter().map(|p| p.key.clone()).collect();
+    for found in cross::check(table.get_ref(), &config) {
+        if !found.about.iter().any(|key| unread.contains(key)) {
+            reader.problem(&found.span, &found.key, found.text);
         }
     }
     Problems::check(reader.problems).map(|()| config)
@@ -159,6 +161,18 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             (Value::Text { set, .. }, DeValue::String(text)) => set(config, text),
+            (Value::Extensions { set, .. }, DeValue::Array(list)) => {
+                numbers(list).and_then(|numbers| set(config, &numbers))
+            }
+            (Value::List { set, .. }, DeValue::Array(items)) => {
+                let texts: Option<Vec<&str>> =
+                    items.iter().map(|item| item.get_ref().as_str()).collect();
+                match texts {
+                    Some(texts) => set(config, &texts),
+                    None if broken => Ok(()),
+                    None => Err("must be a list of texts: write each in double quotes".to_owned()),
+                }
+            }
             // A value that did not parse stands in as one of another type.
             (_, _) if broken => Ok(()),
             (Value::Int { .. }, DeValue::String(text)) if text.trim().parse::<u64>().is_ok() => {
@@ -174,6 +188,14 @@ impl<'a> Reader<'a> {
             (Value::Bool { .. }, other) => {
                 Err(format!("must be true or false, not {}: write it without quotes", kind(other)))
             }
+            (Value::Extensions { .. }, other) => Err(format!(
+                "must be a list of numbers, not {}: write it in brackets, for example [0x0002]",
+                kind(other)
+            )),
+            (Value::List { .. }, other) => Err(format!(
+                "must be a list, not {}: write [\"one\", \"another\"], or [] for none",
+                kind(other)
+            )),
             (Value::Text { .. }, other) => {
                 Err(format!("must be text, not {}: write it in double quotes", kind(other)))
             }
@@ -233,6 +255,15 @@ fn in_range(number: &DeInteger<'_>, min: u64, max: u64) -> Result<u64, String> {
             let number: String = number.chars().take(40).collect();
             format!("{number} is out of range: write a whole number from {min} to {max}")
         })
+}
+
+/// The whole numbers of a list.
+fn numbers(list: &[Spanned<DeValue<'_>>]) -> Result<Vec<u64>, String> {
+    let number = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::Integer(number) => in_range(number, 0, u16::MAX.into()),
+        other => Err(format!("holds {}: write only whole numbers in it", kind(other))),
+    };
+    list.iter().map(number).collect()
 }
 
 /// What a value is, in words.

@@ -2,6 +2,7 @@
 //!
 //! The reader, the unknown-key check and the printer all walk this table, so they can't disagree.
 
+use super::extensions;
 use super::model::Config;
 use super::text;
 use crate::keys::KeyFile;
@@ -32,8 +33,12 @@ pub(super) enum Value {
     Int { min: u64, max: u64, get: fn(&Config) -> u64, set: fn(&mut Config, u64) },
     /// `true` or `false`.
     Bool { get: fn(&Config) -> bool, set: fn(&mut Config, bool) },
+    /// Numbers of extensions, which its reader judges.
+    Extensions { get: fn(&Config) -> Vec<u16>, set: fn(&mut Config, &[u64]) -> Result<(), String> },
     /// Text with a reader of its own, which says what is wrong with it.
     Text { get: fn(&Config) -> String, set: fn(&mut Config, &str) -> Result<(), String> },
+    /// A list of texts, each with the reader of one.
+    List { get: fn(&Config) -> Vec<String>, set: fn(&mut Config, &[&str]) -> Result<(), String> },
 }
 
 /// A certificate shorter than this could end before a slow miner checked it.
@@ -46,12 +51,6 @@ const KEEPALIVE_INTERVAL_MS_MIN: u64 = 5_001;
 const TIMEOUT_MS_MAX: u64 = 600_000;
 /// Time limits start here: less fails on a busy machine.
 const TIMEOUT_MS_MIN: u64 = 100;
-/// A valid SetupConnection can be this long: header 6, fixed fields 11, five STR0_255 of 256.
-const SETUP_FRAME_BYTES: u64 = 6 + 11 + 5 * 256;
-/// The length field of a frame has 24 bits (SV2 spec 3.2).
-const FRAME_BYTES_MAX: u64 = (1 << 24) - 1;
-/// More than the longest job (coinbase halves of 65,535 bytes, 255 hashes): about 139,300 bytes.
-const OUTBOX_BYTES_MIN: u64 = 262_144;
 
 /// A whole-number key: the field is cast after the range check.
 macro_rules! int {
@@ -83,6 +82,8 @@ macro_rules! text {
     };
 }
 
+mod limits;
+
 /// The whole file.
 pub(super) const SECTIONS: &[Section] = &[
     Section {
@@ -104,6 +105,51 @@ pub(super) const SECTIONS: &[Section] = &[
                 "Connections open at once; further ones are closed as they arrive. Each needs a \
                  file descriptor: raise LimitNOFILE= with it."
             ),
+            int!(
+                "max_connections_per_address",
+                listen.max_connections_per_address as u32,
+                0,
+                1_000_000,
+                "Connections open at once from one IPv4 address, or from one IPv6 /64 network; \
+                 further ones are closed as they arrive. A farm may have thousands of devices \
+                 behind one address; one stranger must not take all that max_connections has. \
+                 0: no limit."
+            ),
+            int!(
+                "connections_per_sec",
+                listen.connections_per_sec as u32,
+                0,
+                1_000_000,
+                "New connections in a second, over all addresses; two seconds' worth may come at \
+                 once. Each costs a handshake, about 0.35 ms of a core. Further ones are closed \
+                 as they arrive: miners try again. 0: no limit."
+            ),
+            int!(
+                "connections_per_sec_per_address",
+                listen.connections_per_sec_per_address as u32,
+                0,
+                1_000_000,
+                "The same for one IPv4 address or IPv6 /64 network; twenty seconds' worth may \
+                 come at once: a farm comes back whole after a power cut. 0: no limit."
+            ),
+            Key {
+                name: "proxy_protocol_from",
+                about:
+                    "Load balancers in front of this listener, as IP networks: [\"10.0.0.0/8\"]. \
+                        From these each connection must begin with a PROXY protocol v2 header, \
+                        which says whose it is; from others no header is looked for.",
+                value: Value::List {
+                    get: |config| {
+                        let networks = &config.listen.proxy_protocol_from;
+                        networks.iter().map(ToString::to_string).collect()
+                    },
+                    set: |config, texts| {
+                        let networks = texts.iter().copied().map(text::network);
+                        config.listen.proxy_protocol_from = networks.collect::<Result<_, _>>()?;
+                        Ok(())
+                    },
+                },
+            },
         ],
     },
     Section {
@@ -248,105 +294,8 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
         ],
     },
-    Section {
-        name: "limits",
-        about: "What one miner, and all of them together, may cost.",
-        keys: &[
-            int!(
-                "handshake_timeout_ms",
-                limits.handshake_timeout_ms as u64,
-                TIMEOUT_MS_MIN,
-                TIMEOUT_MS_MAX,
-                "From accept to the end of the encryption handshake, in milliseconds. One limit \
-                 over all steps: a peer that sends byte by byte gains nothing."
-            ),
-            int!(
-                "handshakes_at_once",
-                limits.handshakes_at_once as usize,
-                0,
-                4_096,
-                "Handshakes computed at once, so that a storm of reconnects leaves time for \
-                 shares. Each takes a core for about 0.35 ms. 0: half the number of cores."
-            ),
-            int!(
-                "setup_timeout_ms",
-                limits.setup_timeout_ms as u64,
-                TIMEOUT_MS_MIN,
-                TIMEOUT_MS_MAX,
-                "From the end of the handshake to a good SetupConnection, in milliseconds."
-            ),
-            int!(
-                "max_channels_per_connection",
-                limits.max_channels_per_connection as usize,
-                1,
-                65_536,
-                "Channels open at once on one connection. A device needs one, a proxy one for \
-                 each device behind it."
-            ),
-            int!(
-                "max_in_flight_per_connection",
-                limits.max_in_flight_per_connection as usize,
-                1,
-                1_000_000,
-                "Submits of one connection that may wait for the pool's verdict. Not above \
-                 max_in_flight."
-            ),
-            int!(
-                "max_in_flight",
-                limits.max_in_flight as usize,
-                1,
-                4_194_304,
-                "Submits of all connections that may wait for the pool's verdict. The pool must \
-                 remember as many verdicts, to give the same one again after a broken connection."
-            ),
-            int!(
-                "mailbox_events",
-                limits.mailbox_events as usize,
-                16,
-                1_048_576,
-                "Events of the pool (jobs, targets, verdicts) that may wait for one connection."
-            ),
-            int!(
-                "outbox_bytes",
-                limits.outbox_bytes as usize,
-                OUTBOX_BYTES_MIN,
-                1 << 28,
-                "Bytes that may wait to be written to one connection. It holds at least the \
-                 longest job. Not below frame_bytes."
-            ),
-            int!(
-                "frame_bytes_before_setup",
-                limits.frame_bytes_before_setup as usize,
-                SETUP_FRAME_BYTES,
-                FRAME_BYTES_MAX,
-                "Longest frame taken before SetupConnection succeeded, in bytes without \
-                 encryption: a stranger gets little memory. Not above frame_bytes."
-            ),
-            int!(
-                "frame_bytes",
-                limits.frame_bytes as usize,
-                SETUP_FRAME_BYTES,
-                FRAME_BYTES_MAX,
-                "Longest frame taken from a miner after that, in bytes without encryption."
-            ),
-            int!(
-                "write_stall_ms",
-                limits.write_stall_ms as u64,
-                1_000,
-                TIMEOUT_MS_MAX,
-                "A connection that takes no byte for this long, while some wait, is closed, in \
-                 milliseconds."
-            ),
-            int!(
-                "frame_timeout_ms",
-                limits.frame_timeout_ms as u64,
-                1_000,
-                TIMEOUT_MS_MAX,
-                "A connection that has begun a frame and not finished it after this is closed, \
-                 in milliseconds."
-            ),
-        ],
-    },
+    extensions::SECTION,
+    limits::SECTION,
     Section {
         name: "log",
         about: "What is written about the work.",

@@ -104,7 +104,8 @@ fn rejects_unknown_keys_and_says_what_was_meant() {
         ("filter = \"info\"", "unknown key outside a section; did you mean `filter` below [log]?"),
         (
             "[mint]\nurl = \"x\"",
-            "the sections are [listen], [authority], [pool], [pool.tls], [limits], [log]",
+            "the sections are [listen], [authority], [pool], [pool.tls], [extensions], [limits], \
+             [log]",
         ),
         ("[log]\n\"a \\n b\" = 1", "log.\"a \\n b\": unknown key"),
         ("\"\" = 1", "\"\": unknown key"),

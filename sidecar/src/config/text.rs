@@ -10,6 +10,7 @@ use super::model::PoolAddress;
 use super::suggest::nearest;
 use crate::keys::KeyFile;
 use crate::obs::{self, Format};
+use crate::types::{Network, NetworkError};
 
 /// Longest sidecar name, in characters: it becomes a label of the pool's records.
 const SIDECAR_ID_MAX: usize = 64;
@@ -42,6 +43,11 @@ pub(super) fn socket_address(value: &str) -> Result<SocketAddr, String> {
         return Err(format!("{} has no port: {wanted}", shown(value)));
     }
     Err(format!("{} is not a socket address: {wanted}", shown(value)))
+}
+
+/// An IP network.
+pub(super) fn network(value: &str) -> Result<Network, String> {
+    value.parse().map_err(|error: NetworkError| format!("{} {error}", shown(value)))
 }
 
 /// A path, or `credential:NAME`.

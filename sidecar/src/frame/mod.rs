@@ -11,7 +11,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use reader::{Frame, Reader};
+pub use reader::{Caps, Frame, Reader};
 pub use writer::Writer;
 
 /// Length of a frame header in the clear.

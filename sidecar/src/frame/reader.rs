@@ -36,13 +36,25 @@ pub struct Reader {
     /// The decrypted header of the frame whose payload is awaited.
     header: Option<Header>,
     max_payload: usize,
+    caps: Caps,
 }
+
+/// Longest payload of a message by its extension type (without the channel bit) and message type;
+/// `None`: see [`Reader::set_max_payload`].
+pub type Caps = fn(u16, u8) -> Option<usize>;
 
 impl Reader {
     /// `max_payload`: longest payload accepted, see [`Reader::set_max_payload`].
     #[must_use]
     pub const fn new(decryptor: NoiseDecryptor, max_payload: usize) -> Self {
-        Self { decryptor, buffer: Vec::new(), start: 0, header: None, max_payload }
+        let caps: Caps = |_, _| None;
+        Self { decryptor, buffer: Vec::new(), start: 0, header: None, max_payload, caps }
+    }
+
+    /// Sets the longest payload of single types, above or below that of all others; applies to
+    /// headers decrypted from now on.
+    pub const fn set_caps(&mut self, caps: Caps) {
+        self.caps = caps;
     }
 
     /// Changes the longest payload accepted; applies to headers decrypted from now on.
@@ -113,7 +125,9 @@ impl Reader {
         self.decryptor.decrypt(&mut Window::new(sealed)).map_err(|_| FrameError::Authentication)?;
         let header =
             Header::from_bytes(&sealed[..HEADER_LEN]).map_err(|_| FrameError::Authentication)?;
-        let (declared, limit) = (header.payload_length(), self.max_payload);
+        let declared = header.payload_length();
+        let cap = (self.caps)(header.ext_type_without_channel_msg(), header.msg_type());
+        let limit = cap.unwrap_or(self.max_payload);
         if declared > limit {
             return Err(FrameError::TooLong { declared, limit });
         }

@@ -134,6 +134,26 @@ fn rejects_a_declared_length_above_the_limit_before_the_payload_arrives() {
 }
 
 #[test]
+fn fr_12_rejects_by_the_type_in_the_header_before_the_payload_arrives() {
+    let caps: Caps = |extension, kind| (extension == 1 && kind == 7).then_some(60_000);
+    for (frame, limit) in [
+        ((0x8001, 7, 60_000), None),
+        ((1, 7, 60_001), Some(60_000)),
+        ((1, 8, 101), Some(100)),
+        ((0, 7, 101), Some(100)),
+        ((0, 7, 100), None),
+    ] {
+        let (extension, kind, len) = frame;
+        let (wire, client) = sealed(&[(extension, kind, payload(len, 1))]);
+        let mut reader = Reader::new(client.into_split().1, 100);
+        reader.set_caps(caps);
+        reader.room().extend_from_slice(&wire[..ENCRYPTED_HEADER_LEN]);
+        let error = limit.map(|limit| FrameError::TooLong { declared: len, limit });
+        assert_eq!(reader.next_frame().err(), error, "{frame:?}");
+    }
+}
+
+#[test]
 fn reserves_no_more_than_a_step_for_a_long_frame() {
     let (wire, client) = sealed(&[(0, 1, payload(1 << 20, 1))]);
     let mut reader = Reader::new(client.into_split().1, 1 << 24);

@@ -118,10 +118,17 @@ impl JobTable {
         self.known.back().map_or(0, |k| k.job.seq)
     }
 
-    /// Applies the pool's policy for the job to a share; `now` is unix seconds. A hash that meets
+    /// Applies the pool's policy for the job to a share; `fault` is what is wrong with the message
+    /// that brought it, `now` is unix seconds. A hash that meets
     /// nbits is forwarded whatever the policy says: a block is never lost here.
     #[must_use]
-    pub fn check(&self, share: &Fields<'_>, shape: Shape<'_>, now: u32) -> Check {
+    pub fn check(
+        &self,
+        share: &Fields<'_>,
+        shape: Shape<'_>,
+        fault: Option<RejectReason>,
+        now: u32,
+    ) -> Check {
         let Some(known) = self.known.iter().rev().find(|k| k.id == share.job_id) else {
             return Check::Refuse(RejectReason::InvalidJobId);
         };
@@ -129,7 +136,7 @@ impl JobTable {
             return Check::Refuse(RejectReason::BadExtranonceSize);
         }
         let job_id = known.job.id;
-        match known.policy(share, now) {
+        match known.policy(share, now).or(fault) {
             None => Check::Forward { job_id, would_refuse: None },
             Some(reason) if known.is_block(share, shape, now) => {
                 Check::Forward { job_id, would_refuse: Some(reason) }

@@ -81,7 +81,7 @@ fn standard_channel_gets_the_root_of_its_whole_extranonce() {
     let merkle_root = merkle_root(&job, &prefix[..4], &extranonce);
     assert_eq!(announced.body, Body::Standard { merkle_root });
     let forward = Check::Forward { job_id: 9, would_refuse: None };
-    assert_eq!(table.check(&share(1, &[]), shape, NOW), forward);
+    assert_eq!(table.check(&share(1, &[]), shape, None, NOW), forward);
 }
 
 fn checked(change: impl FnOnce(&mut Job, &mut Fields<'_>), now: u32) -> Check {
@@ -90,7 +90,7 @@ fn checked(change: impl FnOnce(&mut Job, &mut Fields<'_>), now: u32) -> Check {
     change(&mut job, &mut share);
     let mut table = JobTable::default();
     table.add(1, Arc::new(job), shape(&prefix));
-    table.check(&share, shape(&prefix), now)
+    table.check(&share, shape(&prefix), None, now)
 }
 
 #[test]
@@ -158,6 +158,23 @@ fn never_loses_a_block_to_policy() {
     assert_eq!(new, Check::Refuse(RejectReason::NtimeTooNew));
 }
 
+#[test]
+fn ex_9_a_block_in_a_message_at_fault_is_forwarded_and_other_shares_are_not() {
+    let (mut job, prefix, extranonce) = vector();
+    let fault = RejectReason::InvalidShare;
+    job.nbits = 0x207f_ffff;
+    let mut share = share(1, &extranonce);
+    share.nonce = block_nonce(&job, &share);
+    let check = |job: &Job| {
+        let mut table = JobTable::default();
+        table.add(1, Arc::new(job.clone()), shape(&prefix));
+        table.check(&share, shape(&prefix), Some(fault), NOW)
+    };
+    assert_eq!(check(&job), Check::Forward { job_id: 9, would_refuse: Some(fault) });
+    job.nbits = 0x0300_0001;
+    assert_eq!(check(&job), Check::Refuse(fault));
+}
+
 /// A nonce whose hash meets the job's nbits.
 fn block_nonce(job: &Job, share: &Fields<'_>) -> u32 {
     let target = Target::from_nbits(job.nbits).unwrap();
@@ -174,7 +191,7 @@ fn late_shares_are_stale_for_one_tip_and_unknown_after_two() {
     let mut table = JobTable::default();
     table.add(1, tip(1), shape(&prefix));
     table.add(2, tip(2), shape(&prefix));
-    let at = |table: &JobTable, id| table.check(&share(id, &extranonce), shape(&prefix), NOW);
+    let at = |table: &JobTable, id| table.check(&share(id, &extranonce), shape(&prefix), None, NOW);
     assert_eq!(at(&table, 1), Check::Refuse(RejectReason::Stale));
     assert!(matches!(at(&table, 2), Check::Forward { .. }));
     table.add(3, tip(3), shape(&prefix));
@@ -189,7 +206,7 @@ fn host_rule_forwards_late_shares() {
     let mut table = JobTable::default();
     table.add(1, Arc::new(job.clone()), shape(&prefix));
     table.add(2, Arc::new(Job { prev_hash: Hash([2; 32]), ..job }), shape(&prefix));
-    let got = table.check(&share(1, &extranonce), shape(&prefix), NOW);
+    let got = table.check(&share(1, &extranonce), shape(&prefix), None, NOW);
     assert_eq!(got, Check::Forward { job_id: 9, would_refuse: None });
 }
 

@@ -1,18 +1,26 @@
 //! The port: accept, admit, hand over. Parses no byte of SV2.
 
+mod admission;
+mod proxy;
+
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{watch, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{timeout_at, Instant};
 use tracing::Instrument as _;
 
+pub use admission::{Admission, Refusal, Refused, TELL_EVERY};
+pub use proxy::{ProxyError, HEADER_MAX};
+
+use crate::config::Listen;
 use crate::session::{self, Context};
 use crate::sys::stopped;
-use crate::types::ConnId;
+use crate::types::{ConnId, Network};
 
 /// How long the connections may take to end when we stop: what each of them is granted for its last
 /// answers and words, and a margin.
@@ -28,18 +36,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
-    permits: Arc<Semaphore>,
+    door: Door,
+    proxies: Vec<Network>,
     max_connections: usize,
 }
 
 impl Listener {
-    /// Binds. `max_connections`: open at once; further ones are closed as they come.
+    /// Binds `listen.address`, and keeps the limits of `listen`.
     ///
     /// # Errors
     /// The address is in use, not ours, or not allowed to this user.
-    pub async fn bind(address: SocketAddr, max_connections: usize) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
-        Ok(Self { socket, permits: Arc::new(Semaphore::new(max_connections)), max_connections })
+    pub async fn bind(listen: &Listen) -> io::Result<Self> {
+        let socket = TcpListener::bind(listen.address).await?;
+        Ok(Self {
+            socket,
+            door: Door::new(listen),
+            proxies: listen.proxy_protocol_from.clone(),
+            max_connections: listen.max_connections,
+        })
     }
 
     /// Where it listens; the port is the real one when 0 was asked for.
@@ -53,20 +67,30 @@ impl Listener {
     /// Accepts until `stop` is true, then waits for the connections to end.
     pub async fn run(self, context: Context, mut stop: watch::Receiver<bool>) {
         let mut next_id = 1;
+        let mut tell = tokio::time::interval(TELL_EVERY);
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
+                _ = tell.tick() => {
+                    self.door.tell();
+                    continue;
+                }
                 () = stopped(&mut stop) => break,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-                        tracing::debug!(%peer, "refused: [listen].max_connections is reached");
-                        continue;
-                    };
+                    let Some(seat) = self.door.seat(peer.ip()) else { continue };
                     let conn = ConnId(next_id);
                     next_id += 1;
-                    spawn(stream, peer, conn, permit, context.clone(), stop.clone());
+                    set_options(&stream);
+                    let newcomer = Newcomer { stream, peer, conn, arrived: Instant::now() };
+                    let trusted = self.proxies.iter().any(|net| net.contains(peer.ip()));
+                    let (door, context, stop) = (self.door.clone(), context.clone(), stop.clone());
+                    if trusted {
+                        tokio::spawn(behind_proxy(newcomer, seat, door, context, stop));
+                    } else if let Some(place) = door.enter(peer.ip()) {
+                        tokio::spawn(serve(newcomer, (seat, place), context, stop));
+                    }
                 }
                 Err(error) if is_peers_fault(&error) => {}
                 Err(error) => {
@@ -78,35 +102,138 @@ impl Listener {
         drop(self.socket);
         let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
         // Every permit back: every connection has ended.
-        if tokio::time::timeout(STOP, self.permits.acquire_many(all)).await.is_err() {
-            let left = self.max_connections - self.permits.available_permits();
+        if tokio::time::timeout(STOP, self.door.permits.acquire_many(all)).await.is_err() {
+            let left = self.max_connections - self.door.permits.available_permits();
             tracing::warn!(connections = left, "did not end in time");
         }
     }
 }
 
-fn spawn(
+/// Admission with its clock. Cheap to clone.
+#[derive(Debug, Clone)]
+struct Door {
+    permits: Arc<Semaphore>,
+    /// Held for a few steps without a wait; by the listener and by connections that end.
+    admission: Arc<Mutex<Admission>>,
+    opened: Instant,
+}
+
+impl Door {
+    fn new(listen: &Listen) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(listen.max_connections)),
+            admission: Arc::new(Mutex::new(Admission::new(listen))),
+            opened: Instant::now(),
+        }
+    }
+
+    /// One of all connections; `None`: it is to be closed, and was counted.
+    fn seat(&self, ip: IpAddr) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        if permit.is_none() {
+            self.refuse(ip, Refusal::Full);
+        }
+        permit
+    }
+
+    /// A place for a connection of `ip`; `None`: it is to be closed, and was counted.
+    fn enter(&self, ip: IpAddr) -> Option<Place> {
+        let admitted = self.books().admit(ip, self.opened.elapsed());
+        match admitted {
+            Ok(()) => Some(Place { door: self.clone(), ip }),
+            Err(why) => {
+                self.refuse(ip, why);
+                None
+            }
+        }
+    }
+
+    fn refuse(&self, ip: IpAddr, why: Refusal) {
+        self.books().refused(ip, why);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let refused = self.books().tell(self.opened.elapsed());
+        if let Some(refused) = refused {
+            tracing::warn!("{refused}");
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Admission> {
+        // Its steps leave it whole wherever they end.
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a connection holds of its address's share until it ends.
+#[derive(Debug)]
+struct Place {
+    door: Door,
+    ip: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.door.books().leave(self.ip);
+    }
+}
+
+/// A connection that was accepted.
+struct Newcomer {
     stream: TcpStream,
     peer: SocketAddr,
     conn: ConnId,
-    permit: OwnedSemaphorePermit,
-    context: Context,
-    stop: watch::Receiver<bool>,
-) {
+    arrived: Instant,
+}
+
+fn set_options(stream: &TcpStream) {
     // Without it small answers wait for the peer's delayed acknowledgements: 40 ms each.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
+    if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&keepalive) {
         tracing::debug!(%error, "SO_KEEPALIVE");
     }
-    let span = tracing::info_span!("conn", id = conn.0, %peer, protocol = "stratum_v2");
-    let serve = async move {
-        session::run(stream, conn, peer.to_string(), context, stop).await;
-        drop(permit);
+}
+
+/// Serves a connection of a trusted load balancer, under the address that it names. The header
+/// shares the handshake's deadline.
+async fn behind_proxy(
+    mut newcomer: Newcomer,
+    seat: OwnedSemaphorePermit,
+    door: Door,
+    context: Context,
+    mut stop: watch::Receiver<bool>,
+) {
+    let proxy = newcomer.peer;
+    let deadline = context.acceptor.deadline(newcomer.arrived);
+    let read = tokio::select! {
+        read = timeout_at(deadline, proxy::read(&mut newcomer.stream)) => read,
+        () = stopped(&mut stop) => return,
     };
-    tokio::spawn(serve.instrument(span));
+    match read {
+        Ok(Ok(source)) => newcomer.peer = source.unwrap_or(proxy),
+        Ok(Err(error)) => return tracing::info!(%proxy, %error, "connection refused"),
+        Err(_) => return tracing::info!(%proxy, "connection refused: no PROXY header in time"),
+    }
+    if let Some(place) = door.enter(newcomer.peer.ip()) {
+        serve(newcomer, (seat, place), context, stop).await;
+    }
+}
+
+/// Serves a connection that was admitted.
+async fn serve(
+    newcomer: Newcomer,
+    places: (OwnedSemaphorePermit, Place),
+    context: Context,
+    stop: watch::Receiver<bool>,
+) {
+    let Newcomer { stream, peer, conn, arrived } = newcomer;
+    let span = tracing::info_span!("conn", id = conn.0, %peer, protocol = "stratum_v2");
+    session::run(stream, arrived, conn, peer.to_string(), context, stop).instrument(span).await;
+    drop(places);
 }
 
 /// The connection was gone before we took it.

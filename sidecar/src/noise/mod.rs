@@ -1,14 +1,14 @@
 //! The responder's handshake (SV2 spec 4.5): one total deadline, bounded work, a certificate that
 //! slow clocks accept. Knows no message.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use noise_sv2::{NoiseDecryptor, NoiseEncryptor, Responder};
 use secp256k1::Keypair;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{timeout_at, Instant};
 
 /// How far valid_from lies in the past: miners' clocks are often minutes slow, and clients allow
 /// only about ten seconds.
@@ -37,7 +37,8 @@ pub enum HandshakeError {
 /// Answers handshakes with one authority key. Cheap to clone; any thread.
 #[derive(Clone)]
 pub struct Acceptor {
-    authority: Keypair,
+    /// Shared by all clones; held for a copy only.
+    authority: Arc<RwLock<Keypair>>,
     validity_secs: u32,
     deadline: Duration,
     permits: Arc<Semaphore>,
@@ -55,22 +56,37 @@ impl Acceptor {
     /// (each costs about 0.35 ms of a core), so that a reconnect storm leaves room for shares.
     #[must_use]
     pub fn new(authority: Keypair, validity_secs: u32, deadline: Duration, at_once: usize) -> Self {
-        Self { authority, validity_secs, deadline, permits: Arc::new(Semaphore::new(at_once)) }
+        let (authority, permits) =
+            (Arc::new(RwLock::new(authority)), Arc::new(Semaphore::new(at_once)));
+        Self { authority, validity_secs, deadline, permits }
     }
 
-    /// Runs the handshake on a fresh connection; `now` is unix seconds.
+    /// Signs the certificates of handshakes from now on, of all clones, with another key.
+    pub fn renew(&self, authority: Keypair) {
+        *self.authority.write().unwrap_or_else(PoisonError::into_inner) = authority;
+    }
+
+    /// When a connection that came at `arrived` must have finished its handshake.
+    #[must_use]
+    pub fn deadline(&self, arrived: Instant) -> Instant {
+        arrived + self.deadline
+    }
+
+    /// Runs the handshake on a connection that came at `arrived`, from when on the deadline counts;
+    /// `now` is unix seconds.
     ///
     /// # Errors
     /// Any [`HandshakeError`]; the connection is to be dropped.
     pub async fn accept<S>(
         &self,
         stream: &mut S,
+        arrived: Instant,
         now: u32,
     ) -> Result<(NoiseEncryptor, NoiseDecryptor), HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        timeout(self.deadline, self.exchange(stream, now))
+        timeout_at(self.deadline(arrived), self.exchange(stream, now))
             .await
             .map_err(|_| HandshakeError::Deadline(self.deadline))?
     }
@@ -107,7 +123,8 @@ impl Acceptor {
         HandshakeError,
     > {
         let validity = self.validity_secs.saturating_add(BACKDATE_SECS);
-        Responder::new(self.authority, validity)
+        let authority = *self.authority.read().unwrap_or_else(PoisonError::into_inner);
+        Responder::new(authority, validity)
             .step_1_with_now_rng(act1, now.saturating_sub(BACKDATE_SECS), &mut rand::thread_rng())
             .map_err(|_| HandshakeError::Crypto)
     }
@@ -132,7 +149,10 @@ mod tests {
     async fn handshake_at(client_now: u32) -> bool {
         let (acceptor, public) = acceptor(Duration::from_secs(20));
         let (mut ours, mut theirs) = duplex(1024);
-        let server = tokio::spawn(async move { acceptor.accept(&mut ours, NOW).await.is_ok() });
+        let server =
+            tokio::spawn(
+                async move { acceptor.accept(&mut ours, Instant::now(), NOW).await.is_ok() },
+            );
         let mut initiator = Initiator::from_raw_k(public).unwrap();
         theirs.write_all(&initiator.step_0().unwrap()).await.unwrap();
         let mut act2 = [0; noise_sv2::INITIATOR_EXPECTED_HANDSHAKE_MESSAGE_SIZE];
@@ -159,9 +179,30 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
-        let result = acceptor.accept(&mut ours, NOW).await;
+        let result = acceptor.accept(&mut ours, Instant::now(), NOW).await;
         assert!(matches!(result, Err(HandshakeError::Deadline(_))));
         trickle.abort();
+    }
+
+    #[tokio::test]
+    async fn certificates_are_signed_with_the_newest_key_of_any_clone() {
+        let secp = secp256k1::Secp256k1::new();
+        let (acceptor, old) = acceptor(Duration::from_secs(5));
+        let renewed = Keypair::new(&secp, &mut rand::thread_rng());
+        acceptor.clone().renew(renewed);
+        for (key, good) in [(old, false), (renewed.x_only_public_key().0.serialize(), true)] {
+            let (mut ours, mut theirs) = duplex(1024);
+            let acceptor = acceptor.clone();
+            let server = tokio::spawn(async move {
+                acceptor.accept(&mut ours, Instant::now(), NOW).await.is_ok()
+            });
+            let mut initiator = Initiator::from_raw_k(key).unwrap();
+            theirs.write_all(&initiator.step_0().unwrap()).await.unwrap();
+            let mut act2 = [0; 234];
+            theirs.read_exact(&mut act2).await.unwrap();
+            assert_eq!(initiator.step_2_with_now(act2, NOW).is_ok(), good);
+            assert!(server.await.unwrap());
+        }
     }
 
     #[tokio::test]
@@ -170,7 +211,7 @@ mod tests {
         let (mut ours, mut theirs) = duplex(1024);
         theirs.write_all(&[7; 63]).await.unwrap();
         drop(theirs);
-        let result = acceptor.accept(&mut ours, NOW).await;
+        let result = acceptor.accept(&mut ours, Instant::now(), NOW).await;
         assert!(matches!(result, Err(HandshakeError::Closed(63))));
     }
 }

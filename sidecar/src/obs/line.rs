@@ -2,6 +2,10 @@
 
 use std::fmt::Write;
 
+use bytes::Bytes;
+
+use super::printable;
+
 /// One line of the journal of answers. Numbers are exact 64-bit integers (read them as such: many
 /// JSON readers keep 53 bits).
 ///
@@ -39,6 +43,8 @@ pub enum Line {
         submit_id: u64,
         /// The miner's sequence number.
         seq: u32,
+        /// The worker that the share names, written as [`printable`] does; empty: none.
+        worker: Bytes,
         /// Whether the share was accepted.
         accepted: bool,
         /// SV2's error code; empty when accepted.
@@ -77,12 +83,13 @@ impl Line {
                     .uint("job_seq", *job_seq)
                     .uint("newest", *newest)
             }
-            Self::Answer { conn, channel, submit_id, seq, accepted, reason } => {
+            Self::Answer { conn, channel, submit_id, seq, worker, accepted, reason } => {
                 Object::new(out, "answer")
                     .uint("conn", *conn)
                     .uint("channel", *channel)
                     .uint("submit_id", *submit_id)
                     .uint("seq", u64::from(*seq))
+                    .text("worker", &printable(worker))
                     .bool("accepted", *accepted)
                     .text("reason", reason)
             }
@@ -187,11 +194,12 @@ mod tests {
             channel: 2,
             submit_id: 0,
             seq: 4,
+            worker: Bytes::from_static(b"rig 1\xff\"\n"),
             accepted: false,
             reason: "stale-share",
         };
         let want = json!({"event": "answer", "conn": 1, "channel": 2, "submit_id": 0,
-            "seq": 4, "accepted": false, "reason": "stale-share"});
+            "seq": 4, "worker": r"rig 1\xff\x22\x0a", "accepted": false, "reason": "stale-share"});
         assert_eq!(parsed(&line), want);
         let line = Line::Opened { conn: 1, channel: 2, kind: "extended" };
         let want = json!({"event": "opened", "conn": 1, "channel": 2, "kind": "extended"});

@@ -169,6 +169,17 @@ fn open_code(reason: RefuseReason) -> (&'static str, &'static str) {
             "the name carries a payout key, and this pool has no mint quotes",
             "leave the key out of --user",
         ),
+        RefuseReason::VersionRollingNotAllowed => (
+            "the pool's jobs forbid rolling the version, and this connection requires it",
+            "ask the pool's operator to allow version bits, or mine with a device that doesn't \
+             need them",
+        ),
+        RefuseReason::RequiredExtension => (
+            "the listener lets nobody mine without an extension of the protocol, and the probe \
+             asks for none",
+            "if your miners don't ask for it either, take it out of required ([extensions] of \
+             gopool-sv2)",
+        ),
         RefuseReason::Internal => {
             ("a fault on the server's side", "look in the logs of the listener and of the pool")
         }

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout, Instant};
 
-use super::{decode, Bounds, Cause, Effects, Session};
+use super::{caps, decode, Bounds, Cause, Effects, Rates, Session};
 use crate::backend::{Backend, Command, Event, Port};
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
@@ -35,19 +36,23 @@ pub struct Context {
     pub backend: Backend,
     /// The operator's limits.
     pub limits: Limits,
+    /// Extensions without which nobody may mine.
+    pub required_extensions: Arc<[u16]>,
     /// The journal of answers.
     pub journal: Journal,
 }
 
-/// Serves one accepted connection until it ends. `stop`: true when the process wants to stop.
+/// Serves one connection until it ends. `arrived`: when it was accepted. `stop`: true when the
+/// process wants to stop.
 pub async fn run(
     stream: TcpStream,
+    arrived: Instant,
     conn: ConnId,
     remote_address: String,
     context: Context,
     stop: watch::Receiver<bool>,
 ) {
-    let cause = match serve(stream, conn, remote_address, &context, stop).await {
+    let cause = match serve(stream, arrived, conn, remote_address, &context, stop).await {
         Ok(cause) => {
             tracing::info!(%cause, "connection closed");
             cause.to_string()
@@ -62,6 +67,7 @@ pub async fn run(
 
 async fn serve(
     mut stream: TcpStream,
+    arrived: Instant,
     conn: ConnId,
     remote_address: String,
     context: &Context,
@@ -69,7 +75,7 @@ async fn serve(
 ) -> Result<Cause, HandshakeError> {
     let connected_ms = unix_millis();
     let (encryptor, decryptor) = tokio::select! {
-        accepted = context.acceptor.accept(&mut stream, unix_seconds()) => accepted?,
+        accepted = context.acceptor.accept(&mut stream, arrived, unix_seconds()) => accepted?,
         () = stopped(&mut stop) => return Err(HandshakeError::Stopping),
     };
     let limits = &context.limits;
@@ -82,14 +88,19 @@ async fn serve(
     let bounds = Bounds {
         channels: limits.max_channels_per_connection,
         in_flight: limits.max_in_flight_per_connection,
+        rates: Rates::new(limits),
     };
+    let mut reader = Reader::new(decryptor, limits.frame_bytes_before_setup);
+    reader.set_caps(caps::before_setup);
     let (from_miner, to_miner) = stream.into_split();
     let driver = Driver {
         from_miner,
         to_miner,
-        reader: Reader::new(decryptor, limits.frame_bytes_before_setup),
+        reader,
+        begun: Instant::now(),
         writer: Writer::new(encryptor),
-        session: Session::new(conn, remote_address, connected_ms, bounds, port.limits),
+        session: Session::new(conn, remote_address, connected_ms, bounds, port.limits)
+            .requiring(Arc::clone(&context.required_extensions)),
         port,
         commands: VecDeque::new(),
         limits,
@@ -105,6 +116,8 @@ struct Driver<'a> {
     reader: Reader,
     writer: Writer,
     session: Session,
+    /// The end of the handshake.
+    begun: Instant,
     port: Port,
     /// Commands the pool's queue had no room for yet.
     commands: VecDeque<Command>,
@@ -156,8 +169,10 @@ impl Driver<'_> {
             frame_deadline = (reads && self.reader.is_mid_frame())
                 .then(|| frame_deadline.unwrap_or_else(|| Instant::now() + frame_timeout));
             let set_up = self.session.is_set_up();
+            let first_open = self.session.awaits_first_open();
             let writes = !self.writer.pending().is_empty();
             let listens = self.has_outbox();
+            let queue = (!self.commands.is_empty()).then(|| self.port.commands.clone());
             let now = Instant::now();
             let drain_deadline = drain.as_ref().map_or(now, |(_, deadline)| *deadline);
             tokio::select! {
@@ -181,15 +196,25 @@ impl Driver<'_> {
                     }
                     Err(error) => return socket_cause(&error),
                 },
-                open = has_room(&self.port.commands), if !self.commands.is_empty() => {
-                    // The next round pushes what waits.
-                    if !open {
-                        return Cause::PoolLost;
+                // The place is used at once: others wait for the same queue.
+                place = place(queue) => {
+                    let Ok(permit) = place else { return Cause::PoolLost };
+                    if let Some(command) = self.commands.pop_front() {
+                        permit.send(command);
                     }
                 }
                 () = sleep_until(setup_deadline), if !set_up => {
                     let mut fx = Effects::default();
                     self.session.setup_deadline(&mut fx);
+                    if let Err(cause) = self.apply(fx) {
+                        return cause;
+                    }
+                }
+                () = sleep_until(self.begun + first_open.unwrap_or_default()),
+                    if first_open.is_some() =>
+                {
+                    let mut fx = Effects::default();
+                    self.session.first_open_deadline(&mut fx);
                     if let Err(cause) = self.apply(fx) {
                         return cause;
                     }
@@ -250,13 +275,13 @@ impl Driver<'_> {
                 tracing::info!(%error, "closing: bad message");
                 Cause::BadMessage
             })?;
+            self.session.set_elapsed(self.begun.elapsed());
             self.session.receive(message, unix_seconds(), fx);
             *count += 1;
-            self.reader.set_max_payload(if self.session.is_set_up() {
-                self.limits.frame_bytes
-            } else {
-                self.limits.frame_bytes_before_setup
-            });
+            if self.session.is_set_up() {
+                self.reader.set_max_payload(self.limits.frame_bytes);
+                self.reader.set_caps(caps::after_setup);
+            }
         }
         Ok(())
     }
@@ -272,6 +297,7 @@ impl Driver<'_> {
             events.push(event);
         }
         let mut fx = Effects::default();
+        self.session.set_elapsed(self.begun.elapsed());
         self.session.events(events, arrived, &mut fx);
         self.apply(fx)
     }
@@ -322,9 +348,14 @@ impl Driver<'_> {
     }
 }
 
-/// Waits until the queue has room for a command; false: nobody takes commands any more.
-async fn has_room(commands: &mpsc::Sender<Command>) -> bool {
-    commands.reserve().await.is_ok()
+/// A place in the queue, when one is wanted.
+async fn place(
+    queue: Option<mpsc::Sender<Command>>,
+) -> Result<mpsc::OwnedPermit<Command>, mpsc::error::SendError<()>> {
+    match queue {
+        Some(queue) => queue.reserve_owned().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn socket_cause(error: &io::Error) -> Cause {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{answers_of, Cause, Effects, Opening, Outbound, Session};
+use super::setup::REQUIRES_VERSION_ROLLING;
+use super::{answers_of, Cause, Effects, Opening, Outbound, Phase, Session};
 use crate::backend::{Command, Event, Judged};
 use crate::channel::{Channel, Outcome};
 use crate::obs::Line;
@@ -40,6 +41,7 @@ impl Session {
             self.event(event, &newest, arrived, fx);
         }
         self.send_answers(fx);
+        self.keep_pace(fx);
     }
 
     fn event(
@@ -52,6 +54,11 @@ impl Session {
         match event {
             Event::LinkUp(limits) => self.limits = Some(limits),
             Event::LinkLost => self.link_lost(fx),
+            Event::Opened { channel, job, .. } | Event::Job { channel, job }
+                if !self.suits(&job) =>
+            {
+                self.close_unsuited(channel, fx);
+            }
             Event::Opened { channel, grant, job } => {
                 self.opened(channel, grant, fx);
                 self.job(channel, job, newest, arrived, fx);
@@ -79,11 +86,12 @@ impl Session {
                 }
             }
             Event::BlockResult { channel, hash, height, accepted, detail } => {
-                let channel = self.by_key.get(&channel);
+                // Absent when the miner has gone meanwhile.
+                let channel = self.by_key.get(&channel).copied();
                 if accepted {
-                    tracing::info!(?channel, %hash, height, "block accepted by the node");
+                    tracing::info!(channel, %hash, height, "block accepted by the node");
                 } else {
-                    tracing::error!(?channel, %hash, height, detail, "block refused by the node");
+                    tracing::error!(channel, %hash, height, detail, "block refused by the node");
                 }
             }
             Event::Kick { channel, kick } => self.kick(channel, kick, fx),
@@ -100,6 +108,29 @@ impl Session {
         if let Some(channel) = channel {
             act(channel, fx);
         }
+    }
+
+    /// A job that forbids rolling never goes to a miner that requires it (SV2 spec 5.3.1).
+    fn suits(&self, job: &Job) -> bool {
+        let Phase::Mining(connection) = &self.phase else { return true };
+        job.version_mask != 0 || connection.setup_flags & REQUIRES_VERSION_ROLLING == 0
+    }
+
+    /// The pool has no work that this miner takes.
+    fn close_unsuited(&mut self, key: ChannelKey, fx: &mut Effects) {
+        let reason = RefuseReason::VersionRollingNotAllowed;
+        if let Some(Opening { request_id, .. }) = self.opening.remove(&key) {
+            fx.out.push(Outbound::OpenError { request_id, reason });
+        } else if let Some(id) = self.by_key.remove(&key) {
+            let Some(mut channel) = self.channels.remove(&id) else { return };
+            channel.settle_all(RejectReason::BackendUnavailable);
+            answers_of(self.conn, &mut channel, &mut self.pace, fx);
+            fx.out.push(Outbound::Close { channel_id: id, reason: reason.as_str().into() });
+        } else {
+            return;
+        }
+        tracing::warn!("closing a channel that requires version rolling: the job forbids it");
+        fx.commands.push(Command::Close { channel: key, reason: reason.as_str() });
     }
 
     fn opened(&mut self, key: ChannelKey, grant: Grant, fx: &mut Effects) {
@@ -132,7 +163,8 @@ impl Session {
         if let Some(target) = channel.target_to_report() {
             fx.commands.push(Command::TargetInEffect { channel: key, target });
         }
-        tracing::info!(channel = channel.id(), kind, target = %channel.target(), "channel opened");
+        let share_target = channel.target();
+        tracing::info!(channel = channel.id(), kind, %share_target, "channel opened");
         self.by_key.insert(key, channel.id());
         self.channels.insert(channel.id(), channel);
     }
@@ -210,7 +242,7 @@ impl Session {
         self.limits = None;
         for channel in self.channels.values_mut() {
             channel.settle_all(RejectReason::BackendUnavailable);
-            answers_of(self.conn, channel, fx);
+            answers_of(self.conn, channel, &mut self.pace, fx);
         }
         for opening in std::mem::take(&mut self.opening).into_values() {
             let reason = RefuseReason::BackendUnavailable;
@@ -244,7 +276,7 @@ impl Session {
             let Some(mut channel) = self.channels.remove(&id) else { continue };
             self.by_key.remove(&channel.key());
             channel.settle_all(RejectReason::Unauthorized);
-            answers_of(self.conn, &mut channel, fx);
+            answers_of(self.conn, &mut channel, &mut self.pace, fx);
             if kick.action != KickAction::Reconnect {
                 let reason = kick.reason.clone();
                 fx.out.push(Outbound::Close { channel_id: id, reason });

@@ -8,10 +8,10 @@ use extensions_sv2::{
 };
 use mining_sv2::{
     CloseChannel, OpenExtendedMiningChannel, OpenStandardMiningChannel, SetCustomMiningJob,
-    SubmitSharesStandard, UpdateChannel, MESSAGE_TYPE_CLOSE_CHANNEL,
-    MESSAGE_TYPE_OPEN_EXTENDED_MINING_CHANNEL, MESSAGE_TYPE_OPEN_STANDARD_MINING_CHANNEL,
-    MESSAGE_TYPE_SET_CUSTOM_MINING_JOB, MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED,
-    MESSAGE_TYPE_SUBMIT_SHARES_STANDARD, MESSAGE_TYPE_UPDATE_CHANNEL,
+    UpdateChannel, MESSAGE_TYPE_CLOSE_CHANNEL, MESSAGE_TYPE_OPEN_EXTENDED_MINING_CHANNEL,
+    MESSAGE_TYPE_OPEN_STANDARD_MINING_CHANNEL, MESSAGE_TYPE_SET_CUSTOM_MINING_JOB,
+    MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED, MESSAGE_TYPE_SUBMIT_SHARES_STANDARD,
+    MESSAGE_TYPE_UPDATE_CHANNEL,
 };
 
 use crate::frame::Frame;
@@ -26,6 +26,8 @@ const MAX_EXTRANONCE: usize = 32;
 pub enum Inbound<'a> {
     /// SetupConnection.
     Setup(Setup<'a>),
+    /// SetupConnection that doesn't parse: it gets an answer too.
+    MalformedSetup,
     /// OpenStandardMiningChannel or OpenExtendedMiningChannel.
     Open(Open),
     /// UpdateChannel.
@@ -52,6 +54,8 @@ pub enum Inbound<'a> {
         sequence: u32,
         /// The share.
         share: Fields<'a>,
+        /// What follows its last field.
+        tlvs: &'a [u8],
     },
     /// SetCustomMiningJob.
     CustomJob {
@@ -124,8 +128,8 @@ pub struct Malformed {
     pub message_type: u8,
 }
 
-/// Reads a frame. Bytes behind the last field are ignored: they may be TLVs of an extension that is
-/// not in force (extension 0x0002, 1.3).
+/// Reads a frame. Bytes behind the last field may be TLVs of an extension, in force or not
+/// (extension 0x0002, 1.3): those of a submit are handed on, others are ignored.
 ///
 /// # Errors
 /// [`Malformed`]: close the connection.
@@ -149,7 +153,9 @@ pub fn decode(frame: Frame<'_>) -> Result<Inbound<'_>, Malformed> {
 
 fn core(message_type: u8, payload: &mut [u8]) -> Option<Inbound<'_>> {
     let message = match message_type {
-        MESSAGE_TYPE_SETUP_CONNECTION => Inbound::Setup(setup(payload)?),
+        MESSAGE_TYPE_SETUP_CONNECTION => {
+            setup(payload).map_or(Inbound::MalformedSetup, Inbound::Setup)
+        }
         MESSAGE_TYPE_OPEN_STANDARD_MINING_CHANNEL => {
             let m: OpenStandardMiningChannel<'_> = from_bytes(payload).ok()?;
             Inbound::Open(Open {
@@ -184,22 +190,8 @@ fn core(message_type: u8, payload: &mut [u8]) -> Option<Inbound<'_>> {
             let m: CloseChannel<'_> = from_bytes(payload).ok()?;
             Inbound::Close { channel_id: m.channel_id }
         }
-        MESSAGE_TYPE_SUBMIT_SHARES_STANDARD => {
-            let m: SubmitSharesStandard = from_bytes(payload).ok()?;
-            Inbound::Submit {
-                kind: Kind::Standard,
-                channel_id: m.channel_id,
-                sequence: m.sequence_number,
-                share: Fields {
-                    job_id: m.job_id,
-                    nonce: m.nonce,
-                    ntime: m.ntime,
-                    version: m.version,
-                    extranonce: &[],
-                },
-            }
-        }
-        MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED => submit_extended(payload)?,
+        MESSAGE_TYPE_SUBMIT_SHARES_STANDARD => submit(Kind::Standard, payload)?,
+        MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED => submit(Kind::Extended, payload)?,
         MESSAGE_TYPE_SET_CUSTOM_MINING_JOB => {
             let m: SetCustomMiningJob<'_> = from_bytes(payload).ok()?;
             Inbound::CustomJob { channel_id: m.channel_id, request_id: m.request_id }
@@ -210,20 +202,23 @@ fn core(message_type: u8, payload: &mut [u8]) -> Option<Inbound<'_>> {
 }
 
 /// Read by hand: the fixed layout is short, and the crate's reader keeps no extranonce that
-/// outlives it without a copy. The crate's reader is the oracle in the tests.
-fn submit_extended(payload: &[u8]) -> Option<Inbound<'_>> {
+/// outlives it without a copy, nor says where it ended. It is the oracle in the tests.
+fn submit(kind: Kind, payload: &[u8]) -> Option<Inbound<'_>> {
     let (words, rest) = payload.split_first_chunk::<24>()?;
     let word = |index: usize| {
         let mut le = [0; 4];
         le.copy_from_slice(&words[4 * index..4 * index + 4]);
         u32::from_le_bytes(le)
     };
-    let (extranonce, _tlvs) = text(rest)?;
+    let (extranonce, tlvs) = match kind {
+        Kind::Standard => ([].as_slice(), rest),
+        Kind::Extended => text(rest)?,
+    };
     if extranonce.len() > MAX_EXTRANONCE {
         return None;
     }
     Some(Inbound::Submit {
-        kind: Kind::Extended,
+        kind,
         channel_id: word(0),
         sequence: word(1),
         share: Fields {
@@ -233,6 +228,7 @@ fn submit_extended(payload: &[u8]) -> Option<Inbound<'_>> {
             version: word(5),
             extranonce,
         },
+        tlvs,
     })
 }
 
@@ -269,7 +265,7 @@ fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use binary_sv2::to_bytes;
-    use mining_sv2::SubmitSharesExtended;
+    use mining_sv2::{SubmitSharesExtended, SubmitSharesStandard};
     use proptest::prelude::*;
 
     use super::*;
@@ -281,6 +277,25 @@ mod tests {
     proptest! {
         #[test]
         fn reads_submits_as_the_crate_does(mut bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let mut copy = bytes.clone();
+            let theirs = from_bytes::<SubmitSharesStandard>(&mut copy).ok();
+            let tail = bytes.get(24..).unwrap_or_default().to_vec();
+            let ours = decode(frame(MESSAGE_TYPE_SUBMIT_SHARES_STANDARD, &mut bytes)).ok();
+            let theirs = theirs.map(|m| Inbound::Submit {
+                kind: Kind::Standard,
+                channel_id: m.channel_id,
+                sequence: m.sequence_number,
+                share: Fields {
+                    job_id: m.job_id,
+                    nonce: m.nonce,
+                    ntime: m.ntime,
+                    version: m.version,
+                    extranonce: &[],
+                },
+                tlvs: &tail,
+            });
+            prop_assert_eq!(ours, theirs);
+            let tail = bytes.get(24..).unwrap_or_default().to_vec();
             let mut copy = bytes.clone();
             let theirs = from_bytes::<SubmitSharesExtended<'_>>(&mut copy).ok();
             let ours = decode(frame(MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED, &mut bytes)).ok();
@@ -295,6 +310,7 @@ mod tests {
                     version: m.version,
                     extranonce: m.extranonce.as_bytes(),
                 },
+                tlvs: &tail[1 + m.extranonce.as_bytes().len()..],
             });
             prop_assert_eq!(ours, theirs);
         }
@@ -336,18 +352,17 @@ mod tests {
             };
             prop_assert_eq!(decode(frame(0, &mut bytes)), Ok(Inbound::Setup(expected)));
             let cut = &mut bytes[..bytes_len - 1];
-            let malformed = Malformed { extension_type: 0, message_type: 0 };
-            prop_assert_eq!(decode(frame(0, cut)), Err(malformed));
+            prop_assert_eq!(decode(frame(0, cut)), Ok(Inbound::MalformedSetup));
         }
     }
 
     #[test]
-    fn trailing_bytes_are_ignored_and_unknown_messages_too() {
+    fn trailing_bytes_are_no_part_of_a_share_and_unknown_messages_are_ignored() {
         let mut bytes = vec![0; 24];
         bytes.extend([4, 9, 9, 9, 9, 0x02, 0x00, 0x01, 0x0a, 0x00]);
         let submit = decode(frame(MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED, &mut bytes)).unwrap();
-        let Inbound::Submit { share, .. } = submit else { panic!("a submit") };
-        assert_eq!(share.extranonce, [9; 4]);
+        let Inbound::Submit { share, tlvs, .. } = submit else { panic!("a submit") };
+        assert_eq!((share.extranonce, tlvs), ([9; 4].as_slice(), [2, 0, 1, 10, 0].as_slice()));
         for message_type in [0x1e, 0x26, 0x7f, 0xff, 0x15, 0x50, 0x70] {
             let ignored = Inbound::Ignored { extension_type: 0, message_type };
             assert_eq!(decode(frame(message_type, &mut [])), Ok(ignored));

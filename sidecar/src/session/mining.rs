@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::setup::REQUIRES_STANDARD_JOBS;
-use super::{unknown_channel, Effects, Inbound, Open, Opening, Outbound, Session};
+use super::{unknown_channel, Cause, Effects, Inbound, Open, Opening, Outbound, Session};
 use crate::backend::Command;
 use crate::channel::Taken;
 use crate::job::Fields;
-use crate::types::{ChannelKey, Connection, Kind, OpenRequest, RefuseReason, Target};
+use crate::types::{ChannelKey, Connection, Kind, OpenRequest, RefuseReason, RejectReason, Target};
 
 impl Session {
     pub(super) fn mine(
@@ -19,10 +19,23 @@ impl Session {
         now: u32,
         fx: &mut Effects,
     ) {
+        let may_mine = match message {
+            // What is ignored doesn't end the time for requests.
+            Inbound::RequestExtensions { .. }
+            | Inbound::Setup(_)
+            | Inbound::MalformedSetup
+            | Inbound::Ignored { .. } => true,
+            _ => self.extensions.settle(),
+        };
         match message {
+            Inbound::Open(Open { request_id, .. }) if !may_mine => {
+                let reason = RefuseReason::RequiredExtension;
+                fx.out.push(Outbound::OpenError { request_id, reason });
+            }
             Inbound::Open(open) => self.open(connection, &open, fx),
-            Inbound::Submit { kind, channel_id, sequence, share } => {
-                self.submit(kind, channel_id, sequence, &share, now, fx);
+            Inbound::Submit { kind, channel_id, sequence, share, tlvs } => {
+                let worker = self.extensions.worker(tlvs);
+                self.submit((kind, channel_id), sequence, &share, worker, now, fx);
             }
             Inbound::Update { channel_id, nominal_hash_rate, max_target } => {
                 self.update(channel_id, nominal_hash_rate, max_target, fx);
@@ -32,14 +45,18 @@ impl Session {
                 fx.out.push(Outbound::CustomJobError { channel_id, request_id });
             }
             Inbound::RequestExtensions { request_id, requested } => {
-                // None is supported, which also answers an empty list (extension 0x0001, 4.1).
-                fx.out.push(Outbound::ExtensionsError { request_id, unsupported: requested });
+                self.request_extensions(request_id, &requested, fx);
             }
             // A second SetupConnection never re-negotiates (SV2 spec 3.6.1).
-            Inbound::Setup(_) => tracing::debug!("a second SetupConnection is ignored"),
+            Inbound::Setup(_) | Inbound::MalformedSetup => {
+                tracing::debug!("a second SetupConnection is ignored");
+            }
             Inbound::Ignored { extension_type, message_type } => {
                 tracing::debug!(extension_type, message_type, "message ignored");
             }
+        }
+        if !may_mine {
+            self.close(Cause::RequiredExtension, fx);
         }
     }
 
@@ -69,6 +86,9 @@ impl Session {
     }
 
     fn admit(&mut self, conn: &Connection, open: &Open) -> Result<ChannelKey, RefuseReason> {
+        if !self.pace.open() {
+            return Err(RefuseReason::RateLimited);
+        }
         let standard_only = conn.setup_flags & REQUIRES_STANDARD_JOBS != 0;
         if open.kind == Kind::Extended && standard_only {
             return Err(RefuseReason::ExtendedNotSupported);
@@ -90,17 +110,18 @@ impl Session {
 
     fn submit(
         &mut self,
-        kind: Kind,
-        channel_id: u32,
+        (kind, channel_id): (Kind, u32),
         sequence: u32,
         share: &Fields<'_>,
+        worker: Result<Bytes, RejectReason>,
         now: u32,
         fx: &mut Effects,
     ) {
         let Some(channel) = self.channels.get_mut(&channel_id).filter(|c| c.kind() == kind) else {
+            self.pace.answered(Some(RejectReason::InvalidChannelId));
             return unknown_channel(self.conn, channel_id, sequence, fx);
         };
-        match channel.submit(sequence, share, Bytes::new(), now) {
+        match channel.submit(sequence, share, worker, now) {
             Taken::Forward(token, submit) => {
                 let channel = channel.key();
                 fx.commands.push(Command::Submit { channel, token, submit });
@@ -114,6 +135,10 @@ impl Session {
             let reason = RefuseReason::InvalidChannelId;
             return fx.out.push(Outbound::UpdateError { channel_id, reason });
         };
+        if !self.pace.update(channel.update_pace()) {
+            let reason = RefuseReason::RateLimited;
+            return fx.out.push(Outbound::UpdateError { channel_id, reason });
+        }
         match channel.update(rate, max_target) {
             Ok(request) => fx.commands.push(Command::Update {
                 channel: channel.key(),

@@ -4,15 +4,21 @@
 //! miner and commands for the pool come out. [`run`] is the thin driver around it that owns the
 //! socket.
 
+mod caps;
 mod driver;
 mod events;
+mod extensions;
 mod inbound;
 mod mining;
 mod outbound;
+mod pace;
 mod setup;
+mod tlv;
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod pace_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -20,12 +26,18 @@ mod unruly;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 pub use driver::{run, Context};
 pub use inbound::{decode, Inbound, Open, Setup};
 pub use outbound::Outbound;
+pub use pace::Rates;
+
+use pace::Pace;
+
+use extensions::Extensions;
 
 use crate::backend::Command;
 use crate::channel::{Answer, Channel};
@@ -39,6 +51,8 @@ pub struct Bounds {
     pub channels: usize,
     /// Submits that wait for an answer at a time; beyond it the socket isn't read.
     pub in_flight: usize,
+    /// How often it may do what.
+    pub rates: Rates,
 }
 
 /// Why a connection ends. Each has a short name for logs and statistics.
@@ -53,6 +67,9 @@ pub enum Cause {
     /// No SetupConnection in time.
     #[error("setup-deadline")]
     SetupDeadline,
+    /// It began to mine without an extension that is required here.
+    #[error("required-extension")]
+    RequiredExtension,
     /// SetupConnection was refused.
     #[error("setup-refused")]
     SetupRefused,
@@ -71,6 +88,15 @@ pub enum Cause {
     /// We couldn't make a message. Our fault.
     #[error("encode-failed")]
     Encode,
+    /// It never had a channel in the time it was given.
+    #[error("no-channel")]
+    NoChannel,
+    /// Too many refused shares, and none accepted in between.
+    #[error("bad-shares")]
+    BadShares,
+    /// Too many messages.
+    #[error("message-rate")]
+    MessageRate,
     /// The peer doesn't read what we send.
     #[error("slow-reader")]
     SlowReader,
@@ -126,6 +152,7 @@ pub struct Session {
     bounds: Bounds,
     limits: Option<TargetLimits>,
     phase: Phase,
+    extensions: Extensions,
     /// Channels by the miner's id.
     channels: BTreeMap<u32, Channel>,
     /// Channels by ours.
@@ -135,6 +162,7 @@ pub struct Session {
     next_channel_id: u32,
     next_job_id: u32,
     opened: u32,
+    pace: Pace,
     /// Channels with answers to send.
     answered: Vec<u32>,
 }
@@ -156,12 +184,14 @@ impl Session {
             bounds,
             limits,
             phase: Phase::Setup,
+            extensions: Extensions::default(),
             channels: BTreeMap::new(),
             by_key: BTreeMap::new(),
             opening: BTreeMap::new(),
             next_channel_id: 1,
             next_job_id: 1,
             opened: 0,
+            pace: Pace::new(bounds.rates),
             answered: Vec::new(),
         }
     }
@@ -184,11 +214,33 @@ impl Session {
         self.waiting() < self.bounds.in_flight
     }
 
+    /// Says how long ago the handshake ended, for the steps to come.
+    pub const fn set_elapsed(&mut self, elapsed: Duration) {
+        self.pace.set_now(elapsed);
+    }
+
+    /// When [`Session::first_open_deadline`] is due, since the handshake; `None`: not at all (any
+    /// more).
+    #[must_use]
+    pub fn awaits_first_open(&self) -> Option<Duration> {
+        let never = self.is_set_up() && self.next_channel_id == 1 && self.opening.is_empty();
+        self.pace.first_open().filter(|_| never)
+    }
+
+    /// No channel was opened in time.
+    pub fn first_open_deadline(&mut self, fx: &mut Effects) {
+        if self.awaits_first_open().is_some() {
+            self.close(Cause::NoChannel, fx);
+        }
+    }
+
     /// Takes one message of the miner; `now` is unix seconds.
     pub fn receive(&mut self, message: Inbound<'_>, now: u32, fx: &mut Effects) {
+        self.pace.message(matches!(message, Inbound::Submit { .. }));
         match (&self.phase, message) {
             (Phase::Closed, _) => {}
             (Phase::Setup, Inbound::Setup(setup)) => self.set_up(setup, fx),
+            (Phase::Setup, Inbound::MalformedSetup) => self.refuse_malformed_setup(fx),
             (Phase::Setup, _) => self.close(Cause::NoSetup, fx),
             (Phase::Mining(connection), message) => {
                 let connection = Arc::clone(connection);
@@ -196,6 +248,7 @@ impl Session {
                 self.send_answers(fx);
             }
         }
+        self.keep_pace(fx);
     }
 
     /// No SetupConnection came in time.
@@ -207,6 +260,7 @@ impl Session {
 
     /// The connection ends: frees what it holds at the pool.
     pub fn end(&mut self, fx: &mut Effects) {
+        self.extensions.report();
         self.phase = Phase::Closed;
         let keys: Vec<_> = self.by_key.keys().chain(self.opening.keys()).copied().collect();
         for channel in keys {
@@ -222,6 +276,13 @@ impl Session {
         fx.close.get_or_insert(cause);
     }
 
+    /// Closes a connection that exceeded a limit.
+    fn keep_pace(&mut self, fx: &mut Effects) {
+        if let Some(cause) = self.pace.exceeded().filter(|_| !matches!(self.phase, Phase::Closed)) {
+            self.close(cause, fx);
+        }
+    }
+
     fn new_job_id(&mut self) -> u32 {
         let id = self.next_job_id;
         self.next_job_id += 1;
@@ -232,12 +293,12 @@ impl Session {
     fn send_answers(&mut self, fx: &mut Effects) {
         for id in std::mem::take(&mut self.answered) {
             let Some(channel) = self.channels.get_mut(&id) else { continue };
-            answers_of(self.conn, channel, fx);
+            answers_of(self.conn, channel, &mut self.pace, fx);
         }
     }
 }
 
-fn answers_of(conn: ConnId, channel: &mut Channel, fx: &mut Effects) {
+fn answers_of(conn: ConnId, channel: &mut Channel, pace: &mut Pace, fx: &mut Effects) {
     let (channel_id, key) = (channel.id(), channel.key().to_wire());
     let Effects { out, lines, .. } = fx;
     channel.drain_answers(
@@ -247,7 +308,9 @@ fn answers_of(conn: ConnId, channel: &mut Channel, fx: &mut Effects) {
                 crate::channel::Outcome::Accepted(_) => None,
                 crate::channel::Outcome::Rejected(reason) => Some(reason),
             };
-            lines.push(answer_line(conn, key, settled.submit_id, settled.sequence, reason));
+            let answered = (settled.submit_id, settled.sequence, settled.worker);
+            pace.answered(reason);
+            lines.push(answer_line(conn, key, answered, reason));
         },
     );
 }
@@ -255,8 +318,7 @@ fn answers_of(conn: ConnId, channel: &mut Channel, fx: &mut Effects) {
 fn answer_line(
     conn: ConnId,
     channel: u64,
-    submit_id: u64,
-    seq: u32,
+    (submit_id, seq, worker): (u64, u32, Bytes),
     reason: Option<RejectReason>,
 ) -> Line {
     Line::Answer {
@@ -264,6 +326,7 @@ fn answer_line(
         channel,
         submit_id,
         seq,
+        worker,
         accepted: reason.is_none(),
         reason: reason.map_or("", RejectReason::as_str),
     }
@@ -272,7 +335,7 @@ fn answer_line(
 /// A share for no channel of this connection: answered at once, there are no elders.
 fn unknown_channel(conn: ConnId, channel_id: u32, sequence: u32, fx: &mut Effects) {
     let reason = RejectReason::InvalidChannelId;
-    fx.lines.push(answer_line(conn, 0, 0, sequence, Some(reason)));
+    fx.lines.push(answer_line(conn, 0, (0, sequence, Bytes::new()), Some(reason)));
     fx.out.push(Outbound::Answer { channel_id, answer: Answer::Error { sequence, reason } });
 }
 

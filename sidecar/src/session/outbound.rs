@@ -10,8 +10,9 @@ use common_messages_sv2::{
     MESSAGE_TYPE_SETUP_CONNECTION_SUCCESS,
 };
 use extensions_sv2::{
-    RequestExtensionsError, CHANNEL_BIT_REQUEST_EXTENSIONS_ERROR,
-    EXTENSION_TYPE_EXTENSIONS_NEGOTIATION, MESSAGE_TYPE_REQUEST_EXTENSIONS_ERROR,
+    RequestExtensionsError, RequestExtensionsSuccess, CHANNEL_BIT_REQUEST_EXTENSIONS_ERROR,
+    CHANNEL_BIT_REQUEST_EXTENSIONS_SUCCESS, EXTENSION_TYPE_EXTENSIONS_NEGOTIATION,
+    MESSAGE_TYPE_REQUEST_EXTENSIONS_ERROR, MESSAGE_TYPE_REQUEST_EXTENSIONS_SUCCESS,
 };
 use mining_sv2::*;
 
@@ -37,12 +38,21 @@ pub enum Outbound {
         /// Error string.
         code: &'static str,
     },
-    /// RequestExtensions.Error: none of them is supported.
+    /// RequestExtensions.Success.
+    ExtensionsSuccess {
+        /// The miner's number of the request.
+        request_id: u16,
+        /// Those of the requested that are in force.
+        supported: Vec<u16>,
+    },
+    /// RequestExtensions.Error.
     ExtensionsError {
         /// The miner's number of the request.
         request_id: u16,
-        /// What it asked for.
+        /// Those of the requested that can't be in force.
         unsupported: Vec<u16>,
+        /// Those that are required and were not requested.
+        required: Vec<u16>,
     },
     /// OpenStandardMiningChannel.Success or OpenExtendedMiningChannel.Success.
     Opened(Opened),
@@ -143,6 +153,10 @@ fn text(code: &str) -> Result<Str0255<'_>, FrameError> {
     Str0255::new(code.as_bytes()).map_err(|_| FrameError::Encode)
 }
 
+fn list(extensions: &[u16]) -> Result<Seq064K<'_, u16>, FrameError> {
+    Seq064K::new(extensions.to_vec()).map_err(|_| FrameError::Encode)
+}
+
 impl Outbound {
     /// Encrypts the message behind those that wait in `w`.
     ///
@@ -160,12 +174,18 @@ impl Outbound {
                 let bit = CHANNEL_BIT_SETUP_CONNECTION_ERROR;
                 w.push(m, 0, MESSAGE_TYPE_SETUP_CONNECTION_ERROR, bit)
             }
-            Self::ExtensionsError { request_id, unsupported } => {
-                let list = |l| Seq064K::new(l).map_err(|_| FrameError::Encode);
+            Self::ExtensionsSuccess { request_id, supported } => {
+                let supported_extensions = list(supported)?;
+                let m = RequestExtensionsSuccess { request_id: *request_id, supported_extensions };
+                let extension = EXTENSION_TYPE_EXTENSIONS_NEGOTIATION;
+                let bit = CHANNEL_BIT_REQUEST_EXTENSIONS_SUCCESS;
+                w.push(m, extension, MESSAGE_TYPE_REQUEST_EXTENSIONS_SUCCESS, bit)
+            }
+            Self::ExtensionsError { request_id, unsupported, required } => {
                 let m = RequestExtensionsError {
                     request_id: *request_id,
-                    unsupported_extensions: list(unsupported.clone())?,
-                    required_extensions: list(Vec::new())?,
+                    unsupported_extensions: list(unsupported)?,
+                    required_extensions: list(required)?,
                 };
                 let extension = EXTENSION_TYPE_EXTENSIONS_NEGOTIATION;
                 let bit = CHANNEL_BIT_REQUEST_EXTENSIONS_ERROR;

@@ -16,12 +16,22 @@ use crate::types::Connection;
 const VERSION: u16 = 2;
 /// Bit 0: the client takes standard jobs only.
 pub(super) const REQUIRES_STANDARD_JOBS: u32 = 1;
-/// Bit 2: the client rolls version bits; we always allow it.
-const REQUIRES_VERSION_ROLLING: u32 = 1 << 2;
+/// Bit 2: the client rolls version bits. The listener allows it; whether the pool does shows with
+/// its jobs, and one that doesn't is never sent to such a client.
+pub(super) const REQUIRES_VERSION_ROLLING: u32 = 1 << 2;
 /// Everything else, told in full in each Error (SV2 spec 3.6.3).
 pub(super) const UNSUPPORTED: u32 = !(REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING);
 
+/// A SetupConnection that doesn't parse.
+pub(super) const MALFORMED: &str = "invalid-setup-connection";
+
 impl Session {
+    /// Every SetupConnection is answered (SV2 spec 3.6.1), also one that can't be read.
+    pub(super) fn refuse_malformed_setup(&mut self, fx: &mut Effects) {
+        fx.out.push(Outbound::SetupError { flags: 0, code: MALFORMED });
+        self.close(Cause::SetupRefused, fx);
+    }
+
     pub(super) fn set_up(&mut self, setup: Setup<'_>, fx: &mut Effects) {
         let refusal = if setup.protocol != MINING {
             Some((UNSUPPORTED_PROTOCOL, 0))
@@ -51,3 +61,6 @@ impl Session {
         fx.out.push(Outbound::SetupSuccess { version: VERSION, flags: 0 });
     }
 }
+
+#[cfg(test)]
+mod tests;

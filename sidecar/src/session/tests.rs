@@ -21,7 +21,7 @@ fn limits() -> TargetLimits {
 }
 
 pub(super) fn fresh() -> Session {
-    let bounds = Bounds { channels: 4, in_flight: 8 };
+    let bounds = Bounds { channels: 4, in_flight: 8, rates: Rates::UNLIMITED };
     Session::new(ConnId(7), "127.0.0.1:9".into(), 0, bounds, Some(limits()))
 }
 
@@ -107,7 +107,7 @@ pub(super) fn mining(kind: Kind) -> (Session, ChannelKey) {
 pub(super) fn share(kind: Kind, sequence: u32, job_id: u32, nonce: u32) -> Inbound<'static> {
     let extranonce: &[u8] = if kind == Kind::Extended { &[0; 8] } else { &[] };
     let share = Fields { job_id, nonce, ntime: NOW, version: 0x2000_0000, extranonce };
-    Inbound::Submit { kind, channel_id: 1, sequence, share }
+    Inbound::Submit { kind, channel_id: 1, sequence, share, tlvs: &[] }
 }
 
 pub(super) fn tokens(fx: &Effects) -> Vec<u64> {
@@ -126,47 +126,6 @@ pub(super) fn judged(channel: ChannelKey, token: u64, accept: bool) -> Judged {
         Verdict::Rejected(RejectReason::LowDifficulty)
     };
     Judged { channel, token, submit_id: token + 1, verdict }
-}
-
-#[test]
-fn setup_is_answered_by_the_book() {
-    let code = |message| {
-        let Effects { out, close, .. } = received(&mut fresh(), message);
-        match out.as_slice() {
-            [Outbound::SetupSuccess { version: 2, flags: 0 }] if close.is_none() => "ok",
-            [Outbound::SetupError { flags, code }] => {
-                assert_eq!(close, Some(Cause::SetupRefused));
-                let wanted = if *code == "unsupported-feature-flags" { 0xffff_fffa } else { 0 };
-                assert_eq!(*flags, wanted);
-                code
-            }
-            other => panic!("{other:?}"),
-        }
-    };
-    for good in [setup(0, (2, 2), 0), setup(0, (0, 65535), 1), setup(0, (1, 2), 4)] {
-        assert_eq!(code(good), "ok");
-    }
-    assert_eq!(code(setup(0, (2, 2), 2)), "unsupported-feature-flags");
-    assert_eq!(code(setup(0, (2, 2), 1 << 31 | 1)), "unsupported-feature-flags");
-    for versions in [(1, 1), (3, 3), (3, 1)] {
-        assert_eq!(code(setup(0, versions, 0)), "protocol-version-mismatch");
-    }
-    for protocol in [1, 2, 3, 255] {
-        assert_eq!(code(setup(protocol, (2, 2), 0)), "unsupported-protocol");
-    }
-}
-
-#[test]
-fn rejects_anything_before_setup() {
-    let fx = received(&mut fresh(), open(Kind::Standard));
-    assert_eq!((fx.close, fx.out, fx.commands), (Some(Cause::NoSetup), vec![], vec![]));
-}
-
-#[test]
-fn a_second_setup_changes_nothing() {
-    let (mut session, _) = mining(Kind::Extended);
-    let fx = received(&mut session, setup(0, (2, 2), 0xffff_ffff));
-    assert!(fx.out.is_empty() && fx.close.is_none());
 }
 
 #[test]
@@ -278,10 +237,11 @@ fn shares_for_the_wrong_kind_or_channel_are_refused() {
     let (mut session, _) = mining(Kind::Extended);
     let mut wrong = vec![share(Kind::Standard, 1, 1, 1)];
     for channel_id in [0, 2, 3, u32::MAX] {
-        let Inbound::Submit { kind, sequence, share, .. } = share(Kind::Extended, 1, 1, 1) else {
+        let Inbound::Submit { kind, sequence, share, tlvs, .. } = share(Kind::Extended, 1, 1, 1)
+        else {
             unreachable!()
         };
-        wrong.push(Inbound::Submit { kind, channel_id, sequence, share });
+        wrong.push(Inbound::Submit { kind, channel_id, sequence, share, tlvs });
     }
     for message in wrong {
         let fx = received(&mut session, message);

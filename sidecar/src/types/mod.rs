@@ -3,11 +3,17 @@
 //! Hashes, targets and prev-hashes are 32 bytes in internal (header) order; as numbers they read
 //! little-endian (SV2's U256).
 
+mod extension;
 mod hash;
+mod network;
+mod rate;
 mod reason;
 mod work;
 
+pub use extension::{SUPPORTED_EXTENSIONS, WORKERS};
 pub use hash::{sha256d, Difficulty, Hash, Target};
+pub use network::{Network, NetworkError};
+pub use rate::{Bucket, Rate};
 pub use reason::{RefuseReason, RejectReason};
 pub use work::{
     ChannelKey, ConnId, Connection, Grant, Job, Kick, KickAction, OpenRequest, StaleRule, Submit,

@@ -85,6 +85,10 @@ reasons! {
         InvalidChannelId => mining_sv2::ERROR_CODE_UPDATE_CHANNEL_INVALID_CHANNEL_ID,
         /// A payout key was given but mint quotes are off.
         PayoutKeyNotSupported => "payout-key-not-supported",
+        /// The miner requires version rolling, and the pool's jobs forbid it.
+        VersionRollingNotAllowed => mining_sv2::ERROR_CODE_VERSION_ROLLING_NOT_ALLOWED,
+        /// An extension that is required here was not agreed on.
+        RequiredExtension => "required-extension-not-negotiated",
         /// A fault on our side.
         Internal => "internal-error",
     }

@@ -21,6 +21,7 @@ type verdict struct {
 	Reason   string `json:"reason"`
 	Hash     string `json:"hash"`
 	User     string `json:"user"`
+	Worker   string `json:"worker"`
 	Block    bool   `json:"block"`
 	Credit   struct {
 		Whole    uint64 `json:"whole"`

@@ -31,6 +31,9 @@ impl GrpcLink {
         let (mut mark, mut next_mark) = (0, 0);
         let (mut written, mut written_then, mut stuck) = (0_u64, 0, 0);
         loop {
+            if pending.is_empty() && self.link.is_drained() {
+                return Some(LinkError::Drained);
+            }
             let room = if pending.is_empty() { self.link.room() } else { 0 };
             tokio::select! {
                 message = incoming.message(), if pending.len() < PENDING_MAX => match message {

@@ -72,3 +72,61 @@ fn a_kick_gives_back_the_room_of_what_it_closes() {
         assert_eq!(link.room(), room, "{action:?}");
     }
 }
+
+#[test]
+fn a_pool_that_stops_is_left_once_it_owes_nothing() {
+    let (mut link, _) = full(&[key(1, 1)]);
+    let drain = v1::Drain { grace_ms: 5_000, reason: "restart".into() };
+    link.receive(FromPool::Drain(drain), &mut Vec::new());
+    assert!(!link.is_drained(), "a verdict is owed");
+    let verdicts = vec![v1::Verdict { submit_id: 1, ..v1::Verdict::default() }];
+    link.receive(FromPool::VerdictBatch(v1::VerdictBatch { verdicts }), &mut Vec::new());
+    assert!(link.is_drained());
+    link.lost();
+    assert!(!link.is_drained(), "the next link begins anew");
+}
+
+#[test]
+fn a_mask_that_sv2_can_not_tell_forbids_rolling() {
+    for (mask, rolls) in
+        [(0, false), (0x1fff_e000, false), (0x1fff_ffe0, true), (0xffff_ffff, true)]
+    {
+        let job = v1::Job {
+            prev_hash: Bytes::from_static(&[1; 32]),
+            nbits: 0x1d00_ffff,
+            version: 0x2000_0000,
+            version_mask: mask,
+            coinbase_prefix: Bytes::from_static(&[1]),
+            coinbase_suffix: Bytes::from_static(&[1]),
+            id: 1,
+            seq: 1,
+            ..v1::Job::default()
+        };
+        let got = convert::job(job).unwrap().version_mask;
+        assert_eq!(got, if rolls { crate::types::VERSION_ROLLING_MASK } else { 0 }, "{mask:08x}");
+    }
+}
+
+#[tokio::test]
+async fn sc_16_the_pools_own_words_reach_a_miner_in_printable_ascii_only() {
+    let (mut link, directory) = full(&[key(1, 1)]);
+    let (mut events, ..) = directory.attach(ConnId(1), 8);
+    let all: String = ('\0'..='\u{2030}').collect();
+    for words in ["", "\n\0", "banned: \u{1b}[31m", &all, &"long ".repeat(100)] {
+        link.receive(
+            FromPool::Kick(v1::Kick {
+                channel_id: key(1, 1).to_wire(),
+                action: v1::KickAction::Reconnect.into(),
+                reason: words.into(),
+                host: words.into(),
+                ..v1::Kick::default()
+            }),
+            &mut Vec::new(),
+        );
+        let Some(Event::Kick { kick, .. }) = events.recv().await else { panic!("a kick") };
+        for text in [&kick.reason, &kick.host] {
+            assert!(text.len() <= 255 && text.bytes().all(|b| matches!(b, b' '..=b'~')), "{text}");
+        }
+        assert!(!kick.reason.is_empty());
+    }
+}

@@ -157,6 +157,8 @@ pub(in crate::backend::grpc) enum LinkError {
     Broken(String),
     #[error("the pool ended the stream")]
     Ended,
+    #[error("the pool is stopping, and nothing waits for it any more")]
+    Drained,
     #[error(
         "the pool is connected but did not answer for {0:?}: see its log; is it stuck, or is \
              [pool].verdict_timeout_ms too short for it?"

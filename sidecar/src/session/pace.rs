@@ -1,0 +1,133 @@
+//! How often a connection may do what costs others something. Pure: the time is passed in.
+
+use std::time::Duration;
+
+use crate::config::Limits;
+use crate::types::{Bucket, Rate, RejectReason};
+
+use super::Cause;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// Updates of a channel that may come at once: a proxy sums up devices that come one by one.
+const UPDATE_BURST: u32 = 10;
+/// A message costs two tokens, so that half a message can be counted.
+const MESSAGE: u32 = 2;
+/// A connection may send this many times its messages per minute before it is closed: the figure
+/// speaks of what is usual.
+const MESSAGE_SLACK: u32 = 2;
+/// For this long a submit counts half: devices begin at a low difficulty.
+const WARM_UP: Duration = Duration::from_secs(240);
+
+/// The operator's limits as rates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// From the end of the handshake to the first open channel; `None`: no limit.
+    pub first_open: Option<Duration>,
+    /// Opens of the connection.
+    pub opens: Rate,
+    /// Updates of each channel.
+    pub updates: Rate,
+    /// Refused shares of the connection, none accepted in between.
+    pub bad_shares: Rate,
+    /// Messages of the connection, in [`MESSAGE`]s.
+    pub messages: Rate,
+}
+
+impl Rates {
+    /// No limit at all.
+    pub const UNLIMITED: Self = Self {
+        first_open: None,
+        opens: Rate::UNLIMITED,
+        updates: Rate::UNLIMITED,
+        bad_shares: Rate::UNLIMITED,
+        messages: Rate::UNLIMITED,
+    };
+
+    /// As configured.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let first_open = Duration::from_millis(limits.first_open_timeout_ms);
+        // A proxy opens all of its channels as soon as it is connected.
+        let channels = u32::try_from(limits.max_channels_per_connection).unwrap_or(u32::MAX);
+        let per_min = |count, burst| Rate::new(count, MINUTE, burst);
+        let bad_shares = limits.bad_shares_per_min;
+        let messages = limits.messages_per_min.saturating_mul(MESSAGE_SLACK * MESSAGE);
+        Self {
+            first_open: (!first_open.is_zero()).then_some(first_open),
+            opens: per_min(limits.opens_per_min, limits.opens_per_min.max(channels)),
+            updates: per_min(limits.updates_per_min, UPDATE_BURST),
+            bad_shares: per_min(bad_shares, bad_shares),
+            messages: per_min(messages, messages),
+        }
+    }
+}
+
+/// The pace of one connection.
+#[derive(Debug)]
+pub(super) struct Pace {
+    rates: Rates,
+    now: Duration,
+    opens: Bucket,
+    bad_shares: Bucket,
+    messages: Bucket,
+    exceeded: Option<Cause>,
+}
+
+impl Pace {
+    pub(super) fn new(rates: Rates) -> Self {
+        let now = Duration::ZERO;
+        let (opens, bad_shares, messages) = Default::default();
+        Self { rates, now, opens, bad_shares, messages, exceeded: None }
+    }
+
+    /// The time since the handshake, for the steps to come.
+    pub(super) const fn set_now(&mut self, now: Duration) {
+        self.now = now;
+    }
+
+    /// A message came; `is_submit`: a share.
+    pub(super) fn message(&mut self, is_submit: bool) {
+        let tokens = if is_submit && self.now < WARM_UP { MESSAGE / 2 } else { MESSAGE };
+        if !self.messages.take(self.rates.messages, tokens, self.now) {
+            self.exceeded.get_or_insert(Cause::MessageRate);
+        }
+    }
+
+    /// Whether one more channel may be opened now.
+    pub(super) fn open(&mut self) -> bool {
+        self.opens.take(self.rates.opens, 1, self.now)
+    }
+
+    /// Whether a channel may be updated now; `bucket` is the channel's.
+    pub(super) fn update(&self, bucket: &mut Bucket) -> bool {
+        bucket.take(self.rates.updates, 1, self.now)
+    }
+
+    /// A submit was answered; `refused`: why it is not credited. Reasons that say nothing of the
+    /// miner's work don't count.
+    pub(super) fn answered(&mut self, refused: Option<RejectReason>) {
+        match refused {
+            None => self.bad_shares.fill(),
+            Some(
+                RejectReason::BackendUnavailable
+                | RejectReason::RateLimited
+                | RejectReason::Unauthorized,
+            ) => {}
+            Some(_) => {
+                if !self.bad_shares.take(self.rates.bad_shares, 1, self.now) {
+                    self.exceeded.get_or_insert(Cause::BadShares);
+                }
+            }
+        }
+    }
+
+    /// The limit that was exceeded; the connection is to be closed.
+    pub(super) fn exceeded(&self) -> Option<Cause> {
+        self.exceeded.clone()
+    }
+
+    /// When a connection that never had a channel is closed, since the handshake.
+    pub(super) const fn first_open(&self) -> Option<Duration> {
+        self.rates.first_open
+    }
+}

@@ -1,0 +1,8 @@
+//! The extensions of the protocol (SV2 spec 3.4) that are known here. 0x0001, by which the others
+//! are agreed on, needs no agreement and is not among them.
+
+/// 0x0002: a share names the worker it is of.
+pub const WORKERS: u16 = extensions_sv2::EXTENSION_TYPE_WORKER_HASHRATE_TRACKING;
+
+/// All that a miner may ask for, and an operator may require.
+pub const SUPPORTED_EXTENSIONS: &[u16] = &[WORKERS];

@@ -1,0 +1,163 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gopool_sv2::client::PoolUrl;
+
+use crate::peer::Place;
+use crate::watch::Watched;
+
+/// Load for a Stratum V2 mining pool, and what it takes to bear it.
+///
+/// Prints one JSON object per run to standard output: latencies in microseconds, memory in KiB,
+/// CPU in microseconds per operation. Progress goes to standard error. Ends with 1 when a share
+/// was rejected, miscounted or not answered.
+#[derive(Debug, Parser)]
+#[command(name = "sv2-load", version, max_term_width = 100)]
+pub struct Arguments {
+    /// Where to and how often.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to measure.
+    #[command(subcommand)]
+    pub measure: Measure,
+}
+
+/// What all measures need.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The pool, as miners type it: stratum2+tcp://HOST:PORT/KEY.
+    #[arg(long)]
+    url: PoolUrl,
+    /// Whom to mine for.
+    #[arg(long)]
+    user: String,
+    /// Speed told to the pool, in hashes per second; the lower, the easier its shares may be.
+    #[arg(long, default_value_t = 1.0)]
+    hash_rate: f32,
+    /// How many times to measure.
+    #[arg(long, default_value_t = 1)]
+    pub runs: u32,
+    /// A process of the pool whose CPU time and memory are reported, as NAME=PID. Repeat it for
+    /// more.
+    #[arg(long, value_name = "NAME=PID")]
+    watch: Vec<Watched>,
+}
+
+impl Common {
+    /// Where to and as whom.
+    pub fn place(&self) -> Place {
+        let (url, user) = (self.url.clone(), self.user.clone());
+        Place { url, user, hash_rate: self.hash_rate }
+    }
+
+    /// This process and those of the pool.
+    pub fn watched(&self) -> Vec<Watched> {
+        [Watched::this()].into_iter().chain(self.watch.iter().cloned()).collect()
+    }
+}
+
+/// The kind of channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The pool computes the merkle root.
+    Standard,
+    /// The miner rolls a part of the coinbase.
+    Extended,
+}
+
+impl Kind {
+    /// As it is written on the command line and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Extended => "extended",
+        }
+    }
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum Measure {
+    /// New connections: TCP, Noise handshake, SetupConnection.
+    Handshakes(Handshakes),
+    /// Opening channels, one after the other, each on a connection of its own.
+    Open(Open),
+    /// Shares: round trips and throughput.
+    Shares(Shares),
+    /// Many connections with a channel that do nothing: memory, and new tips to all of them.
+    Crowd(Crowd),
+}
+
+/// Options of `handshakes`.
+#[derive(Debug, Clone, Args)]
+pub struct Handshakes {
+    /// Connections of one run.
+    #[arg(long, default_value_t = 2000)]
+    pub count: usize,
+    /// How many are under way at once.
+    #[arg(long, default_value_t = 16)]
+    pub at_once: usize,
+}
+
+/// Options of `open`.
+#[derive(Debug, Clone, Args)]
+pub struct Open {
+    /// Channels of one run.
+    #[arg(long, default_value_t = 200)]
+    pub count: usize,
+    /// Kind of channel.
+    #[arg(long, value_enum, default_value_t = Kind::Extended)]
+    pub kind: Kind,
+}
+
+/// Options of `shares`.
+#[derive(Debug, Clone, Args)]
+pub struct Shares {
+    /// Connections, each with one channel.
+    #[arg(long, default_value_t = 1)]
+    pub connections: usize,
+    /// Submits of each connection that wait for their answer.
+    #[arg(long, default_value_t = 1)]
+    pub window: usize,
+    /// Kind of channel.
+    #[arg(long, value_enum, default_value_t = Kind::Extended)]
+    pub kind: Kind,
+    /// Length of a run in seconds.
+    #[arg(long, default_value = "3", value_parser = seconds)]
+    pub seconds: Duration,
+    /// Seconds before the first run that don't count.
+    #[arg(long, default_value = "0.5", value_parser = seconds)]
+    pub warm_up: Duration,
+    /// Ends a connection's run after that many shares; 0: only the time does.
+    #[arg(long, default_value_t = 0)]
+    pub limit: u64,
+}
+
+/// Options of `crowd`.
+#[derive(Debug, Clone, Args)]
+pub struct Crowd {
+    /// Connections, each with one channel.
+    #[arg(long, default_value_t = 1000)]
+    pub connections: usize,
+    /// Kind of channel.
+    #[arg(long, value_enum, default_value_t = Kind::Extended)]
+    pub kind: Kind,
+    /// New tips of one run.
+    #[arg(long, default_value_t = 5)]
+    pub tips: usize,
+    /// Shell command that makes the pool's node find one block. Its start is when the time of a
+    /// tip begins.
+    #[arg(long)]
+    pub tip_command: Option<String>,
+    /// How long things may settle before memory is read, in seconds.
+    #[arg(long, default_value = "2", value_parser = seconds)]
+    pub settle: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a number of seconds, such as 2.5");
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}

@@ -1,0 +1,135 @@
+//! `sv2-load`: load for any Stratum V2 mining pool, over the wire, from one process and one thread.
+//!
+//! It knows the protocol and nothing else: what it needs of a pool is an address, a user, and a
+//! target that a CPU meets. Every share it sends is a real one that it found before the clock ran.
+//!
+//! `peer` is a connection, `supply` finds shares, `window` matches answers to submits, `stats` are
+//! percentiles, `watch` reads what processes cost; `setup`, `shares` and `crowd` are the measures.
+
+mod args;
+mod crowd;
+mod peer;
+mod setup;
+mod shares;
+mod stats;
+mod supply;
+mod watch;
+mod window;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use gopool_sv2_tests::Result;
+use serde_json::Value;
+
+use args::{Arguments, Measure};
+use shares::Miner;
+
+/// Descriptors that are not connections.
+const SPARE_DESCRIPTORS: u64 = 32;
+/// The command is wrong (sysexits: EX_USAGE).
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let wanted = !error.use_stderr();
+            // Nothing useful can be done when the terminal is gone.
+            let _ = error.print();
+            return if wanted { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+        }
+    };
+    // One thread: on the core it is given it disturbs nobody, and needs no locks.
+    let done = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(measure(&arguments)));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            complain("not every share was accepted: see \"rejected\" and \"faults\"");
+            ExitCode::FAILURE
+        }
+        Err(fault) => {
+            complain(&fault.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the measure; false: a share was not accepted.
+async fn measure(arguments: &Arguments) -> Result<bool> {
+    let (place, watched) = (arguments.common.place(), arguments.common.watched());
+    let mut clean = true;
+    let mut run = 0;
+    let report = |run: u32, mut value: Value| {
+        value["run"] = run.into();
+        // A closed pipe is no fault of a measurement.
+        let _ = writeln!(std::io::stdout(), "{value}");
+    };
+    match &arguments.measure {
+        Measure::Handshakes(plan) => {
+            check_descriptors(plan.count)?;
+            while run < arguments.common.runs {
+                run += 1;
+                report(run, setup::handshakes(&place, plan, &watched).await?);
+            }
+        }
+        Measure::Open(plan) => {
+            check_descriptors(plan.count)?;
+            while run < arguments.common.runs {
+                run += 1;
+                report(run, setup::open(&place, plan, &watched).await?);
+            }
+        }
+        Measure::Shares(plan) => {
+            check_descriptors(plan.connections)?;
+            let peers = setup::miners(&place, plan.kind, plan.connections).await?;
+            let mut miners: Vec<_> = peers.into_iter().map(Miner::new).collect();
+            if !plan.warm_up.is_zero() {
+                let (back, value, good) = shares::run(miners, plan, plan.warm_up, &watched).await?;
+                miners = back;
+                if !good {
+                    clean = false;
+                    report(0, value);
+                }
+            }
+            while run < arguments.common.runs {
+                run += 1;
+                let (back, value, good) = shares::run(miners, plan, plan.seconds, &watched).await?;
+                miners = back;
+                clean &= good;
+                report(run, value);
+            }
+        }
+        Measure::Crowd(plan) => {
+            check_descriptors(plan.connections)?;
+            while run < arguments.common.runs {
+                run += 1;
+                crowd::run(&place, plan, &watched, &mut |value| report(run, value)).await?;
+            }
+        }
+    }
+    Ok(clean)
+}
+
+/// Better said before than in the middle.
+fn check_descriptors(connections: usize) -> Result<()> {
+    let Some(limit) = watch::descriptor_limit() else { return Ok(()) };
+    let needed = connections as u64 + SPARE_DESCRIPTORS;
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(format!(
+        "{connections} connections need {needed} file descriptors, and this process may have \
+         {limit}: raise it with `ulimit -n {needed}` first, for the pool as well"
+    )
+    .into())
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "sv2-load: {text}");
+}
