@@ -24,11 +24,21 @@ fn fr_1_headers_are_little_endian_and_count_the_plaintext() {
 #[test]
 fn fr_2_payloads_of_any_length_keep_the_frames_in_step() {
     let mut miner = Miner::new();
-    // The longest is what this server takes; a unit test of the frames goes further.
     for len in [0, 1, 65_518, 65_519, 65_520, 65_536] {
         miner.peer.send(UNKNOWN, 1, &vec![7; len]);
         assert_eq!(miner.fence(), [], "{len}");
     }
+    // The longest message there is, and an answer as long: five pieces.
+    let mut request = vec![6, 0, 0xff, 0xff];
+    request.extend([0xbc, 0x4a].repeat(65_535));
+    miner.peer.send(1, 0, &request);
+    match miner.next() {
+        Message::ExtensionsError { request: 6, unsupported, .. } => {
+            assert_eq!(unsupported, vec![UNKNOWN; 65_535]);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(miner.fence(), []);
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use gopool_sv2_tests::{Heard, CHANNEL_BIT};
+use gopool_sv2_tests::{Heard, Line, LineOptions, CHANNEL_BIT};
 
 use crate::message::{Body, Message};
 use crate::miner::{setup_payload, Miner, Wish};
-use crate::rig::rig;
+use crate::rig::{rig, Rig};
 
 /// Requires standard jobs, custom work, version rolling.
 const STANDARD_JOBS: u32 = 1;
@@ -190,6 +190,18 @@ fn sc_14_both_kinds_of_channel_are_served_on_one_connection() {
     let mut miner = Miner::new();
     assert!(miner.open(&Wish::extended()).extended);
     assert!(!miner.open(&Wish::standard()).extended);
+}
+
+#[test]
+fn sc_15_a_connection_that_opens_nothing_is_closed() {
+    if !rig().is_ours("sc_15", "a server with a patience shorter than the test's") {
+        return;
+    }
+    let limits = "setup_timeout_ms = 300\nfirst_open_timeout_ms = 300".into();
+    let own = Rig::of(Line::start(LineOptions { limits, ..LineOptions::default() }).unwrap());
+    for mut idle in [Miner::fresh(&own), Miner::at(&own, 0)] {
+        assert_eq!(idle.closes().1, []);
+    }
 }
 
 #[test]
