@@ -139,7 +139,10 @@ fn xn_3_the_size_of_the_extranonce_stays_whatever_is_opened_besides() {
         .map(|c| (c.extended, c.prefix.len(), c.size))
         .collect();
     assert_eq!(sizes.len(), 2, "one for each kind: {sizes:?}");
-    assert!(!miner.heard.iter().any(|m| matches!(m, Message::Prefix { .. } | Message::Group { .. })));
+    assert!(!miner
+        .heard
+        .iter()
+        .any(|m| matches!(m, Message::Prefix { .. } | Message::Group { .. })));
 }
 
 #[test]

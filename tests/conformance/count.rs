@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gopool_sv2::types::{RefuseReason, RejectReason};
+
 /// Requirements that may be documented instead: custom work, groups and redirects are not offered,
 /// and where the authority's secret lies is the operator's business.
 const MAY_BE_DOCUMENTED: [&str; 13] = [
@@ -135,6 +137,16 @@ fn every_must_has_a_test() {
         eprintln!("PENDING {line}");
     }
     eprintln!("pending: {}", pending.len());
+}
+
+#[test]
+fn every_error_string_is_explained() {
+    let text = fs::read_to_string(root().join("docs/sv2-support.md")).unwrap();
+    let rejects = RejectReason::ALL.iter().map(|reason| reason.as_str());
+    let refuses = RefuseReason::ALL.iter().map(|reason| reason.as_str());
+    for code in rejects.chain(refuses) {
+        assert!(text.contains(&format!("| `{code}` |")), "{code} is not in docs/sv2-support.md");
+    }
 }
 
 #[test]

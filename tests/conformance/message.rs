@@ -143,12 +143,9 @@ impl Message {
             (0, 0x17, true) => Self::UpdateError { channel: f.u32()?, code: f.short()? },
             (0, 0x18, true) => Self::Close { channel: f.u32()?, code: f.short()? },
             (0, 0x19, true) => Self::Prefix { channel: f.u32()?, prefix: f.short()? },
-            (0, 0x1c, true) => Self::Accepted {
-                channel: f.u32()?,
-                last: f.u32()?,
-                count: f.u32()?,
-                sum: f.u64()?,
-            },
+            (0, 0x1c, true) => {
+                Self::Accepted { channel: f.u32()?, last: f.u32()?, count: f.u32()?, sum: f.u64()? }
+            }
             (0, 0x1d, true) => {
                 Self::Rejected { channel: f.u32()?, sequence: f.u32()?, code: f.short()? }
             }

@@ -109,7 +109,8 @@ impl Miner {
 
     /// Sends a core message, with the channel bit where the specification has it.
     pub fn say(&mut self, message_type: u8, payload: &[u8]) {
-        let bit = if matches!(message_type, 0x16 | 0x18 | 0x1a | 0x1b | 0x22) { CHANNEL_BIT } else { 0 };
+        let bit =
+            if matches!(message_type, 0x16 | 0x18 | 0x1a | 0x1b | 0x22) { CHANNEL_BIT } else { 0 };
         self.peer.send(bit, message_type, payload);
     }
 

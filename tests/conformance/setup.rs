@@ -43,6 +43,8 @@ fn sc_2_every_setup_is_answered() {
     for protocol in [3, 4, 127, 255] {
         refused(&setup_payload(protocol, 2, 2, 0));
     }
+    // A text that says it is longer than the message.
+    refused(&setup_payload(0, 2, 2, 0)[..20]);
     let mut miner = Miner::fresh(rig());
     miner.peer.send(CHANNEL_BIT, 0x00, &setup_payload(0, 2, 2, 0));
     assert!(matches!(miner.next(), Message::SetupSuccess { .. }), "whatever the channel bit");

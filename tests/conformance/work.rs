@@ -25,8 +25,7 @@ pub struct Share {
 impl Share {
     /// Payload of the submit.
     pub fn payload(&self) -> Vec<u8> {
-        let words =
-            [self.channel, self.sequence, self.job, self.nonce, self.ntime, self.version];
+        let words = [self.channel, self.sequence, self.job, self.nonce, self.ntime, self.version];
         let mut bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
         if let Some(extranonce) = &self.extranonce {
             bytes.push(extranonce.len() as u8);
