@@ -32,7 +32,8 @@ fn each_of_200_clients_gets_a_job_50_times_while_the_tip_changes_every_100_ms() 
     let mut line = Line::start(LineOptions {
         network_bits: "207fffff",
         minipool: vec!["-test-tip-every".into(), "100ms".into()],
-        listen: "connections_per_sec_per_address = 100000".into(),
+        // All come from one address, as fast as they can.
+        listen: "connections_per_sec = 0\nconnections_per_sec_per_address = 0".into(),
         ..LineOptions::default()
     })
     .unwrap();
