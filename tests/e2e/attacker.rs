@@ -1,36 +1,27 @@
 //! A peer that finished the handshake and sends whatever it likes.
 
-use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use binary_sv2::{EncodableField, GetSize};
-use gopool_sv2::frame::{Reader, Writer};
-use gopool_sv2_tests::Line;
-use noise_sv2::Initiator;
+use gopool_sv2_tests::{Heard, Line, RawPeer};
 use socket2::{Domain, Socket, Type};
 
-/// Any bytes as the payload of a frame.
-struct Raw(Vec<u8>);
-
-impl GetSize for Raw {
-    fn get_size(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl From<Raw> for EncodableField<'_> {
-    fn from(raw: Raw) -> Self {
-        Self::Struct(raw.0.into_iter().map(Into::into).collect())
-    }
-}
-
 /// A peer that finished the handshake and may send whatever it likes.
-pub struct Attacker {
-    /// The socket below.
-    pub socket: TcpStream,
-    writer: Writer,
-    reader: Reader,
+pub struct Attacker(RawPeer);
+
+impl Deref for Attacker {
+    type Target = RawPeer;
+
+    fn deref(&self) -> &RawPeer {
+        &self.0
+    }
+}
+
+impl DerefMut for Attacker {
+    fn deref_mut(&mut self) -> &mut RawPeer {
+        &mut self.0
+    }
 }
 
 /// A bare connection to the listener.
@@ -59,30 +50,20 @@ impl Attacker {
     }
 
     /// Does the handshake on a fresh connection.
-    pub fn on(mut socket: TcpStream) -> Self {
-        let mut initiator = Initiator::without_pk().unwrap();
-        socket.write_all(&initiator.step_0().unwrap()).unwrap();
-        let mut act2 = [0; 234];
-        socket.read_exact(&mut act2).unwrap();
-        let (encryptor, decryptor) = initiator.step_2(act2).unwrap().into_split();
-        Self { socket, writer: Writer::new(encryptor), reader: Reader::new(decryptor, 1 << 24) }
+    pub fn on(socket: TcpStream) -> Self {
+        Self(RawPeer::on(socket))
     }
 
     /// Sends a frame with any payload.
     pub fn send(&mut self, extension_type: u16, message_type: u8, payload: &[u8]) -> &mut Self {
-        let channel = extension_type & 0x8000 != 0;
-        self.writer.push(Raw(payload.to_vec()), extension_type, message_type, channel).unwrap();
-        // The listener may have closed already.
-        let _ = self.socket.write_all(self.writer.pending());
-        self.writer.advance(usize::MAX);
+        self.0.send(extension_type, message_type, payload);
         self
     }
 
     /// Sends the first `part` bytes (encrypted ones) of a frame with `len` zeros.
     pub fn send_part(&mut self, extension_type: u16, message_type: u8, len: usize, part: usize) {
-        self.writer.push(Raw(vec![0; len]), extension_type, message_type, false).unwrap();
-        let _ = self.socket.write_all(&self.writer.pending()[..part]);
-        self.writer.advance(usize::MAX);
+        let sealed = self.seal(extension_type, message_type, &vec![0; len], len);
+        self.write(&sealed[..part]);
     }
 
     /// A good SetupConnection.
@@ -94,32 +75,14 @@ impl Attacker {
 
     /// Everything the listener still sends until it closes, as (type, payload).
     pub fn until_closed(&mut self) -> Vec<(u8, Vec<u8>)> {
-        let mut frames = Vec::new();
-        let mut bytes = [0; 4096];
-        loop {
-            let got = match self.socket.read(&mut bytes) {
-                Ok(0) => return frames,
-                Ok(got) => got,
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return frames,
-                Err(error) => panic!("the listener doesn't close: {error}"),
-            };
-            self.reader.room().extend_from_slice(&bytes[..got]);
-            while let Some(frame) = self.reader.next_frame().unwrap() {
-                frames.push((frame.message_type, frame.payload.to_vec()));
-            }
-        }
+        self.0.until_closed().into_iter().map(|f| (f.message_type, f.payload)).collect()
     }
 
     /// Waits for the next frame.
     pub fn next(&mut self) -> (u8, Vec<u8>) {
-        let mut bytes = [0; 4096];
-        loop {
-            if let Some(frame) = self.reader.next_frame().unwrap() {
-                return (frame.message_type, frame.payload.to_vec());
-            }
-            let got = self.socket.read(&mut bytes).unwrap();
-            assert!(got > 0, "the listener closed");
-            self.reader.room().extend_from_slice(&bytes[..got]);
+        match self.hear(Duration::from_secs(30)) {
+            Heard::Frame(frame) => (frame.message_type, frame.payload),
+            other => panic!("a frame expected: {other:?}"),
         }
     }
 

@@ -7,10 +7,12 @@
 mod books;
 mod line;
 mod process;
+mod raw;
 
 pub use books::{Books, Event};
 pub use line::{Line, LineOptions, Tcp};
 pub use process::{binaries, Process};
+pub use raw::{Heard, RawFrame, RawPeer, CHANNEL_BIT};
 
 /// What went wrong, in words.
 pub type Fault = Box<dyn std::error::Error + Send + Sync>;

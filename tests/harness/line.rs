@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::str::FromStr as _;
 
 use gopool_sv2::client::PoolUrl;
@@ -68,6 +68,8 @@ pub struct Line {
     pub pool: Option<Process>,
     /// What miners type.
     pub url: String,
+    /// Ends the processes of a line that nobody drops.
+    watch: Option<Child>,
     /// Who they mine for.
     pub address: String,
 }
@@ -116,7 +118,8 @@ impl Line {
         if pool.is_some() && options.tcp.as_ref().is_none_or(|tcp| tcp.up) {
             sidecar.wait_for("link to the pool is up")?;
         }
-        Ok(Self { directory, options, pool_address, sidecar, pool, url, address })
+        let watch = None;
+        Ok(Self { directory, options, pool_address, sidecar, pool, url, watch, address })
     }
 
     /// A file of this line.
@@ -132,6 +135,23 @@ impl Line {
     pub fn start_pool(&mut self) -> Result<()> {
         let started = start_pool(self.directory.path(), &self.options, &self.pool_address)?;
         self.pool = Some(started.0);
+        Ok(())
+    }
+
+    /// Ends both processes and removes the directory when this process is gone, however that comes
+    /// about: for a line that all tests of a process share, which nobody drops.
+    ///
+    /// # Errors
+    /// There is no shell.
+    pub fn end_with_this_process(&mut self) -> Result<()> {
+        let ids = [Some(self.sidecar.id()), self.pool.as_ref().map(Process::id)];
+        let ids = ids.iter().flatten().map(u32::to_string);
+        // Its input ends with this process, who holds the other end.
+        let script = "directory=$1; shift; read -r _; kill \"$@\"; rm -rf \"$directory\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(self.directory.path()).args(ids);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.watch = Some(command.spawn()?);
         Ok(())
     }
 

@@ -124,6 +124,25 @@ fn enforces_the_policy_of_the_job() {
 }
 
 #[test]
+fn sh_6_where_rolling_is_forbidden_each_bit_must_be_the_jobs() {
+    let forbidden = Check::Refuse(RejectReason::VersionRollingNotAllowed);
+    for bit in 0..32 {
+        let rolled = |job: &mut Job, share: &mut Fields<'_>| {
+            job.version_mask = 0;
+            share.version ^= 1 << bit;
+        };
+        assert_eq!(checked(rolled, NOW), forbidden, "{bit}");
+    }
+    let untouched = Check::Forward { job_id: 9, would_refuse: None };
+    assert_eq!(checked(|job, _| job.version_mask = 0, NOW), forbidden, "the vector rolls bits");
+    let same = |job: &mut Job, share: &mut Fields<'_>| {
+        job.version_mask = 0;
+        share.version = job.version;
+    };
+    assert_eq!(checked(same, NOW), untouched);
+}
+
+#[test]
 fn never_loses_a_block_to_policy() {
     // On these bits every second hash is a block.
     let easy = |job: &mut Job| job.nbits = 0x207f_ffff;

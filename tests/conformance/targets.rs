@@ -1,0 +1,127 @@
+//! TG: targets and updates (SV2 spec 5.3.7, 5.3.8, 5.3.21).
+
+use std::time::Duration;
+
+use crate::jobs::renewed;
+use crate::message::Message;
+use crate::miner::{Miner, Wish, EASIEST};
+use crate::rig::rig;
+use crate::work::{at_most, half};
+
+#[test]
+fn tg_1_a_target_holds_for_the_jobs_after_it_and_leaves_those_before_alone() {
+    let _tip = rig().same_tip();
+    let mut miner = Miner::new();
+    for wish in [Wish::extended(), Wish::standard()] {
+        let before = miner.open(&wish);
+        let after = renewed(&mut miner, &before);
+        assert!(at_most(&after.target, &half(&before.target)));
+        // Good enough for the older target only.
+        let late = before.between(before.draft(1), &after.target, &before.target);
+        assert_eq!(miner.judge(&late), Ok(()), "in flight when the target came");
+        let weak = after.between(after.draft(2), &after.target, &before.target);
+        assert_eq!(miner.judge(&weak), Err("difficulty-too-low".into()));
+        assert_eq!(miner.judge(&after.share(3)), Ok(()));
+    }
+}
+
+#[test]
+fn tg_2_a_harder_maximum_is_obeyed() {
+    let mut miner = Miner::new();
+    for wish in [Wish::extended(), Wish::standard()] {
+        let channel = miner.open(&wish);
+        let mut max_target = channel.target;
+        for _ in 0..8 {
+            max_target = half(&max_target);
+            miner.update(channel.id, 0.0, &max_target);
+            assert!(at_most(&miner.target(channel.id), &max_target));
+        }
+    }
+}
+
+#[test]
+fn tg_3_an_update_that_changes_nothing_has_no_answer() {
+    let mut miner = Miner::new();
+    let channel = miner.open(&Wish::extended());
+    for _ in 0..3 {
+        miner.update(channel.id, 0.0, &EASIEST);
+        let heard = miner.listen(Duration::from_millis(300));
+        let errors = heard.iter().filter(|m| matches!(m, Message::UpdateError { .. })).count();
+        assert_eq!(errors, 0, "{heard:?}");
+        let changes = heard.iter().filter(|m| matches!(m, Message::Target { .. })).count();
+        assert_eq!(changes, 0, "{heard:?}");
+    }
+}
+
+#[test]
+fn tg_4_an_update_at_fault_changes_nothing_but_is_told_so() {
+    let _tip = rig().same_tip();
+    let mut miner = Miner::new();
+    for wish in [Wish::extended(), Wish::standard()] {
+        let channel = miner.open(&wish);
+        let (id, from) = (channel.id, miner.heard.len());
+        miner.update(id, f32::NAN, &half(&channel.target));
+        miner.update(id, 0.0, &[0; 32]);
+        miner.update(channel.group, 0.0, &EASIEST);
+        for id in [id, id, channel.group] {
+            miner.until("error", |message| match message {
+                Message::UpdateError { channel, .. } if *channel == id => Some(()),
+                _ => None,
+            });
+        }
+        miner.listen(Duration::from_millis(200));
+        let heard = &miner.heard[from..];
+        assert_eq!(heard.len(), 3, "an Error for each, and nothing else: {heard:?}");
+        let codes: Vec<_> = heard.iter().filter_map(Message::code).collect();
+        let expected =
+            ["invalid-nominal-hashrate", "max-target-out-of-range", "invalid-channel-id"];
+        assert_eq!(codes, expected.map(str::as_bytes));
+        let weak = channel.between(channel.draft(1), &half(&channel.target), &channel.target);
+        assert_eq!(miner.judge(&weak), Ok(()), "the target is as before");
+    }
+}
+
+#[test]
+fn tg_5_no_target_is_easier_than_the_miners_maximum() {
+    let _tip = rig().same_tip();
+    let mut miner = Miner::new();
+    let floor = miner.open(&Wish::extended()).target;
+    let max_target = half(&half(&floor));
+    let channel = miner.open(&Wish { max_target, ..Wish::extended() });
+    // Rates for which the pool would like an easier one, and shares too few for this one.
+    for rate in [0.0, 1.0, 1e3, 0.0] {
+        miner.update(channel.id, rate, &max_target);
+        miner.listen(Duration::from_millis(200));
+    }
+    for message in &miner.heard {
+        if let Message::Target { channel: c, target } = message {
+            assert!(*c != channel.id || at_most(target, &max_target), "{message:?}");
+        }
+    }
+}
+
+#[test]
+fn tg_6_targets_are_for_single_channels() {
+    let mut miner = Miner::new();
+    let channels = [miner.open(&Wish::extended()), miner.open(&Wish::standard())];
+    for channel in &channels {
+        renewed(&mut miner, channel);
+    }
+    for message in &miner.heard {
+        if let Message::Target { channel, .. } = message {
+            assert!(channels.iter().any(|c| c.id == *channel), "{message:?}");
+        }
+    }
+}
+
+#[test]
+fn tg_7_hash_rates_and_targets_that_are_none_are_refused() {
+    let mut miner = Miner::new();
+    let channel = miner.open(&Wish::standard());
+    for rate in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1.0] {
+        miner.update(channel.id, rate, &EASIEST);
+    }
+    miner.update(channel.id, 0.0, &[0; 32]);
+    let errors = miner.fence();
+    assert_eq!(errors.iter().filter_map(Message::code).count(), 5, "{errors:?}");
+}
