@@ -22,9 +22,9 @@ use crate::session::{self, Context};
 use crate::sys::stopped;
 use crate::types::{ConnId, Network};
 
-/// How long the connections may take to end when we stop: what each of them is granted for its last
-/// answers and words, and a margin.
-const STOP: Duration = Duration::from_secs(10);
+/// How much longer than for their last answers the connections may take to end when we stop: for
+/// their last words.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 /// An idle peer is asked for a sign of life after this long: one that lost its power says nothing.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// The distance of further questions, until the system gives the peer up.
@@ -66,6 +66,8 @@ impl Listener {
 
     /// Accepts until `stop` is true, then waits for the connections to end.
     pub async fn run(self, context: Context, mut stop: watch::Receiver<bool>) {
+        let drain = Duration::from_millis(context.limits.drain_timeout_ms);
+        let patience = drain.saturating_add(STOP_MARGIN);
         let mut next_id = 1;
         let mut tell = tokio::time::interval(TELL_EVERY);
         loop {
@@ -102,7 +104,7 @@ impl Listener {
         drop(self.socket);
         let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
         // Every permit back: every connection has ended.
-        if tokio::time::timeout(STOP, self.door.permits.acquire_many(all)).await.is_err() {
+        if tokio::time::timeout(patience, self.door.permits.acquire_many(all)).await.is_err() {
             let left = self.max_connections - self.door.permits.available_permits();
             tracing::warn!(connections = left, "did not end in time");
         }

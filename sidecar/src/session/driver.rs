@@ -24,9 +24,6 @@ use crate::types::ConnId;
 
 /// How long the last messages may take, and the peer may take to hear them, before the close.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long answers are awaited when we stop.
-const DRAIN: Duration = Duration::from_secs(5);
-
 /// What every connection shares. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -129,6 +126,12 @@ struct Driver<'a> {
 impl Driver<'_> {
     async fn run(mut self) -> Cause {
         let cause = self.until_closed().await;
+        if cause == Cause::Stopping {
+            let mut fx = Effects::default();
+            self.session.stop(&mut fx);
+            // It ends all the same.
+            let _ = self.apply(fx);
+        }
         let flushed = timeout(LINGER, self.farewell());
         // A peer that is gone or slow can't be told anything more.
         let _ = flushed.await;
@@ -148,6 +151,7 @@ impl Driver<'_> {
         let setup_deadline = Instant::now() + Duration::from_millis(self.limits.setup_timeout_ms);
         let stall = Duration::from_millis(self.limits.write_stall_ms);
         let mut stall_deadline = Instant::now() + stall;
+        let drain_timeout = Duration::from_millis(self.limits.drain_timeout_ms);
         let frame_timeout = Duration::from_millis(self.limits.frame_timeout_ms);
         let mut frame_deadline: Option<Instant> = None;
         // Why nothing more is read, and until when the last answers are awaited.
@@ -184,7 +188,7 @@ impl Driver<'_> {
                 }
                 read = self.from_miner.read_buf(self.reader.room()), if reads => match read {
                     // It may have closed only its own direction: what waits is still answered.
-                    Ok(0) => drain = Some((Cause::PeerClosed, now + DRAIN)),
+                    Ok(0) => drain = Some((Cause::PeerClosed, now + drain_timeout)),
                     Ok(_) => {}
                     Err(error) => return socket_cause(&error),
                 },
@@ -224,7 +228,7 @@ impl Driver<'_> {
                     return Cause::FrameDeadline;
                 }
                 () = stopped(&mut self.stop), if drain.is_none() => {
-                    drain = Some((Cause::Stopping, now + DRAIN));
+                    drain = Some((Cause::Stopping, now + drain_timeout));
                 }
                 () = sleep_until(drain_deadline), if drain.is_some() => {
                     return drain.map_or(Cause::Stopping, |(cause, _)| cause);
