@@ -6,8 +6,10 @@
 
 mod books;
 mod line;
+pub mod peer;
 mod process;
 mod raw;
+pub mod supply;
 
 pub use books::{Books, Event};
 pub use line::{Line, LineOptions, Tcp};

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use binary_sv2::{from_bytes, Str0255, B032, U256};
+use binary_sv2::{from_bytes, to_bytes, EncodableField, GetSize, Str0255, B032, U256};
+use clap::ValueEnum;
 use common_messages_sv2::{
     Protocol, SetupConnection, CHANNEL_BIT_SETUP_CONNECTION, MESSAGE_TYPE_SETUP_CONNECTION,
     MESSAGE_TYPE_SETUP_CONNECTION_SUCCESS,
@@ -13,20 +14,46 @@ use gopool_sv2::frame::{Frame, Reader, Writer};
 use gopool_sv2::miner::target::Target;
 use gopool_sv2::miner::work::{Channel, Step, Task, Work};
 use gopool_sv2::obs::printable;
-use gopool_sv2_tests::{Fault, Result};
 use mining_sv2::*;
 use noise_sv2::{Initiator, INITIATOR_EXPECTED_HANDSHAKE_MESSAGE_SIZE};
 use parsers_sv2::{Mining, MiningOwned};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::args::Kind;
 use crate::supply::Share;
+use crate::{Fault, Result};
 
 /// Longest payload taken: all that a frame can hold, for the pool is trusted here.
 const MAX_PAYLOAD: usize = (1 << 24) - 1;
 /// The number of the only request on a connection.
 const REQUEST: u32 = 1;
+/// Extension 0x0001, by which others are agreed on, and two of its messages.
+const EXTENSIONS: u16 = 1;
+const REQUEST_EXTENSIONS: u8 = 0;
+const REQUEST_EXTENSIONS_SUCCESS: u8 = 1;
+/// Extension 0x0002 and its field, the worker of a share.
+const WORKERS: u16 = 2;
+const WORKER_FIELD: u8 = 1;
+
+/// The kind of channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The pool computes the merkle root.
+    Standard,
+    /// The miner rolls a part of the coinbase.
+    Extended,
+}
+
+impl Kind {
+    /// As it is written on the command line and in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Extended => "extended",
+        }
+    }
+}
 
 /// Where to, as whom, for what.
 #[derive(Debug, Clone)]
@@ -44,6 +71,8 @@ pub struct Place {
 pub enum Event {
     /// SetupConnection.Success.
     SetUp,
+    /// Workers may be named.
+    Extended,
     /// The channel is open.
     Opened,
     /// SubmitShares.Success.
@@ -62,8 +91,25 @@ pub enum Event {
     },
     /// SetNewPrevHash for the channel.
     NewTip,
+    /// A job on the tip of before.
+    NewJob,
     /// Something else.
     Other,
+}
+
+/// A payload as it stands.
+struct Raw(Vec<u8>);
+
+impl GetSize for Raw {
+    fn get_size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl From<Raw> for EncodableField<'_> {
+    fn from(raw: Raw) -> Self {
+        Self::Struct(raw.0.into_iter().map(Self::from).collect())
+    }
 }
 
 /// A connection with at most one channel.
@@ -121,6 +167,18 @@ impl Peer {
         self.wait_for(&Event::SetUp).await
     }
 
+    /// Asks for the extension by which each share names its worker; before the channel is opened.
+    ///
+    /// # Errors
+    /// The pool doesn't know it, or goes away.
+    pub async fn name_workers(&mut self) -> Result<()> {
+        let [id, count, workers] = [1_u16, 1, WORKERS].map(u16::to_le_bytes);
+        let request = Raw([id, count, workers].concat());
+        self.writer.push(request, EXTENSIONS, REQUEST_EXTENSIONS, false)?;
+        self.flush().await?;
+        self.wait_for(&Event::Extended).await
+    }
+
     /// Opens the channel; its first job is still to come.
     ///
     /// # Errors
@@ -168,15 +226,17 @@ impl Peer {
     }
 
     /// The present work of the channel, if it has any.
+    #[must_use]
     pub fn task(&self) -> Option<std::sync::Arc<Task>> {
         self.work.as_ref()?.task()
     }
 
-    /// Puts a submit behind those that wait to be sent.
+    /// Puts a submit behind those that wait to be sent. `worker`: at most 32 bytes, on extended
+    /// channels after [`Peer::name_workers`]; empty: none is named.
     ///
     /// # Errors
     /// There is no channel.
-    pub fn submit(&mut self, sequence_number: u32, share: &Share<'_>) -> Result<()> {
+    pub fn submit(&mut self, sequence_number: u32, share: &Share<'_>, worker: &str) -> Result<()> {
         let channel_id = self.work.as_ref().ok_or("no channel is open")?.channel().id;
         let (job_id, nonce, ntime) = (share.job_id, share.nonce, share.ntime);
         let version = share.version;
@@ -204,7 +264,16 @@ impl Peer {
                     extranonce: B032::new(share.extranonce).map_err(debug("extranonce"))?,
                 };
                 let bit = CHANNEL_BIT_SUBMIT_SHARES_EXTENDED;
-                self.writer.push(m, 0, MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED, bit)?;
+                if worker.is_empty() {
+                    self.writer.push(m, 0, MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED, bit)?;
+                } else {
+                    let mut bytes = to_bytes(m).map_err(debug("submit"))?;
+                    bytes.extend(WORKERS.to_le_bytes());
+                    bytes.push(WORKER_FIELD);
+                    bytes.extend(u16::try_from(worker.len())?.to_le_bytes());
+                    bytes.extend(worker.as_bytes());
+                    self.writer.push(Raw(bytes), 0, MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED, bit)?;
+                }
             }
         }
         Ok(())
@@ -285,6 +354,8 @@ fn take(frame: Frame<'_>, kind: Kind, work: &mut Option<Work>) -> Result<Event> 
                 false => Event::Other,
             })
         }
+        (EXTENSIONS, REQUEST_EXTENSIONS_SUCCESS) => Ok(Event::Extended),
+        (EXTENSIONS, _) => Err("the pool refuses to let workers be named".into()),
         // SetupConnection.Error and Reconnect: nothing to measure any more.
         (0, 0x02 | 0x04) => Err(format!("the pool answers with {message_type:#04x}").into()),
         (0, _) => match Mining::try_from((message_type, payload)) {
@@ -325,6 +396,7 @@ fn note(message: &MiningOwned, kind: Kind, work: &mut Option<Work>) -> Result<Ev
                     Err(format!("the pool's message makes no sense: {why}").into())
                 }
                 _ if tip => Ok(Event::NewTip),
+                Step::NewTask if !matches!(message, MiningOwned::SetTarget(_)) => Ok(Event::NewJob),
                 _ => Ok(Event::Other),
             };
         }

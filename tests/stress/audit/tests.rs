@@ -1,0 +1,132 @@
+//! The comparison against books in which something is wrong.
+
+use std::io::Write as _;
+
+use super::*;
+use crate::miner::Connection;
+
+/// One share on three books, each with its own word on it.
+struct Case {
+    fate: Fate,
+    told: Option<&'static str>,
+    booked: &'static [&'static str],
+    lives: u32,
+    faults: Vec<Record>,
+}
+
+fn case(fate: Fate, told: Option<&'static str>, booked: &'static [&'static str]) -> Case {
+    Case { fate, told, booked, lives: 1, faults: Vec::new() }
+}
+
+fn rejected(reason: &str) -> Fate {
+    Fate::Rejected(reason.to_owned())
+}
+
+fn book(lines: &[String]) -> (harness::Books, usize) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    for line in lines {
+        writeln!(file, "{line}").unwrap();
+    }
+    harness::Books::read_lives(file.path()).unwrap()
+}
+
+impl Case {
+    fn audit(self) -> Audit {
+        let now = Instant::now();
+        let (name, hash) = ("m0.c0.s0".to_owned(), "aa".to_owned());
+        let submit = Submit { name, hash, sent: now, fate: self.fate, at: now, life: 0 };
+        let journal = Journal { submits: vec![submit], ..Journal::default() };
+        let answer = |reason: &str| {
+            let accepted = reason.is_empty();
+            format!(
+                r#"{{"event":"answer","worker":"m0.c0.s0","accepted":{accepted},"reason":"{reason}"}}"#
+            )
+        };
+        let verdict = |hash: &&str| {
+            format!(r#"{{"event":"verdict","worker":"m0.c0.s0","accepted":true,"hash":"{hash}"}}"#)
+        };
+        let books = Books {
+            sidecar: book(&self.told.map(answer).into_iter().collect::<Vec<_>>()),
+            pool: book(&self.booked.iter().map(verdict).collect::<Vec<_>>()),
+            log: "",
+        };
+        Audit::of(&[journal], &books, &self.faults, self.lives)
+    }
+
+    fn with(mut self, kind: Kind) -> Self {
+        let begun = Instant::now() - Duration::from_millis(10);
+        self.lives += u32::from(kind == Kind::KillSidecar);
+        self.faults.push(Record { kind, begun, ended: begun + Duration::from_secs(1) });
+        self
+    }
+}
+
+#[test]
+fn books_that_agree_are_equal() {
+    case(Fate::Accepted, Some(""), &["aa"]).audit().assert_equal();
+    case(rejected("stale-share"), Some("stale-share"), &[]).audit().assert_equal();
+}
+
+#[test]
+fn rejects_each_way_in_which_books_can_be_wrong() {
+    let stale = Some("stale-share");
+    for (what, case) in [
+        ("an acceptance that nobody booked", case(Fate::Accepted, Some(""), &[])),
+        ("one that was not told", case(Fate::Accepted, None, &["aa"])),
+        ("one that was told as rejected", case(Fate::Accepted, stale, &["aa"])),
+        ("one booked with another hash", case(Fate::Accepted, Some(""), &["bb"])),
+        ("one booked twice", case(Fate::Accepted, Some(""), &["aa", "aa"])),
+        ("one told and not booked", case(rejected("stale-share"), Some(""), &[])),
+        ("silence", case(Fate::Open, None, &[])),
+        ("a rejection told otherwise", case(rejected("stale-share"), Some("x"), &[])),
+        ("an odd rejection", case(rejected("invalid-share"), Some("invalid-share"), &[])),
+        ("credit for what was rejected in peace", case(rejected("stale-share"), stale, &["aa"])),
+        ("not booked, whoever was killed", case(Fate::Accepted, None, &[]).with(Kind::KillPool)),
+        ("a journal cut off by nobody", case(Fate::Accepted, None, &["aa"]).with(Kind::KillPool)),
+    ] {
+        assert_ne!(case.audit().wrong.len(), 0, "{what}");
+    }
+}
+
+#[test]
+fn a_kill_explains_what_it_cut_off_and_is_counted() {
+    for case in [
+        case(Fate::Accepted, None, &["aa"]).with(Kind::KillSidecar),
+        case(Fate::Cut, None, &["aa"]).with(Kind::KillSidecar),
+        case(Fate::Cut, Some(""), &["aa"]).with(Kind::KillSidecar),
+        case(rejected("stale-share"), Some("stale-share"), &["aa"]).with(Kind::KillPool),
+    ] {
+        let audit = case.audit();
+        audit.assert_right();
+        assert_eq!(audit.explained.values().sum::<usize>(), 1, "{audit}");
+    }
+}
+
+#[test]
+fn rejects_a_connection_that_ended_before_anybody_was_killed() {
+    let kill = Instant::now();
+    let ended = |ended, life| {
+        let end = End::Lost("gone".into());
+        let connections = vec![Connection { life, ended, end }];
+        let journal = Journal { connections, ..Journal::default() };
+        let faults = [Record { kind: Kind::KillSidecar, begun: kill, ended: kill }];
+        let books = Books { sidecar: book(&[]), pool: book(&[]), log: "" };
+        Audit::of(&[journal], &books, &faults, 2).wrong.len()
+    };
+    assert_eq!(ended(kill + Duration::from_millis(1), 0), 0);
+    assert_eq!(ended(kill - Duration::from_millis(1), 0), 1);
+    assert_eq!(ended(kill + Duration::from_millis(1), 1), 1, "the last life was not killed");
+}
+
+#[test]
+fn rejects_half_lines_that_no_kill_left() {
+    let torn = || book(&["{\"event\":\"ans".to_owned()]);
+    let now = Instant::now();
+    let kill = [Record { kind: Kind::KillSidecar, begun: now, ended: now }];
+    let wrong = |sidecar, pool, faults: &[Record]| {
+        Audit::of(&[], &Books { sidecar, pool, log: "" }, faults, 2).wrong.len()
+    };
+    assert_eq!(wrong(torn(), book(&[]), &kill), 0);
+    assert_eq!(wrong(torn(), book(&[]), &[]), 1);
+    assert_eq!(wrong(book(&[]), torn(), &kill), 1, "the pool cuts them off");
+}
