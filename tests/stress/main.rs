@@ -8,9 +8,12 @@ mod chaos;
 mod crowd;
 mod fault;
 mod miner;
+mod plot;
 mod proxy;
 mod restart;
+mod soak;
 mod times;
+mod trend;
 
 use std::time::Duration;
 
@@ -57,6 +60,14 @@ fn a_thousand_channels_survive_a_restart_of_the_pool() {
 #[ignore = "long: make chaos runs it"]
 fn a_thousand_channels_survive_five_restarts_of_the_pool() {
     restart::run(1_000, 5);
+}
+
+/// SOAK_MINUTES: how long. SOAK_DOCS: the directory of performance.md, which gets the result.
+#[test]
+#[ignore = "long: make soak runs it"]
+fn two_thousand_miners_leave_nothing_behind() {
+    let minutes = std::env::var("SOAK_MINUTES").map_or(20.0, |minutes| minutes.parse().unwrap());
+    soak::run(2_000, minutes, std::env::var_os("SOAK_DOCS").map(Into::into));
 }
 
 /// Five minutes; CHAOS_SEED chooses others.
