@@ -4,8 +4,8 @@
 //! target that a CPU meets. Every share it sends is a real one that it found before the clock ran.
 //!
 //! `window` matches answers to submits, `stats` are percentiles, `watch` reads what processes cost;
-//! `setup`, `shares` and `crowd` are the measures. The harness has the connection (`peer`) and finds
-//! the shares (`supply`).
+//! `setup`, `shares` and `crowd` are the measures. The harness has the connection (`peer`) and
+//! finds the shares (`supply`).
 
 mod args;
 mod crowd;

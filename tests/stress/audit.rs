@@ -70,9 +70,10 @@ impl fmt::Display for Audit {
         writeln!(f, "{faults} faults {:?}", self.faults)?;
         writeln!(
             f,
-            "  sent {}, accepted: heard {}, told {}, booked {} (withdrawn {}); rejected {:?}, cut {}",
-            self.sent, self.heard, self.told, self.booked, self.withdrawn, self.rejected, self.cut
+            "  sent {}, accepted: heard {}, told {}, booked {} (withdrawn {})",
+            self.sent, self.heard, self.told, self.booked, self.withdrawn
         )?;
+        writeln!(f, "  rejected {:?}, cut {}", self.rejected, self.cut)?;
         writeln!(f, "  differences: {:?}; wrong: {}", self.explained, self.wrong.len())?;
         write!(
             f,

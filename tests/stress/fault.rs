@@ -95,7 +95,8 @@ pub struct Fault {
     pub grade: f64,
 }
 
-/// A fault each `every`, for `length`: each kind in turn, in an order that is drawn anew each round.
+/// A fault each `every`, for `length`: each kind in turn, in an order drawn anew each
+/// round.
 pub fn schedule(seed: u64, kinds: &[Kind], every: Duration, length: Duration) -> Vec<Fault> {
     let mut rng = StdRng::seed_from_u64(seed);
     let (mut faults, mut round) = (Vec::new(), Vec::new());

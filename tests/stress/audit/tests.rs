@@ -38,9 +38,8 @@ impl Case {
         let journal = Journal { submits: vec![submit], ..Journal::default() };
         let answer = |reason: &str| {
             let accepted = reason.is_empty();
-            format!(
-                r#"{{"event":"answer","worker":"m0.c0.s0","accepted":{accepted},"reason":"{reason}"}}"#
-            )
+            let words = format!(r#""accepted":{accepted},"reason":"{reason}""#);
+            format!(r#"{{"event":"answer","worker":"m0.c0.s0",{words}}}"#)
         };
         let verdict = |hash: &&str| {
             format!(r#"{{"event":"verdict","worker":"m0.c0.s0","accepted":true,"hash":"{hash}"}}"#)
