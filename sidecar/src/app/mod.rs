@@ -3,7 +3,7 @@
 mod renewal;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,6 +54,9 @@ fn bind_hint(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             "ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher one, or grant it"
         }
+        io::ErrorKind::InvalidInput => {
+            "make ListenStream= of the socket unit and this address the same, or stop the unit"
+        }
         _ => "choose another address or port",
     }
 }
@@ -80,6 +83,18 @@ impl Sidecar {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_on(config, None).await
+    }
+
+    /// As [`Sidecar::start`], on a socket that is open already, so that the port stays open from
+    /// one process to the next. It must listen on `[listen].address`.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start_on(
+        config: Config,
+        inherited: Option<TcpListener>,
+    ) -> Result<Self, StartError> {
         // Before the key: what is written in between is seen as a change.
         let stamp = config.authority.key_file.stamp()?;
         let key: AuthorityKey = config.authority.key_file.load()?;
@@ -92,7 +107,7 @@ impl Sidecar {
         let limits = config.limits;
         let wanted = config.listen.address;
         let bind_error = |error| StartError::Bind(wanted, error);
-        let listener = Listener::bind(&config.listen).await.map_err(bind_error)?;
+        let listener = Listener::bind(&config.listen, inherited).await.map_err(bind_error)?;
         let address = listener.address().map_err(bind_error)?;
         let (backend, link) = grpc::new(&config.pool, limits.max_in_flight, journal.clone());
         let acceptor = Acceptor::new(

@@ -4,7 +4,7 @@ mod admission;
 mod proxy;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,12 +42,17 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds `listen.address`, and keeps the limits of `listen`.
+    /// Binds `listen.address`, or takes over `inherited`, which must listen there; keeps the limits
+    /// of `listen`.
     ///
     /// # Errors
-    /// The address is in use, not ours, or not allowed to this user.
-    pub async fn bind(listen: &Listen) -> io::Result<Self> {
-        let socket = TcpListener::bind(listen.address).await?;
+    /// The address is in use, not ours, or not allowed to this user; or `inherited` listens
+    /// elsewhere (`InvalidInput`).
+    pub async fn bind(listen: &Listen, inherited: Option<StdListener>) -> io::Result<Self> {
+        let socket = match inherited {
+            Some(inherited) => taken_over(inherited, listen.address)?,
+            None => TcpListener::bind(listen.address).await?,
+        };
         Ok(Self {
             socket,
             door: Door::new(listen),
@@ -109,6 +114,17 @@ impl Listener {
             tracing::warn!(connections = left, "did not end in time");
         }
     }
+}
+
+/// A socket that was bound by somebody else, who keeps it open when we go.
+fn taken_over(inherited: StdListener, wanted: SocketAddr) -> io::Result<TcpListener> {
+    let bound = inherited.local_addr()?;
+    if bound != wanted {
+        let text = format!("the socket handed over (LISTEN_FDS) listens on {bound}");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    inherited.set_nonblocking(true)?;
+    TcpListener::from_std(inherited)
 }
 
 /// Admission with its clock. Cheap to clone.
