@@ -19,9 +19,9 @@ use crate::peer::Peer;
 /// Reads until Reconnect comes, and then to the end, which must be an orderly one.
 pub async fn hears_reconnect(peer: &mut Peer) -> ReconnectOwned {
     let told = loop {
-        match peer.next().await.expect("a Reconnect before the end") {
-            Incoming::Common(CommonMessagesOwned::Reconnect(told)) => break told,
-            _ => {}
+        let next = peer.next().await.expect("a Reconnect before the end");
+        if let Incoming::Common(CommonMessagesOwned::Reconnect(told)) = next {
+            break told;
         }
     };
     match peer.next().await {
@@ -70,9 +70,8 @@ fn sidecar_on(line: &Line, socket: &TcpListener, name: &str) -> Process {
 
 #[test]
 fn an_upgrade_never_closes_the_port() {
-    let mut options = LineOptions::default();
-    options.minipool = vec!["-share-seconds".into(), "0.05".into()];
-    let line = Line::start(options).unwrap();
+    let minipool = vec!["-share-seconds".into(), "0.05".into()];
+    let line = Line::start(LineOptions { minipool, ..LineOptions::default() }).unwrap();
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let flags = fcntl_getfd(&socket).unwrap();
     fcntl_setfd(&socket, flags - FdFlags::CLOEXEC).unwrap();
