@@ -123,6 +123,12 @@ impl Line {
         Ok(Self { directory, options, pool_address, sidecar, pool, url, watch, address })
     }
 
+    /// The port that miners dial.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.pool_url().map(|url| url.port()).unwrap_or_default()
+    }
+
     /// A file of this line.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -163,7 +169,10 @@ impl Line {
         let ids = [Some(self.sidecar.id()), self.pool.as_ref().map(Process::id)];
         let ids = ids.iter().flatten().map(u32::to_string);
         // Its input ends with this process, who holds the other end.
-        let script = "directory=$1; shift; read -r _; kill \"$@\"; rm -rf \"$directory\"";
+        let script = "alive() { for id do kill -0 \"$id\" 2>/dev/null && return; done; false; }; \
+                      directory=$1; shift; read -r _; kill \"$@\"; \
+                      for _ in 1 2 3 4 5 6 7 8 9; do alive \"$@\" || break; sleep 0.5; done; \
+                      kill -9 \"$@\" 2>/dev/null; rm -rf \"$directory\"";
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh"]).arg(self.directory.path()).args(ids);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -58,6 +58,11 @@ impl Link {
         self.in_flight.room().min(MAX_BATCH)
     }
 
+    /// How many submits wait for a verdict.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
     /// The oldest submit that waits, and the id the next one gets: what the watchdog compares.
     pub(super) fn waiting_since(&self) -> (Option<u64>, u64) {
         (self.in_flight.oldest(), self.in_flight.next_id())

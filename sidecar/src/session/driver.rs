@@ -18,7 +18,7 @@ use crate::backend::{Backend, Command, Event, Port};
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
 use crate::noise::{Acceptor, HandshakeError};
-use crate::obs::{Journal, Line};
+use crate::obs::{self, Journal, Line, Place};
 use crate::sys::{stopped, unix_millis, unix_seconds};
 use crate::types::ConnId;
 
@@ -37,6 +37,8 @@ pub struct Context {
     pub required_extensions: Arc<[u16]>,
     /// The journal of answers.
     pub journal: Journal,
+    /// Where it counts what had no room.
+    pub bounds: obs::Bounds,
 }
 
 /// Serves one connection until it ends. `arrived`: when it was accepted. `stop`: true when the
@@ -102,6 +104,7 @@ async fn serve(
         commands: VecDeque::new(),
         limits,
         journal: &context.journal,
+        places: &context.bounds,
         stop,
     };
     Ok(driver.run().await)
@@ -120,12 +123,18 @@ struct Driver<'a> {
     commands: VecDeque<Command>,
     limits: &'a Limits,
     journal: &'a Journal,
+    places: &'a obs::Bounds,
     stop: watch::Receiver<bool>,
 }
 
 impl Driver<'_> {
     async fn run(mut self) -> Cause {
         let cause = self.until_closed().await;
+        match cause {
+            Cause::MailboxFull => self.places.full(Place::Mailbox),
+            Cause::SlowReader => self.places.full(Place::Outbox),
+            _ => {}
+        }
         if cause == Cause::Stopping {
             let mut fx = Effects::default();
             self.session.stop(&mut fx);
@@ -154,6 +163,7 @@ impl Driver<'_> {
         let drain_timeout = Duration::from_millis(self.limits.drain_timeout_ms);
         let frame_timeout = Duration::from_millis(self.limits.frame_timeout_ms);
         let mut frame_deadline: Option<Instant> = None;
+        let mut was_full = false;
         // Why nothing more is read, and until when the last answers are awaited.
         let mut drain: Option<(Cause, Instant)> = None;
         loop {
@@ -164,6 +174,11 @@ impl Driver<'_> {
                 Err(cause) => return cause,
             }
             self.push_commands();
+            let full = !self.session.takes_more();
+            if full && !std::mem::replace(&mut was_full, full) {
+                self.places.full(Place::Unanswered);
+            }
+            was_full = full;
             if let Some((cause, _)) = &drain {
                 if self.session.waiting() == 0 && self.commands.is_empty() {
                     return cause.clone();
@@ -330,6 +345,7 @@ impl Driver<'_> {
     fn push_commands(&mut self) {
         while let Some(command) = self.commands.pop_front() {
             if let Err(refused) = self.port.commands.try_send(command) {
+                self.places.full(Place::Commands);
                 return self.commands.push_front(refused.into_inner());
             }
         }
