@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -129,8 +130,8 @@ func (w *wire) Recv() (*sv2pb.SessionRequest, error) {
 	return nil, io.EOF
 }
 
-func TestSharesReceivedAsTheSessionEndsReachTheHost(t *testing.T) {
-	server := start(t, Options{}, nil)
+func TestSharesReceivedAsTheStreamEndsReachTheHost(t *testing.T) {
+	server := start(t, Options{ResumeWindow: time.Millisecond}, nil)
 	ctx, hangUp := context.WithCancel(context.Background())
 	w := &wire{ctx: ctx, incoming: make(chan *sv2pb.SessionRequest, 10),
 		outgoing: make(chan *sv2pb.SessionResponse, 10)}

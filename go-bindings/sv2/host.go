@@ -41,6 +41,20 @@ type Channel interface {
 	Close(reason string)
 }
 
+// Withdrawer may be implemented by a [Channel] whose host can take back shares that it accepted.
+//
+// A carrier that loses the sidecar, and the sidecar that can't wait for the pool any longer, have to answer
+// the miner all the same: "backend-unavailable". When they find each other again, those shares that the
+// host accepted meanwhile are withdrawn, so that what the host credits and what miners were told is
+// accepted are the same. A host that can't do this credits more than miners were told, never less.
+type Withdrawer interface {
+	// Withdraw takes back accepted shares of this channel: these are the verdicts that the host gave,
+	// none of which the miner was told, or will be. Each comes once. What a share was besides stays: a
+	// block is offered, and its header was seen. Called like Update, but possibly after Close, or after
+	// a kick.
+	Withdraw(verdicts []Verdict)
+}
+
 // Sink takes what the host has for one channel. Its methods may be called from any goroutine, return at
 // once (they append to a bounded queue; when that is full the session is ended, not the host blocked)
 // and never call back into the host.
