@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
@@ -54,6 +55,8 @@ type pool struct {
 	onClose func()
 	// mute keeps verdicts back.
 	mute bool
+	// paused keeps judging back until it is false again; see pause. Guarded by mu.
+	paused bool
 
 	mu       sync.Mutex
 	queued   *sync.Cond
@@ -81,6 +84,8 @@ type poolChannel struct {
 	told   []sv2.Target
 	judged int
 	closes int
+	// withdrawn are the submits that were taken back.
+	withdrawn []uint64
 	// running finds calls that overlap and must not.
 	running map[string]bool
 	fault   string
@@ -98,7 +103,7 @@ func (p *pool) judge() {
 	defer close(p.done)
 	for {
 		p.mu.Lock()
-		for len(p.work) == 0 && !p.stopped {
+		for (len(p.work) == 0 || p.paused) && !p.stopped {
 			p.queued.Wait()
 		}
 		work := p.work
@@ -119,6 +124,14 @@ func (p *pool) stop() {
 	p.queued.Broadcast()
 	p.mu.Unlock()
 	<-p.done
+}
+
+// pause keeps verdicts back, or lets them go.
+func (p *pool) pause(paused bool) {
+	p.mu.Lock()
+	p.paused = paused
+	p.queued.Broadcast()
+	p.mu.Unlock()
 }
 
 func (p *pool) later(work func()) {
@@ -289,6 +302,24 @@ func (c *poolChannel) TargetInEffect(target sv2.Target) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.told = append(c.told, target)
+}
+
+func (c *poolChannel) Withdraw(verdicts []sv2.Verdict) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range verdicts {
+		if !v.Accepted() || slices.Contains(c.withdrawn, v.SubmitID) {
+			c.fault = fmt.Sprintf("Withdraw of %+v", v)
+		}
+		c.withdrawn = append(c.withdrawn, v.SubmitID)
+	}
+}
+
+// takenBack are the submits that were withdrawn.
+func (c *poolChannel) takenBack() []uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.withdrawn)
 }
 
 func (c *poolChannel) Close(reason string) {

@@ -1,0 +1,246 @@
+// The ring of answers against a naive model.
+
+package grpchost
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
+)
+
+// listed is a ring as one would write it down: a list, oldest first.
+type listed struct {
+	limit  int
+	stream uint64
+	list   []answer
+}
+
+func (l *listed) add(a answer) {
+	a.stream = l.stream
+	l.list = append(l.list, a)
+	if len(l.list) > l.limit {
+		l.list = l.list[1:]
+	}
+}
+
+func (l *listed) find(id uint64) int {
+	return slices.IndexFunc(l.list, func(a answer) bool { return a.verdict.SubmitID == id })
+}
+
+// contents are the answers of a ring, oldest first.
+func (r *ring) contents() []answer {
+	var all []answer
+	for i := range r.used {
+		if a := r.at(i); a.verdict.SubmitID != 0 {
+			all = append(all, *a)
+		}
+	}
+	return all
+}
+
+func begunOutbox() *outbox {
+	o := newOutbox(1<<30, func() {})
+	o.begin(nil)
+	return o
+}
+
+// queued takes the ids of all verdicts that wait.
+func queued(o *outbox) []uint64 {
+	verdicts, _ := o.take(nil, nil)
+	ids := make([]uint64, len(verdicts))
+	for i := range verdicts {
+		ids[i] = verdicts[i].SubmitID
+	}
+	return ids
+}
+
+func TestTheRingKeepsTheNewestAnswersInTheOrderOfQueueing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.IntRange(1, 200).Draw(t, "limit")
+		r, model := newRing(limit), &listed{limit: limit}
+		out := begunOutbox()
+		r.attach(out)
+		model.stream++
+		last := uint64(0)
+		some := func(t *rapid.T) []uint64 {
+			n := rapid.IntRange(1, 40).Draw(t, "how many")
+			ids := rapid.SliceOfN(rapid.Uint64Range(1, last+3), n, n).Draw(t, "ids")
+			return ascending(ids)
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"record": func(t *rapid.T) {
+				verdicts := make([]sv2.Verdict, rapid.IntRange(0, 60).Draw(t, "verdicts"))
+				var want []uint64
+				for i := range verdicts {
+					last++
+					verdicts[i] = sv2.Verdict{SubmitID: last, Detail: "of " + string(rune(last))}
+					model.add(answer{verdict: verdicts[i]})
+					want = append(want, last)
+				}
+				r.record(nil, verdicts)
+				if got := queued(out); !slices.Equal(got, want) {
+					t.Fatalf("queued %v, want %v", got, want)
+				}
+			},
+			"break": func(*rapid.T) {
+				out = begunOutbox()
+				r.attach(out)
+				model.stream++
+			},
+			"again": func(t *rapid.T) {
+				ids := some(t)
+				known := r.again(ids)
+				var found []answer
+				for i, id := range ids {
+					at := model.find(id)
+					if known[i] != (at >= 0) {
+						t.Fatalf("answer to %d: %v, want %v", id, known[i], at >= 0)
+					}
+				}
+				for _, a := range slices.Clone(model.list) {
+					if slices.Contains(ids, a.verdict.SubmitID) && a.stream != model.stream {
+						at := model.find(a.verdict.SubmitID)
+						model.list = slices.Delete(model.list, at, at+1)
+						found = append(found, a)
+					}
+				}
+				var want []uint64
+				for _, a := range found {
+					model.add(a)
+					want = append(want, a.verdict.SubmitID)
+				}
+				if got := queued(out); !slices.Equal(got, want) {
+					t.Fatalf("queued again %v, want %v", got, want)
+				}
+			},
+			"forget": func(t *rapid.T) {
+				ids := some(t)
+				var want []answer
+				for _, a := range slices.Clone(model.list) {
+					if slices.Contains(ids, a.verdict.SubmitID) {
+						at := model.find(a.verdict.SubmitID)
+						model.list = slices.Delete(model.list, at, at+1)
+						want = append(want, a)
+					}
+				}
+				if got := r.forget(ids); !slices.Equal(got, want) {
+					t.Fatalf("forgot %v, want %v", got, want)
+				}
+			},
+			"": func(t *rapid.T) {
+				if got := r.contents(); !slices.Equal(got, model.list) {
+					t.Fatalf("the ring has %v, want %v", got, model.list)
+				}
+				if r.live != len(model.list) || len(r.slots) > max(firstSlots, 4*limit) {
+					t.Fatalf("%d live of %d, %d slots", r.live, len(model.list), len(r.slots))
+				}
+			},
+		})
+	})
+}
+
+// A sidecar that keeps no more unanswered than max_in_flight finds every answer it asks for again,
+// however often the stream breaks: the proof at ring, tried.
+func TestTheRingNeverLosesAnAnswerThatIsStillWanted(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.IntRange(1, 12).Draw(t, "max in flight")
+		r := newRing(limit)
+		out := begunOutbox()
+		r.attach(out)
+		var unanswered []uint64 // at the sidecar, ascending
+		var resend []uint64     // of those, what it has not sent on this stream yet
+		owed := map[uint64]bool{}
+		last := uint64(0)
+		t.Repeat(map[string]func(*rapid.T){
+			"submit": func(*rapid.T) {
+				if len(resend) == 0 && len(unanswered) < limit {
+					last++
+					unanswered = append(unanswered, last)
+					owed[last] = true
+				}
+			},
+			"judge": func(t *rapid.T) {
+				var ids []uint64
+				for id := range owed {
+					ids = append(ids, id)
+				}
+				if len(ids) == 0 {
+					return
+				}
+				slices.Sort(ids)
+				id := rapid.SampledFrom(ids).Draw(t, "which")
+				delete(owed, id)
+				r.record(nil, []sv2.Verdict{{SubmitID: id}})
+			},
+			"resend": func(t *rapid.T) {
+				if len(resend) == 0 {
+					return
+				}
+				n := rapid.IntRange(1, len(resend)).Draw(t, "batch")
+				for i, known := range r.again(resend[:n]) {
+					if known == owed[resend[i]] {
+						t.Fatalf("submit %d: known %v, owed %v", resend[i], known, owed[resend[i]])
+					}
+				}
+				resend = resend[n:]
+			},
+			"receive": func(*rapid.T) {
+				for _, id := range queued(out) {
+					at, ok := slices.BinarySearch(unanswered, id)
+					if !ok {
+						t.Fatalf("a second verdict on %d", id)
+					}
+					unanswered = slices.Delete(unanswered, at, at+1)
+					resend = slices.DeleteFunc(slices.Clone(resend),
+						func(other uint64) bool { return other == id })
+				}
+			},
+			"break": func(t *rapid.T) {
+				// A part of what was queued arrives; its order is that of the stream.
+				arrived := queued(out)
+				arrived = arrived[:rapid.IntRange(0, len(arrived)).Draw(t, "arrived")]
+				unanswered = slices.DeleteFunc(slices.Clone(unanswered),
+					func(id uint64) bool { return slices.Contains(arrived, id) })
+				out = begunOutbox()
+				r.attach(out)
+				resend = slices.Clone(unanswered)
+			},
+		})
+	})
+}
+
+func TestAQueueOfIDsIsASortedSet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var q queue
+		var model []uint64
+		last := uint64(0)
+		t.Repeat(map[string]func(*rapid.T){
+			"add": func(t *rapid.T) {
+				last += rapid.Uint64Range(1, 3).Draw(t, "step")
+				q.add(last)
+				model = append(model, last)
+			},
+			"remove": func(t *rapid.T) {
+				id := rapid.Uint64Range(0, last+1).Draw(t, "id")
+				if len(model) > 0 && rapid.Bool().Draw(t, "the first") {
+					id = model[0]
+				}
+				at, ok := slices.BinarySearch(model, id)
+				if q.has(id) != ok || q.remove(id) != ok {
+					t.Fatalf("%d: want %v", id, ok)
+				}
+				if ok {
+					model = slices.Delete(model, at, at+1)
+				}
+			},
+			"": func(t *rapid.T) {
+				if !slices.Equal(q.all(), model) || q.len() != len(model) {
+					t.Fatalf("%v, want %v", q.all(), model)
+				}
+			},
+		})
+	})
+}
