@@ -114,6 +114,8 @@ type wire struct {
 	ctx      context.Context
 	incoming chan *sv2pb.SessionRequest
 	outgoing chan *sv2pb.SessionResponse
+	// lossy loses what has not been received yet.
+	lossy atomic.Bool
 }
 
 func (w *wire) Context() context.Context     { return w.ctx }
@@ -124,7 +126,7 @@ func (w *wire) Send(m *sv2pb.SessionResponse) error {
 }
 
 func (w *wire) Recv() (*sv2pb.SessionRequest, error) {
-	if m, ok := <-w.incoming; ok {
+	if m, ok := <-w.incoming; ok && !w.lossy.Load() {
 		return m, nil
 	}
 	return nil, io.EOF

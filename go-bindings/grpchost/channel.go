@@ -41,6 +41,11 @@ type channel struct {
 	// told is the newest TargetInEffect that waits to be handed on.
 	told *sv2.Target
 
+	// kept is how many answers the session's ring has of the channel, left that they count no more; the
+	// ring's.
+	kept int
+	left bool
+
 	// host is set by the opening call, before rolls, and used by later calls only.
 	host sv2.Channel
 }

@@ -57,6 +57,9 @@ type pool struct {
 	mute bool
 	// paused keeps judging back until it is false again; see pause. Guarded by mu.
 	paused bool
+	// onTake hears of each submit that reaches the host, onVerdict of each verdict before it is given.
+	onTake    func(c *poolChannel, id uint64)
+	onVerdict func(c *poolChannel, verdict sv2.Verdict)
 
 	mu       sync.Mutex
 	queued   *sync.Cond
@@ -64,6 +67,7 @@ type pool struct {
 	stopped  bool
 	done     chan struct{}
 	nextID   uint64
+	nextJob  uint64
 	channels map[*poolChannel]struct{}
 	closed   []string
 	opened   int
@@ -244,6 +248,11 @@ func (c *poolChannel) enter(call string) func() {
 
 func (c *poolChannel) Submit(batch []sv2.Submit) {
 	defer c.enter("Submit")()
+	if c.pool.onTake != nil {
+		for _, share := range batch {
+			c.pool.onTake(c, share.ID)
+		}
+	}
 	if c.pool.mute {
 		return
 	}
@@ -251,6 +260,9 @@ func (c *poolChannel) Submit(batch []sv2.Submit) {
 		verdicts := make([]sv2.Verdict, len(batch))
 		for i, share := range batch {
 			verdicts[i] = c.check(share)
+			if c.pool.onVerdict != nil {
+				c.pool.onVerdict(c, verdicts[i])
+			}
 		}
 		c.sink.Verdicts(verdicts)
 		for _, v := range verdicts {

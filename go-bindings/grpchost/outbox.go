@@ -35,11 +35,12 @@ type outbox struct {
 	wake chan struct{}
 
 	mu sync.Mutex
-	// begun: what the stream begins with is in front, and sending may start.
-	begun, closed bool
-	entries       []entry
-	head          int
-	verdicts      []sv2.Verdict
+	// begun: what the stream begins with is in front, and sending may start. greeted: its very first
+	// message, Welcome, which no verdict may overtake, was taken.
+	begun, greeted, closed bool
+	entries                []entry
+	head                   int
+	verdicts               []sv2.Verdict
 }
 
 // newOutbox takes at most limit entries and verdicts together; the first one too many closes it and
@@ -115,10 +116,15 @@ func (o *outbox) take(
 	if !o.begun {
 		return verdicts[:0], nil
 	}
-	takenVerdicts, o.verdicts = o.verdicts, verdicts[:0]
+	limit := maxTake
+	if o.greeted {
+		takenVerdicts, o.verdicts = o.verdicts, verdicts[:0]
+	} else {
+		takenVerdicts, limit, o.greeted = verdicts[:0], 1, true
+	}
 	tail := o.entries[o.head:]
 	count, messages := 0, 0
-	for count < len(tail) && messages < maxTake {
+	for count < len(tail) && messages < limit {
 		count += run(tail[count:])
 		messages++
 	}

@@ -27,6 +27,10 @@ func (s *Server) admit(l *link) (session *Session, resumed bool, err error) {
 		s.mu.Unlock()
 		return nil, false, errStopping
 	}
+	if l.ctx.Err() != nil { // a late Hello must not fence the stream that came instead
+		s.mu.Unlock()
+		return nil, false, context.Cause(l.ctx)
+	}
 	var closing []*Session
 	var older *link
 	session = s.sessions[l.hello.session]
@@ -158,7 +162,7 @@ func (s *Session) resume(l *link) ([]entry, error) {
 		c.sink.cancel(l.hello.cancelled)
 	}
 	for _, forgotten := range s.answers.forget(l.hello.cancelled) {
-		if c := forgotten.channel; c != nil && forgotten.verdict.Accepted() {
+		if c := forgotten.channel; forgotten.verdict.Accepted() {
 			c.sink.withdrawn(forgotten.verdict)
 			s.withdraw(c)
 		}

@@ -13,11 +13,11 @@ import (
 const firstSlots = 64
 
 // ring is the newest answers of a session, in the order in which they were queued for the sidecar, at
-// most limit of them. An answer is kept under the id of its submit and queued on the stream there is, in
+// most limit of them for the channels that are open. An answer is kept under the id of its submit and queued on the stream there is, in
 // one step: what the ring had before a stream began was not queued on that, all else was.
 //
 // Why limit >= Hello.max_in_flight is enough. Let x be a submit whose answer did not arrive when a
-// stream broke, and n the answers queued after x's. Streams are ordered, so:
+// stream broke, and n the answers queued after x's for channels that are open. Streams are ordered, so:
 //   - x's answer was queued on the broken stream: none of the n arrived either. All of them, and x, are
 //     submits that the sidecar has unanswered: n < max_in_flight.
 //   - It was not (it came while there was no stream, or the sidecar had not sent x again yet): the
@@ -26,8 +26,10 @@ const firstSlots = 64
 //     n < max_in_flight.
 //
 // The second case needs that an answer which is queued again becomes the newest one; else two breaks in
-// a row could push x out. Cancelled submits count as unanswered until Hello has named them. A sidecar
-// that keeps more unanswered than it said may find that an answer is gone.
+// a row could push x out. Both need that what a sidecar stops waiting for doesn't count: submits of a
+// channel that was closed or kicked, which is why those are told from others (leave), and are refused
+// without being kept. Cancelled submits count as unanswered until Hello has named them. A sidecar that
+// keeps more unanswered than it said may find that an answer is gone.
 type ring struct {
 	limit int
 
@@ -35,7 +37,8 @@ type ring struct {
 	// out is the newest stream's; once that has ended it takes nothing. stream counts them.
 	out    *outbox
 	stream uint64
-	// slots is circular, a power of two long; used of them, from head, are taken, live of those alive.
+	// slots is circular, a power of two long; used of them, from head, are taken. live of those count:
+	// not the dead, nor those of channels that have left, which only stay while there is room.
 	slots            []answer
 	head, used, live int
 }
@@ -43,7 +46,7 @@ type ring struct {
 // answer is one verdict. It is dead, and its submit unknown, when verdict.SubmitID is 0.
 type answer struct {
 	verdict sv2.Verdict
-	// channel is whose host gave it; nil when the carrier refused the submit itself.
+	// channel it is for.
 	channel *channel
 	// stream it was queued on.
 	stream uint64
@@ -59,18 +62,41 @@ func (r *ring) attach(out *outbox) {
 	r.stream++
 }
 
-// record keeps answers and queues them. It keeps no reference to the slice.
+// record keeps answers of a channel and queues them. It keeps no reference to the slice.
 func (r *ring) record(c *channel, verdicts []sv2.Verdict) {
 	if len(verdicts) == 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range verdicts {
-		slot := r.next()
-		slot.verdict, slot.channel, slot.stream = verdicts[i], c, r.stream
+	if !c.left {
+		for i := range verdicts {
+			slot := r.next()
+			slot.verdict, slot.channel, slot.stream = verdicts[i], c, r.stream
+		}
+		c.kept += len(verdicts)
 	}
 	r.out.answer(verdicts)
+}
+
+// tell queues answers for channels that are not open: asked again, they are the same.
+func (r *ring) tell(verdicts []sv2.Verdict) {
+	if len(verdicts) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.out.answer(verdicts)
+}
+
+// leave says that a channel is over: its answers make room for others now.
+func (r *ring) leave(c *channel) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !c.left {
+		c.left = true
+		r.live -= c.kept
+	}
 }
 
 // again queues the answers to submits that came again, unless they are queued on this stream already.
@@ -96,7 +122,10 @@ func (r *ring) again(ids []uint64) (known []bool) {
 	for i := range found {
 		found[i].stream = r.stream
 		verdicts[i] = found[i].verdict
-		*r.next() = found[i]
+		if c := found[i].channel; !c.left {
+			*r.next() = found[i]
+			c.kept++
+		}
 	}
 	r.out.answer(verdicts)
 	return known
@@ -119,17 +148,22 @@ func (r *ring) forget(ids []uint64) []answer {
 
 func (r *ring) at(i int) *answer { return &r.slots[(r.head+i)&(len(r.slots)-1)] }
 
+// kill empties a slot.
 func (r *ring) kill(slot *answer) {
+	if slot.verdict.SubmitID == 0 {
+		return
+	}
+	slot.channel.kept--
+	if !slot.channel.left {
+		r.live--
+	}
 	*slot = answer{}
-	r.live--
 }
 
-// next is the slot of a new answer, for which the oldest may have to go.
+// next is the slot of a new answer, for which the oldest may have to go; its channel has not left.
 func (r *ring) next() *answer {
 	for r.live >= r.limit {
-		if oldest := r.at(0); oldest.verdict.SubmitID != 0 {
-			r.kill(oldest)
-		}
+		r.kill(r.at(0))
 		r.head = (r.head + 1) & (len(r.slots) - 1)
 		r.used--
 	}
@@ -141,7 +175,7 @@ func (r *ring) next() *answer {
 	return r.at(r.used - 1)
 }
 
-// grow leaves out the dead and makes room for as many answers as there are, or one.
+// grow leaves out what doesn't count and makes room for as many answers as do, or for the first.
 func (r *ring) grow() {
 	size := firstSlots
 	for size < 2*r.live {
@@ -149,7 +183,12 @@ func (r *ring) grow() {
 	}
 	slots := make([]answer, 0, size)
 	for i := range r.used {
-		if slot := r.at(i); slot.verdict.SubmitID != 0 {
+		slot := r.at(i)
+		switch {
+		case slot.verdict.SubmitID == 0:
+		case slot.channel.left:
+			slot.channel.kept--
+		default:
 			slots = append(slots, *slot)
 		}
 	}

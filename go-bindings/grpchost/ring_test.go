@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
 )
 
 // listed is a ring as one would write it down: a list, oldest first.
@@ -41,9 +42,12 @@ func (r *ring) contents() []answer {
 	return all
 }
 
+func newRingChannel() *channel { return &channel{} }
+
 func begunOutbox() *outbox {
 	o := newOutbox(1<<30, func() {})
-	o.begin(nil)
+	o.begin([]entry{{message: &sv2pb.SessionResponse{}}})
+	o.take(nil, nil)
 	return o
 }
 
@@ -65,6 +69,7 @@ func TestTheRingKeepsTheNewestAnswersInTheOrderOfQueueing(t *testing.T) {
 		r.attach(out)
 		model.stream++
 		last := uint64(0)
+		channel := newRingChannel()
 		some := func(t *rapid.T) []uint64 {
 			n := rapid.IntRange(1, 40).Draw(t, "how many")
 			ids := rapid.SliceOfN(rapid.Uint64Range(1, last+3), n, n).Draw(t, "ids")
@@ -77,10 +82,10 @@ func TestTheRingKeepsTheNewestAnswersInTheOrderOfQueueing(t *testing.T) {
 				for i := range verdicts {
 					last++
 					verdicts[i] = sv2.Verdict{SubmitID: last, Detail: "of " + string(rune(last))}
-					model.add(answer{verdict: verdicts[i]})
+					model.add(answer{verdict: verdicts[i], channel: channel})
 					want = append(want, last)
 				}
-				r.record(nil, verdicts)
+				r.record(channel, verdicts)
 				if got := queued(out); !slices.Equal(got, want) {
 					t.Fatalf("queued %v, want %v", got, want)
 				}
@@ -116,6 +121,14 @@ func TestTheRingKeepsTheNewestAnswersInTheOrderOfQueueing(t *testing.T) {
 					t.Fatalf("queued again %v, want %v", got, want)
 				}
 			},
+			"leave": func(*rapid.T) {
+				r.leave(channel)
+				model.list = slices.DeleteFunc(model.list,
+					func(a answer) bool { return a.channel == channel })
+				// While there is room they are still found; this model is one of no room.
+				r.grow()
+				channel = newRingChannel()
+			},
 			"forget": func(t *rapid.T) {
 				ids := some(t)
 				var want []answer
@@ -150,6 +163,7 @@ func TestTheRingNeverLosesAnAnswerThatIsStillWanted(t *testing.T) {
 		r := newRing(limit)
 		out := begunOutbox()
 		r.attach(out)
+		channel := newRingChannel()
 		var unanswered []uint64 // at the sidecar, ascending
 		var resend []uint64     // of those, what it has not sent on this stream yet
 		owed := map[uint64]bool{}
@@ -173,7 +187,7 @@ func TestTheRingNeverLosesAnAnswerThatIsStillWanted(t *testing.T) {
 				slices.Sort(ids)
 				id := rapid.SampledFrom(ids).Draw(t, "which")
 				delete(owed, id)
-				r.record(nil, []sv2.Verdict{{SubmitID: id}})
+				r.record(channel, []sv2.Verdict{{SubmitID: id}})
 			},
 			"resend": func(t *rapid.T) {
 				if len(resend) == 0 {

@@ -77,7 +77,7 @@ func (k *sink) Verdicts(verdicts []sv2.Verdict) {
 		k.mu.Unlock()
 		return
 	}
-	told, paid := 0, 0
+	told, paid, late := 0, 0, 0
 	for i := range verdicts {
 		id := verdicts[i].SubmitID
 		if !k.owed.remove(id) {
@@ -86,6 +86,7 @@ func (k *sink) Verdicts(verdicts []sv2.Verdict) {
 		paid++
 		if _, cancelled := k.cancelled[id]; cancelled {
 			delete(k.cancelled, id)
+			late++
 			if verdicts[i].Accepted() {
 				k.accepted = append(k.accepted, verdicts[i])
 			}
@@ -97,7 +98,7 @@ func (k *sink) Verdicts(verdicts []sv2.Verdict) {
 		told++
 	}
 	s := k.channel.session
-	if k.over { // only cancelled ones are owed, and counted no more
+	if k.over { // only cancelled ones are owed
 		if len(k.cancelled) == 0 {
 			close(k.settled)
 			k.settled = nil
@@ -105,7 +106,7 @@ func (k *sink) Verdicts(verdicts []sv2.Verdict) {
 		k.mu.Unlock()
 		return
 	}
-	s.outstanding.Add(int64(-paid))
+	s.outstanding.Add(int64(late - paid)) // those that were cancelled count no more
 	s.answers.record(k.channel, verdicts[:told])
 	withdraw := len(k.accepted) > 0
 	k.mu.Unlock()
@@ -265,7 +266,10 @@ func (k *sink) cancel(ids []uint64) {
 			if k.cancelled == nil {
 				k.cancelled = make(map[uint64]struct{})
 			}
-			k.cancelled[id] = struct{}{}
+			if _, before := k.cancelled[id]; !before {
+				k.cancelled[id] = struct{}{}
+				k.channel.session.outstanding.Add(-1)
+			}
 		}
 	}
 }
@@ -322,7 +326,8 @@ func (k *sink) finishLocked(kicked bool) {
 	k.over = true
 	k.held = nil
 	k.job = nil
-	k.channel.session.outstanding.Add(int64(-k.owed.len()))
+	k.channel.session.answers.leave(k.channel)
+	k.channel.session.outstanding.Add(int64(len(k.cancelled) - k.owed.len()))
 	if kicked || len(k.cancelled) == 0 {
 		k.owed, k.cancelled = queue{}, nil
 		return

@@ -10,6 +10,9 @@ import (
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
 )
 
+// closedDetail is what is said of every submit whose channel is not open, whenever it is asked about.
+const closedDetail = "no such channel is open"
+
 // takeSubmits sorts a batch by channel and hands each channel its part. What no host can judge is
 // answered here; every submit gets exactly one verdict.
 func (l *link) takeSubmits(submits []*sv2pb.Submit) error {
@@ -39,9 +42,9 @@ func (l *link) takeSubmits(submits []*sv2pb.Submit) error {
 	s.lastSubmit = l.lastSubmit
 
 	var touched []*channel
-	var refused []sv2.Verdict
-	refuse := func(id uint64, reason sv2.RejectReason, detail string) {
-		refused = append(refused, sv2.Verdict{SubmitID: id, Reason: reason, Detail: detail})
+	var homeless []sv2.Verdict
+	refuse := func(c *channel, id uint64, reason sv2.RejectReason, detail string) {
+		s.answers.record(c, []sv2.Verdict{{SubmitID: id, Reason: reason, Detail: detail}})
 	}
 	inFlight := s.outstanding.Load()
 	s.mu.Lock()
@@ -53,16 +56,16 @@ func (l *link) takeSubmits(submits []*sv2pb.Submit) error {
 			rolls = int(c.rolls.Load())
 		}
 		if rolls == notOpen {
-			refuse(id, sv2.RejectInvalidChannelID, "no such channel is open")
+			homeless = append(homeless, closed(id))
 			continue
 		}
 		share, reason, detail := submitFrom(submit, rolls)
 		if reason != sv2.RejectNone {
-			refuse(id, reason, detail)
+			refuse(c, id, reason, detail)
 			continue
 		}
 		if inFlight >= l.hello.maxInFlight {
-			refuse(id, sv2.RejectRateLimited, "more submits unanswered than Hello.max_in_flight")
+			refuse(c, id, sv2.RejectRateLimited, "more submits unanswered than Hello.max_in_flight")
 			continue
 		}
 		inFlight++
@@ -77,12 +80,17 @@ func (l *link) takeSubmits(submits []*sv2pb.Submit) error {
 		c.gathered = nil
 		if !c.submit(batch) {
 			for i := range batch {
-				refuse(batch[i].ID, sv2.RejectInvalidChannelID, "the channel is closed")
+				homeless = append(homeless, closed(batch[i].ID))
 			}
 		}
 	}
-	s.answers.record(nil, refused)
+	s.answers.tell(homeless)
 	return nil
+}
+
+// closed is the answer to a submit whose channel is not open.
+func closed(id uint64) sv2.Verdict {
+	return sv2.Verdict{SubmitID: id, Reason: sv2.RejectInvalidChannelID, Detail: closedDetail}
 }
 
 // takeAgain answers submits that came before, on an earlier stream. None reaches the host twice: either
@@ -90,35 +98,33 @@ func (l *link) takeSubmits(submits []*sv2pb.Submit) error {
 // was lost with its channel, or cancelled, or is older than what a sidecar may have unanswered.
 func (l *link) takeAgain(submits []*sv2pb.Submit) {
 	s := l.session
+	channels := make([]*channel, 0, len(submits))
 	ids := make([]uint64, 0, len(submits))
-	open := make([]bool, 0, len(submits))
 	s.mu.Lock()
-	channels := make([]*channel, len(submits))
-	for i, submit := range submits {
-		channels[i] = s.channels[submit.GetChannelId()]
+	for _, submit := range submits {
+		channels = append(channels, s.channels[submit.GetChannelId()])
+		ids = append(ids, submit.GetId())
 	}
 	s.mu.Unlock()
-	for i, submit := range submits {
-		c := channels[i]
+	unsettled := 0
+	for i, c := range channels {
 		// Asked before the ring is: a verdict that comes in between is queued on this stream.
-		if c != nil && c.sink.owes(submit.GetId()) {
+		if c != nil && c.sink.owes(ids[i]) {
 			continue
 		}
-		ids = append(ids, submit.GetId())
-		open = append(open, c != nil)
+		channels[unsettled], ids[unsettled] = c, ids[i]
+		unsettled++
 	}
-	var refused []sv2.Verdict
-	for i, known := range s.answers.again(ids) {
-		verdict := sv2.Verdict{SubmitID: ids[i]}
-		switch {
+	var homeless []sv2.Verdict
+	for i, known := range s.answers.again(ids[:unsettled]) {
+		switch c := channels[i]; {
 		case known:
-			continue
-		case open[i]:
-			verdict.Reason, verdict.Detail = sv2.RejectUnavailable, "its verdict is not known any more"
+		case c == nil:
+			homeless = append(homeless, closed(ids[i]))
 		default:
-			verdict.Reason, verdict.Detail = sv2.RejectInvalidChannelID, "the channel is closed"
+			s.answers.record(c, []sv2.Verdict{{SubmitID: ids[i], Reason: sv2.RejectUnavailable,
+				Detail: "its verdict is not known any more"}})
 		}
-		refused = append(refused, verdict)
 	}
-	s.answers.record(nil, refused)
+	s.answers.tell(homeless)
 }
