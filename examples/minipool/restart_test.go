@@ -69,7 +69,7 @@ func TestAShareThatTheMinerWasNotToldOfIsTakenBackInTheBooks(t *testing.T) {
 	s.submit(shares...)
 	eventually(t, "they are in the books", func() bool { return len(r.book("verdict")) == 3 })
 	s.hangUp()
-	s = s.comeBack(r.settings.socket, 2)
+	s.comeBack(r.settings.socket, 2)
 	eventually(t, "one is withdrawn", func() bool { return len(r.book("withdrawn")) == 1 })
 	verdict, withdrawn := r.book("verdict")[1], r.book("withdrawn")[0]
 	if withdrawn.SubmitID != 2 || verdict.SubmitID != 2 || withdrawn.Hash != verdict.Hash ||

@@ -12,7 +12,7 @@ type Host interface {
 
 	// OpenChannel opens a channel or says why not; a [*Refusal] reaches the miner as
 	// OpenMiningChannel.Error (SV2 spec 5.3.6), any other error as "internal-error". ctx ends when the
-	// miner or the session is gone.
+	// miner or the session is gone; a stream that breaks is not the end of a session.
 	//
 	// The host may use sink as soon as it was called; the carrier delivers what came through sink
 	// after what Opened says. The host closes sink's use after Channel.Close returned.
