@@ -75,6 +75,7 @@ impl Link {
     pub(in crate::backend) fn welcomed(&mut self, life: &Life, out: &mut Vec<ToPool>) {
         let first = self.epoch.is_empty();
         self.withdrawn.clear();
+        self.jobs_before = self.jobs;
         self.epoch = life.epoch.clone();
         if life.resumed {
             self.send_again(out);
