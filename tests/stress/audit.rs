@@ -15,9 +15,9 @@ use crate::miner::{End, Fate, Journal, Submit};
 
 /// Wrong entries that are listed one by one.
 const LISTED: usize = 20;
-/// After a fault it takes that long, at most, until the link is what it was: a silent pool is
-/// noticed (three seconds), and dialled again (one).
-const RECOVERY: Duration = Duration::from_secs(5);
+/// Until the sidecar can tell a pool that was away what it told its miners, at most: several faults
+/// may follow each other, and a silent pool has to be noticed and dialled again.
+const RECOVERY: Duration = Duration::from_secs(15);
 
 /// Journals of the two processes, and how often half a line was left in each.
 pub struct Books<'a> {
@@ -56,10 +56,6 @@ pub struct Audit {
     pub faults: BTreeMap<Kind, usize>,
     /// How often the pool had lost its channels, by the sidecar's log.
     pub begun_anew: usize,
-    /// Channels whose prefix the pool could not grant again, by the sidecar's log.
-    pub unrestored: usize,
-    /// Connections that were told to reconnect.
-    pub sent_away: usize,
     /// How often a broken stream was taken up again, by the sidecar's log.
     pub resumed: usize,
 }
@@ -104,9 +100,17 @@ impl Audit {
             *audit.faults.entry(fault.kind).or_default() += 1;
         }
         audit.resumed = books.log.matches("the session goes on where it was").count();
-        audit.unrestored = books.log.matches("can't grant the extranonce of before").count();
         audit.begun_anew = books.log.matches("the pool was restarted").count();
         let kills = |kind| faults.iter().filter(|fault| fault.kind == kind).count();
+        if audit.begun_anew > kills(Kind::KillPool) {
+            audit.wrong(format!("the pool had lost its channels {} times", audit.begun_anew));
+        }
+        for line in books.log.lines().filter(|line| line.contains("ERROR")) {
+            // What the lack of descriptors is meant to bring about.
+            if !line.contains("accept failed") {
+                audit.wrong(line.to_owned());
+            }
+        }
         if books.sidecar.1 > kills(Kind::KillSidecar) || books.pool.1 > 0 {
             let torn = (books.sidecar.1, books.pool.1);
             audit.wrong(format!("half lines in the journals of sidecar and pool: {torn:?}"));
@@ -199,11 +203,7 @@ impl Audit {
             self.lost += 1;
             let killed = connection.life + 1 < lives
                 && begins.get(connection.life as usize).is_some_and(|at| *at <= connection.ended);
-            let sent_away = why.ends_with("0x04") && self.sent_away < self.unrestored;
-            if sent_away {
-                self.sent_away += 1;
-                self.explain("sent away: the pool had another prefix for the channel");
-            } else if !killed {
+            if !killed {
                 self.wrong(format!("a connection ended though nobody was killed: {why}"));
             }
         }
@@ -265,16 +265,19 @@ impl Audit {
         }
     }
 
-    /// The pool counts what the miner was told it doesn't: only a pool that was away at that time
-    /// may.
+    /// The pool counts what the miner was told it doesn't: only that one of the two was killed
+    /// before they could speak of it may be why.
     fn denied(&mut self, submit: &Submit, reason: &str, faults: &[Record]) {
-        let meant =
-            |fault: &&Record| fault.begun <= submit.at && submit.sent <= fault.ended + RECOVERY;
+        // A rejection for want of a pool is made good with the next stream, any other never.
+        let later = if reason == "backend-unavailable" { RECOVERY } else { Duration::ZERO };
+        let meant = |fault: &&Record| {
+            matches!(fault.kind, Kind::KillPool | Kind::KillSidecar)
+                && submit.sent <= fault.begun
+                && fault.begun <= submit.at + later
+        };
         match faults.iter().find(meant) {
-            Some(_) => {
-                self.explain(&format!("booked, and answered {reason} while the pool was away"))
-            }
-            None => self.wrong(format!("{}: booked, told {reason} in peace", submit.name)),
+            Some(fault) => self.explain(&format!("booked, answered {reason}: {:?}", fault.kind)),
+            None => self.wrong(format!("{}: booked, told {reason}, nobody killed", submit.name)),
         }
     }
 }

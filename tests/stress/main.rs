@@ -43,6 +43,14 @@ fn books_are_equal_when_nothing_happens() {
     assert!(outcome.audit.heard > run.miners, "{}", outcome.audit);
 }
 
+/// Whatever happens to the link, and however long either side stands still.
+#[test]
+fn books_are_equal_when_nobody_is_killed() {
+    let outcome = chaos::run(&Run { kinds: &Kind::BLOODLESS, ..SHORT });
+    outcome.audit.assert_equal();
+    assert!(outcome.audit.resumed > 0, "{}", outcome.audit);
+}
+
 #[test]
 fn every_difference_between_the_books_is_explained_by_a_fault() {
     let outcome = chaos::run(&SHORT);

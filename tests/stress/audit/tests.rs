@@ -10,12 +10,13 @@ struct Case {
     fate: Fate,
     told: Option<&'static str>,
     booked: &'static [&'static str],
+    sent: Instant,
     lives: u32,
     faults: Vec<Record>,
 }
 
 fn case(fate: Fate, told: Option<&'static str>, booked: &'static [&'static str]) -> Case {
-    Case { fate, told, booked, lives: 1, faults: Vec::new() }
+    Case { fate, told, booked, sent: Instant::now(), lives: 1, faults: Vec::new() }
 }
 
 fn rejected(reason: &str) -> Fate {
@@ -32,9 +33,9 @@ fn book(lines: &[String]) -> (harness::Books, usize) {
 
 impl Case {
     fn audit(self) -> Audit {
-        let now = Instant::now();
-        let (name, hash) = ("m0.c0.s0".to_owned(), "aa".to_owned());
-        let submit = Submit { name, hash, sent: now, fate: self.fate, at: now, life: 0 };
+        let (name, hash, sent) = ("m0.c0.s0".to_owned(), "aa".to_owned(), self.sent);
+        let at = sent + Duration::from_millis(5);
+        let submit = Submit { name, hash, sent, fate: self.fate, at, life: 0 };
         let journal = Journal { submits: vec![submit], ..Journal::default() };
         let answer = |reason: &str| {
             let accepted = reason.is_empty();
@@ -52,8 +53,9 @@ impl Case {
         Audit::of(&[journal], &books, &self.faults, self.lives)
     }
 
+    /// Killed just after the share was sent.
     fn with(mut self, kind: Kind) -> Self {
-        let begun = Instant::now() - Duration::from_millis(10);
+        let begun = self.sent + Duration::from_millis(1);
         self.lives += u32::from(kind == Kind::KillSidecar);
         self.faults.push(Record { kind, begun, ended: begun + Duration::from_secs(1) });
         self
@@ -81,6 +83,7 @@ fn rejects_each_way_in_which_books_can_be_wrong() {
         ("an odd rejection", case(rejected("invalid-share"), Some("invalid-share"), &[])),
         ("credit for what was rejected in peace", case(rejected("stale-share"), stale, &["aa"])),
         ("not booked, whoever was killed", case(Fate::Accepted, None, &[]).with(Kind::KillPool)),
+        ("credit denied for a cut", case(rejected("stale-share"), stale, &["aa"]).with(Kind::Cut)),
         ("a journal cut off by nobody", case(Fate::Accepted, None, &["aa"]).with(Kind::KillPool)),
     ] {
         assert_ne!(case.audit().wrong.len(), 0, "{what}");
@@ -115,6 +118,36 @@ fn rejects_a_connection_that_ended_before_anybody_was_killed() {
     assert_eq!(ended(kill + Duration::from_millis(1), 0), 0);
     assert_eq!(ended(kill - Duration::from_millis(1), 0), 1);
     assert_eq!(ended(kill + Duration::from_millis(1), 1), 1, "the last life was not killed");
+}
+
+#[test]
+fn what_is_withdrawn_is_not_booked() {
+    let lines = [
+        r#"{"event":"verdict","worker":"m0.c0.s0","accepted":true,"hash":"aa"}"#.to_owned(),
+        r#"{"event":"withdrawn","hash":"aa"}"#.to_owned(),
+    ];
+    let audit = |fate: Fate, answer: &str| {
+        let (name, hash, sent) = ("m0.c0.s0".to_owned(), "aa".to_owned(), Instant::now());
+        let submit = Submit { name, hash, sent, fate, at: sent, life: 0 };
+        let journal = Journal { submits: vec![submit], ..Journal::default() };
+        let books = Books { sidecar: book(&[answer.to_owned()]), pool: book(&lines), log: "" };
+        Audit::of(&[journal], &books, &[], 1)
+    };
+    let away = r#"{"event":"answer","worker":"m0.c0.s0","reason":"backend-unavailable"}"#;
+    audit(rejected("backend-unavailable"), away).assert_equal();
+    let good = r#"{"event":"answer","worker":"m0.c0.s0","accepted":true}"#;
+    assert_eq!(audit(Fate::Accepted, good).wrong.len(), 2, "heard, and told");
+}
+
+#[test]
+fn rejects_what_the_log_calls_an_error() {
+    let audit = |log| {
+        let books = Books { sidecar: book(&[]), pool: book(&[]), log };
+        Audit::of(&[], &books, &[], 1).wrong.len()
+    };
+    assert_eq!(audit("t ERROR the pool sent nonsense\nt  INFO fine\n"), 1);
+    assert_eq!(audit("t ERROR accept failed error=Too many open files\n"), 0);
+    assert_eq!(audit("t  WARN the pool was restarted: opening\n"), 1, "and nobody killed it");
 }
 
 #[test]
