@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::{sleep_until, timeout, Instant};
 
 use super::{caps, decode, Bounds, Cause, Effects, Rates, Session};
@@ -24,6 +25,9 @@ use crate::types::ConnId;
 
 /// How long the last messages may take, and the peer may take to hear them, before the close.
 const LINGER: Duration = Duration::from_secs(2);
+/// A frame with more payload than this is followed by a pause in which others get their turn: the
+/// runtime counts reads, not what is computed between them. No share is that long.
+const LONG: usize = 16 * 1024;
 /// How long answers are awaited when we stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -103,6 +107,7 @@ async fn serve(
             .requiring(Arc::clone(&context.required_extensions)),
         port,
         commands: VecDeque::new(),
+        long: false,
         limits,
         journal: &context.journal,
         stop,
@@ -121,6 +126,8 @@ struct Driver<'a> {
     port: Port,
     /// Commands the pool's queue had no room for yet.
     commands: VecDeque<Command>,
+    /// A frame longer than [`LONG`] was taken: others are next.
+    long: bool,
     limits: &'a Limits,
     journal: &'a Journal,
     stop: watch::Receiver<bool>,
@@ -160,6 +167,10 @@ impl Driver<'_> {
                 Err(cause) => return cause,
             }
             self.push_commands();
+            if std::mem::take(&mut self.long) {
+                yield_now().await;
+                continue;
+            }
             if let Some((cause, _)) = &drain {
                 if self.session.waiting() == 0 && self.commands.is_empty() {
                     return cause.clone();
@@ -262,7 +273,11 @@ impl Driver<'_> {
     }
 
     fn take_frames(&mut self, fx: &mut Effects, count: &mut usize) -> Result<(), Cause> {
-        while self.commands.is_empty() && fx.close.is_none() && self.session.takes_more() {
+        while self.commands.is_empty()
+            && fx.close.is_none()
+            && !self.long
+            && self.session.takes_more()
+        {
             let frame = match self.reader.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
@@ -271,6 +286,7 @@ impl Driver<'_> {
                     return Err(Cause::BadFrame);
                 }
             };
+            self.long = frame.payload.len() > LONG;
             let message = decode(frame).map_err(|error| {
                 tracing::info!(%error, "closing: bad message");
                 Cause::BadMessage
