@@ -236,9 +236,10 @@ fn listen(peer: &mut Attacker, mut refused: u32, until: Instant) -> (u32, bool) 
     }
 }
 
-/// Peers that ask for long answers and read none, until the listener ends it.
+/// Peers that ask and read no answer, until the listener ends it: twice for all extensions there
+/// are, which is answered with as many, then for channels.
 pub fn deaf(aim: &Aim, count: u32) -> Value {
-    // All distinct, none supported: each comes back in the answer.
+    // All distinct, none supported.
     let extensions = 3..=u16::MAX;
     let mut list = vec![7, 0];
     list.extend(u16::try_from(extensions.len()).unwrap().to_le_bytes());
@@ -248,11 +249,13 @@ pub fn deaf(aim: &Aim, count: u32) -> Value {
         // Or the system would take megabytes in its place.
         SockRef::from(&peer.socket).set_recv_buffer_size(16 * 1024).unwrap();
         peer.set_up();
+        let open = open_extended(1, &aim.user);
+        let mut frames = peer.seal(1, 0, &list, list.len());
+        frames.extend(peer.seal(1, 0, &list, list.len()));
         let deadline = Instant::now() + PATIENCE;
-        let mut asked = 0_u64;
+        let mut asked = 2_u64;
         loop {
-            let frame = peer.seal(1, 0, &list, list.len());
-            let mut left = frame.as_slice();
+            let mut left = frames.as_slice();
             while !left.is_empty() {
                 match (&peer.socket).write(left) {
                     Ok(taken) => left = &left[taken..],
@@ -260,7 +263,8 @@ pub fn deaf(aim: &Aim, count: u32) -> Value {
                     Err(_) => assert!(Instant::now() < deadline, "not closed"),
                 }
             }
-            asked += 1;
+            frames = (0..OPENS_EACH).flat_map(|_| peer.seal(0, OPEN, &open, open.len())).collect();
+            asked += u64::from(OPENS_EACH);
         }
     };
     let asked: Vec<_> = thread::scope(|scope| {

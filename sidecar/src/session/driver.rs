@@ -25,9 +25,14 @@ use crate::types::ConnId;
 
 /// How long the last messages may take, and the peer may take to hear them, before the close.
 const LINGER: Duration = Duration::from_secs(2);
-/// A frame with more payload than this is followed by a pause in which others get their turn: the
-/// runtime counts reads, not what is computed between them. No share is that long.
-const LONG: usize = 16 * 1024;
+/// Messages taken in a turn, then others have theirs: the runtime counts reads, and there can be
+/// many messages in one. A longer message counts as one for each [`MESSAGE`] bytes of it.
+const TURN: usize = 64;
+/// What no message of a miner that mines is longer than, in bytes.
+const MESSAGE: usize = 256;
+/// Bytes of a peer that are read and dropped at the close, at most. One that sends on and on, such as
+/// the rest of a frame of 16 MiB, is cut off.
+const HEARD_OUT: usize = 256 * 1024;
 /// How long answers are awaited when we stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -107,7 +112,7 @@ async fn serve(
             .requiring(Arc::clone(&context.required_extensions)),
         port,
         commands: VecDeque::new(),
-        long: false,
+        turn: 0,
         limits,
         journal: &context.journal,
         stop,
@@ -126,8 +131,8 @@ struct Driver<'a> {
     port: Port,
     /// Commands the pool's queue had no room for yet.
     commands: VecDeque<Command>,
-    /// A frame longer than [`LONG`] was taken: others are next.
-    long: bool,
+    /// Messages taken in this turn.
+    turn: usize,
     limits: &'a Limits,
     journal: &'a Journal,
     stop: watch::Receiver<bool>,
@@ -167,7 +172,8 @@ impl Driver<'_> {
                 Err(cause) => return cause,
             }
             self.push_commands();
-            if std::mem::take(&mut self.long) {
+            if self.turn >= TURN {
+                self.turn = 0;
                 yield_now().await;
                 continue;
             }
@@ -275,7 +281,7 @@ impl Driver<'_> {
     fn take_frames(&mut self, fx: &mut Effects, count: &mut usize) -> Result<(), Cause> {
         while self.commands.is_empty()
             && fx.close.is_none()
-            && !self.long
+            && self.turn < TURN
             && self.session.takes_more()
         {
             let frame = match self.reader.next_frame() {
@@ -286,7 +292,7 @@ impl Driver<'_> {
                     return Err(Cause::BadFrame);
                 }
             };
-            self.long = frame.payload.len() > LONG;
+            self.turn += 1 + frame.payload.len() / MESSAGE;
             let message = decode(frame).map_err(|error| {
                 tracing::info!(%error, "closing: bad message");
                 Cause::BadMessage
@@ -358,8 +364,13 @@ impl Driver<'_> {
             self.writer.advance(sent);
         }
         self.to_miner.shutdown().await?;
-        let mut rest = [0; 2048];
-        while self.from_miner.read(&mut rest).await? > 0 {}
+        let (mut rest, mut heard) = ([0; 2048], 0);
+        while heard < HEARD_OUT {
+            match self.from_miner.read(&mut rest).await? {
+                0 => break,
+                got => heard += got,
+            }
+        }
         Ok(())
     }
 }
