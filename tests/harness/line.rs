@@ -146,8 +146,15 @@ impl Line {
     pub fn end_with_this_process(&mut self) -> Result<()> {
         let ids = [Some(self.sidecar.id()), self.pool.as_ref().map(Process::id)];
         let ids = ids.iter().flatten().map(u32::to_string);
-        // Its input ends with this process, who holds the other end.
-        let script = "directory=$1; shift; read -r _; kill \"$@\"; rm -rf \"$directory\"";
+        // Its input ends with this process, who holds the other end. minipool's database never
+        // closes when its files are gone first.
+        let script = "directory=$1; shift; read -r _; kill \"$@\"
+            for id; do
+                tries=0
+                while kill -0 \"$id\" && [ $((tries += 1)) -lt 100 ]; do sleep 0.1; done
+                kill -9 \"$id\"
+            done
+            rm -rf \"$directory\"";
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh"]).arg(self.directory.path()).args(ids);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
