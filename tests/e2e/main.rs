@@ -6,6 +6,7 @@ mod abuse;
 mod admission;
 mod books;
 mod cli;
+mod drain;
 mod hostile;
 mod key_renewal;
 mod load;

@@ -117,12 +117,12 @@ async fn opens_both_kinds_and_keeps_what_comes_before_the_answer() {
 #[tokio::test]
 async fn connects_from_the_address_it_is_given() {
     let peer = Peer::bind().await;
-    let source = Some([127, 0, 1, 7].into());
-    let options = ConnectOptions { source, ..ConnectOptions::default() };
+    let source = [127, 0, 1, 7].into();
+    let options = ConnectOptions { source: Some(source), ..ConnectOptions::default() };
     let url = peer.url();
     let (client, server) = tokio::join!(Connection::connect(&url, &options), peer.accept());
     client.expect("connect");
-    assert_eq!(server.stream.peer_addr().expect("address").ip(), source.expect("given"));
+    assert_eq!(server.stream.peer_addr().expect("address").ip(), source);
 }
 
 #[tokio::test]

@@ -14,12 +14,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{sleep_until, timeout, Instant};
 
-use super::{caps, decode, Bounds, Cause, Effects, Rates, Session};
+use super::{caps, decode, farewell, Bounds, Cause, Effects, Rates, Session};
 use crate::backend::{Backend, Command, Event, Port};
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
 use crate::noise::{Acceptor, HandshakeError};
-use crate::obs::{Journal, Line};
+use crate::obs::{self, Journal, Line, Place};
 use crate::sys::{stopped, unix_millis, unix_seconds};
 use crate::types::ConnId;
 
@@ -30,11 +30,6 @@ const LINGER: Duration = Duration::from_secs(2);
 const TURN: usize = 64;
 /// What no message of a miner that mines is longer than, in bytes.
 const MESSAGE: usize = 256;
-/// Bytes of a peer that are read and dropped at the close, at most. One that sends on and on, such as
-/// the rest of a frame of 16 MiB, is cut off.
-const HEARD_OUT: usize = 256 * 1024;
-/// How long answers are awaited when we stop.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// What every connection shares. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -49,6 +44,8 @@ pub struct Context {
     pub required_extensions: Arc<[u16]>,
     /// The journal of answers.
     pub journal: Journal,
+    /// Where it counts what had no room.
+    pub bounds: obs::Bounds,
 }
 
 /// Serves one connection until it ends. `arrived`: when it was accepted. `stop`: true when the
@@ -115,6 +112,7 @@ async fn serve(
         turn: 0,
         limits,
         journal: &context.journal,
+        places: &context.bounds,
         stop,
     };
     Ok(driver.run().await)
@@ -135,13 +133,28 @@ struct Driver<'a> {
     turn: usize,
     limits: &'a Limits,
     journal: &'a Journal,
+    places: &'a obs::Bounds,
     stop: watch::Receiver<bool>,
 }
 
 impl Driver<'_> {
     async fn run(mut self) -> Cause {
         let cause = self.until_closed().await;
-        let flushed = timeout(LINGER, self.farewell());
+        match cause {
+            Cause::MailboxFull => self.places.full(Place::Mailbox),
+            Cause::SlowReader => self.places.full(Place::Outbox),
+            _ => {}
+        }
+        if cause == Cause::Stopping {
+            let mut fx = Effects::default();
+            self.session.stop(&mut fx);
+            // It ends all the same.
+            let _ = self.apply(fx);
+        }
+        let flushed = timeout(
+            LINGER,
+            farewell::say(&mut self.writer, &mut self.to_miner, &mut self.from_miner),
+        );
         // A peer that is gone or slow can't be told anything more.
         let _ = flushed.await;
         let mut fx = Effects::default();
@@ -160,8 +173,10 @@ impl Driver<'_> {
         let setup_deadline = Instant::now() + Duration::from_millis(self.limits.setup_timeout_ms);
         let stall = Duration::from_millis(self.limits.write_stall_ms);
         let mut stall_deadline = Instant::now() + stall;
+        let drain_timeout = Duration::from_millis(self.limits.drain_timeout_ms);
         let frame_timeout = Duration::from_millis(self.limits.frame_timeout_ms);
         let mut frame_deadline: Option<Instant> = None;
+        let mut was_full = false;
         // Why nothing more is read, and until when the last answers are awaited.
         let mut drain: Option<(Cause, Instant)> = None;
         loop {
@@ -172,6 +187,11 @@ impl Driver<'_> {
                 Err(cause) => return cause,
             }
             self.push_commands();
+            let full = !self.session.takes_more();
+            if full && !std::mem::replace(&mut was_full, full) {
+                self.places.full(Place::Unanswered);
+            }
+            was_full = full;
             if self.turn >= TURN {
                 self.turn = 0;
                 yield_now().await;
@@ -201,7 +221,7 @@ impl Driver<'_> {
                 }
                 read = self.from_miner.read_buf(self.reader.room()), if reads => match read {
                     // It may have closed only its own direction: what waits is still answered.
-                    Ok(0) => drain = Some((Cause::PeerClosed, now + DRAIN)),
+                    Ok(0) => drain = Some((Cause::PeerClosed, now + drain_timeout)),
                     Ok(_) => {}
                     Err(error) => return socket_cause(&error),
                 },
@@ -241,7 +261,7 @@ impl Driver<'_> {
                     return Cause::FrameDeadline;
                 }
                 () = stopped(&mut self.stop), if drain.is_none() => {
-                    drain = Some((Cause::Stopping, now + DRAIN));
+                    drain = Some((Cause::Stopping, now + drain_timeout));
                 }
                 () = sleep_until(drain_deadline), if drain.is_some() => {
                     return drain.map_or(Cause::Stopping, |(cause, _)| cause);
@@ -348,30 +368,10 @@ impl Driver<'_> {
     fn push_commands(&mut self) {
         while let Some(command) = self.commands.pop_front() {
             if let Err(refused) = self.port.commands.try_send(command) {
+                self.places.full(Place::Commands);
                 return self.commands.push_front(refused.into_inner());
             }
         }
-    }
-
-    /// Sends what waits, says that no more follows, and lets the peer hear it: a close with unread
-    /// input would reset the connection and take the last messages with it.
-    async fn farewell(&mut self) -> io::Result<()> {
-        while !self.writer.pending().is_empty() {
-            let sent = self.to_miner.write(self.writer.pending()).await?;
-            if sent == 0 {
-                return Ok(());
-            }
-            self.writer.advance(sent);
-        }
-        self.to_miner.shutdown().await?;
-        let (mut rest, mut heard) = ([0; 2048], 0);
-        while heard < HEARD_OUT {
-            match self.from_miner.read(&mut rest).await? {
-                0 => break,
-                got => heard += got,
-            }
-        }
-        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ mod caps;
 mod driver;
 mod events;
 mod extensions;
+mod farewell;
 mod inbound;
 mod mining;
 mod outbound;
@@ -19,6 +20,8 @@ mod tlv;
 mod model;
 #[cfg(test)]
 mod pace_tests;
+#[cfg(test)]
+mod restart_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -103,9 +106,12 @@ pub enum Cause {
     /// The events of the pool piled up.
     #[error("mailbox-full")]
     MailboxFull,
-    /// The link to the pool broke.
+    /// The pool was away for too long.
     #[error("pool-lost")]
     PoolLost,
+    /// The pool was restarted and did not grant a channel again as it was.
+    #[error("unrestored")]
+    Unrestored,
     /// The pool sent the miner away.
     #[error("kicked")]
     Kicked,
@@ -255,6 +261,13 @@ impl Session {
     pub fn setup_deadline(&mut self, fx: &mut Effects) {
         if matches!(self.phase, Phase::Setup) {
             self.close(Cause::SetupDeadline, fx);
+        }
+    }
+
+    /// We stop: the miner is told to connect anew, after the answers there are.
+    pub fn stop(&mut self, fx: &mut Effects) {
+        if self.is_set_up() {
+            self.send_away(Cause::Stopping, fx);
         }
     }
 
