@@ -8,6 +8,7 @@ pub mod attacker;
 mod books;
 mod line;
 pub mod peer;
+mod place;
 mod process;
 mod raw;
 pub mod supply;

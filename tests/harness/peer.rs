@@ -1,18 +1,14 @@
 //! One miner's connection, light: two small buffers, frames opened and sealed in place.
 
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use binary_sv2::{from_bytes, to_bytes, EncodableField, GetSize, Str0255, B032, U256};
-use clap::ValueEnum;
 use common_messages_sv2::{
     Protocol, SetupConnection, CHANNEL_BIT_SETUP_CONNECTION, MESSAGE_TYPE_SETUP_CONNECTION,
     MESSAGE_TYPE_SETUP_CONNECTION_SUCCESS,
 };
-use gopool_sv2::client::{dial, PoolUrl, FLAG_REQUIRES_STANDARD_JOBS, PROTOCOL_VERSION};
+use gopool_sv2::client::{dial, FLAG_REQUIRES_STANDARD_JOBS, PROTOCOL_VERSION};
 use gopool_sv2::frame::{Frame, Reader, Writer};
 use gopool_sv2::miner::target::Target;
 use gopool_sv2::miner::work::{Channel, Step, Task, Work};
@@ -23,6 +19,7 @@ use parsers_sv2::{Mining, MiningOwned};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+pub use crate::place::{Kind, Place, Sources};
 use crate::supply::Share;
 use crate::{Fault, Result};
 
@@ -37,55 +34,6 @@ const REQUEST_EXTENSIONS_SUCCESS: u8 = 1;
 /// Extension 0x0002 and its field, the worker of a share.
 const WORKERS: u16 = 2;
 const WORKER_FIELD: u8 = 1;
-
-/// The kind of channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    /// The pool computes the merkle root.
-    Standard,
-    /// The miner rolls a part of the coinbase.
-    Extended,
-}
-
-impl Kind {
-    /// As it is written on the command line and in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Extended => "extended",
-        }
-    }
-}
-
-/// Where to, as whom, for what.
-#[derive(Debug, Clone)]
-pub struct Place {
-    /// The pool.
-    pub url: PoolUrl,
-    /// Whom to mine for.
-    pub user: String,
-    /// Speed told to the pool, in hashes per second.
-    pub hash_rate: f32,
-    /// From which addresses; `None`: the system chooses.
-    pub sources: Option<Sources>,
-}
-
-/// Addresses of this machine, each for one connection. Clones count together.
-#[derive(Debug, Clone)]
-pub struct Sources(Arc<AtomicU32>);
-
-impl From<Ipv4Addr> for Sources {
-    fn from(first: Ipv4Addr) -> Self {
-        Self(Arc::new(AtomicU32::new(first.to_bits())))
-    }
-}
-
-impl Sources {
-    fn next(&self) -> IpAddr {
-        Ipv4Addr::from_bits(self.0.fetch_add(1, Ordering::Relaxed)).into()
-    }
-}
 
 /// What a message of the pool means to the driver. What it says about work is already noted.
 #[derive(Debug, PartialEq)]

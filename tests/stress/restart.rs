@@ -31,7 +31,7 @@ pub fn run(miners: usize, runs: usize) {
     })
     .unwrap();
     let to = place(&line);
-    let period = Duration::from_secs(4);
+    let period = Duration::from_secs(2);
     let plan = |_| Plan { place: to.clone(), period, window: 8, stay: None, seed: 1 };
     let crowd = Crowd::start(miners, plan);
     crowd.wait_for_work();

@@ -83,6 +83,7 @@ fn rejects_each_way_in_which_books_can_be_wrong() {
         ("an odd rejection", case(rejected("invalid-share"), Some("invalid-share"), &[])),
         ("credit for what was rejected in peace", case(rejected("stale-share"), stale, &["aa"])),
         ("not booked, whoever was killed", case(Fate::Accepted, None, &[]).with(Kind::KillPool)),
+        ("an old job in peace", case(rejected("invalid-job-id"), Some("invalid-job-id"), &[])),
         ("credit denied for a cut", case(rejected("stale-share"), stale, &["aa"]).with(Kind::Cut)),
         ("a journal cut off by nobody", case(Fate::Accepted, None, &["aa"]).with(Kind::KillPool)),
     ] {
