@@ -11,10 +11,15 @@ use v1::session_response::Message as FromPool;
 use super::convert::{self, ContractError};
 use super::{Command, Directory, Event, InFlight, Judged, Sent};
 use crate::obs::{Journal, Line};
-use crate::types::{ChannelKey, ConnId, Kick, KickAction, RefuseReason, RejectReason, Verdict};
+use crate::types::{
+    ChannelKey, ConnId, Job, Kick, KickAction, RefuseReason, RejectReason, Verdict,
+};
 
 /// Submits in one message at most (the contract's bound).
 pub(super) const MAX_BATCH: usize = 256;
+/// Longest payload that every device takes: firmware made of ESP-Miner (Bitaxe) drops what is longer,
+/// and mines on without the job.
+const DEVICE_PAYLOAD: usize = 4096;
 /// Status code of a request that isn't served: gRPC's UNIMPLEMENTED.
 const UNIMPLEMENTED: u32 = 12;
 
@@ -26,6 +31,8 @@ pub(super) struct Link {
     journal: Journal,
     /// The pool's narrow version mask was complained of.
     warned_of_mask: bool,
+    /// The pool's long jobs were complained of.
+    warned_of_size: bool,
     /// The pool is about to stop.
     draining: bool,
 }
@@ -37,6 +44,7 @@ impl Link {
             directory,
             journal,
             warned_of_mask: false,
+            warned_of_size: false,
             draining: false,
         }
     }
@@ -126,6 +134,7 @@ impl Link {
     pub(super) fn lost(&mut self) {
         self.draining = false;
         self.warned_of_mask = false;
+        self.warned_of_size = false;
         let open = self.in_flight.take_all().len();
         if open > 0 {
             tracing::warn!(submits = open, "answered backend-unavailable: the link broke");
@@ -206,6 +215,7 @@ impl Link {
         }
         let delivered = match convert::opened(opened) {
             Ok((grant, job)) => {
+                self.look_at_size(&job);
                 let job_seq = job.seq;
                 let job = Arc::new(job);
                 let event = Event::Opened { channel, grant, job };
@@ -234,6 +244,7 @@ impl Link {
             Ok(job) => Arc::new(job),
             Err(error) => return self.unusable_job(&channels, &error, out),
         };
+        self.look_at_size(&job);
         for channel in channels.into_iter().map(ChannelKey::from_wire) {
             let event = Event::Job { channel, job: Arc::clone(&job) };
             self.directory.deliver(channel.conn(), event);
@@ -249,6 +260,18 @@ impl Link {
                 "the pool's version mask {mask:08x} lacks bits of {:08x}, and SV2 has no word for \
                  that: miners may not roll the version at all. Give the whole mask, or 0",
                 crate::types::VERSION_ROLLING_MASK
+            );
+        }
+    }
+
+    fn look_at_size(&mut self, job: &Job) {
+        let bytes = job.message_len();
+        if bytes > DEVICE_PAYLOAD && !self.warned_of_size {
+            self.warned_of_size = true;
+            tracing::warn!(
+                "the pool's job makes a message of {bytes} bytes to extended channels, and Bitaxe \
+                 and its like drop all above {DEVICE_PAYLOAD}. Make its coinbase smaller: fewer or \
+                 shorter outputs"
             );
         }
     }

@@ -13,6 +13,7 @@ mod mining;
 mod outbound;
 mod pace;
 mod setup;
+mod timers;
 mod tlv;
 
 #[cfg(test)]
@@ -21,6 +22,8 @@ mod model;
 mod pace_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timers_tests;
 #[cfg(test)]
 mod unruly;
 
@@ -91,6 +94,9 @@ pub enum Cause {
     /// It never had a channel in the time it was given.
     #[error("no-channel")]
     NoChannel,
+    /// It said nothing for too long.
+    #[error("idle")]
+    Idle,
     /// Too many refused shares, and none accepted in between.
     #[error("bad-shares")]
     BadShares,
@@ -165,6 +171,8 @@ pub struct Session {
     pace: Pace,
     /// Channels with answers to send.
     answered: Vec<u32>,
+    /// No channel was told its last message before this; `None`: there was none yet.
+    quietest: Option<Duration>,
 }
 
 impl Session {
@@ -193,6 +201,7 @@ impl Session {
             opened: 0,
             pace: Pace::new(bounds.rates),
             answered: Vec::new(),
+            quietest: None,
         }
     }
 
@@ -219,23 +228,9 @@ impl Session {
         self.pace.set_now(elapsed);
     }
 
-    /// When [`Session::first_open_deadline`] is due, since the handshake; `None`: not at all (any
-    /// more).
-    #[must_use]
-    pub fn awaits_first_open(&self) -> Option<Duration> {
-        let never = self.is_set_up() && self.next_channel_id == 1 && self.opening.is_empty();
-        self.pace.first_open().filter(|_| never)
-    }
-
-    /// No channel was opened in time.
-    pub fn first_open_deadline(&mut self, fx: &mut Effects) {
-        if self.awaits_first_open().is_some() {
-            self.close(Cause::NoChannel, fx);
-        }
-    }
-
     /// Takes one message of the miner; `now` is unix seconds.
     pub fn receive(&mut self, message: Inbound<'_>, now: u32, fx: &mut Effects) {
+        let from = fx.out.len();
         self.pace.message(matches!(message, Inbound::Submit { .. }));
         match (&self.phase, message) {
             (Phase::Closed, _) => {}
@@ -248,6 +243,7 @@ impl Session {
                 self.send_answers(fx);
             }
         }
+        self.note_told(from, fx);
         self.keep_pace(fx);
     }
 
@@ -256,6 +252,20 @@ impl Session {
         if matches!(self.phase, Phase::Setup) {
             self.close(Cause::SetupDeadline, fx);
         }
+    }
+
+    /// We are stopping: answers what still waits and sends the miner to whoever serves this address
+    /// next (SV2 spec 3.6.5: empty host and port 0 are the same again).
+    pub fn part(&mut self, fx: &mut Effects) {
+        if !self.is_set_up() {
+            return;
+        }
+        for channel in self.channels.values_mut() {
+            channel.settle_all(RejectReason::BackendUnavailable);
+            answers_of(self.conn, channel, &mut self.pace, fx);
+        }
+        fx.out.push(Outbound::Reconnect { host: String::new(), port: 0 });
+        self.phase = Phase::Closed;
     }
 
     /// The connection ends: frees what it holds at the pool.
