@@ -111,7 +111,7 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m.work = &work{source: m.source, payouts: newPayouts(poolScript, s.poolFee)}
+	m.work = &work{source: m.source, payouts: newPayouts(poolScript, s.poolFee), now: time.Now}
 	first, err := m.work.newest()
 	if err != nil {
 		return nil, err
