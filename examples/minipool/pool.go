@@ -182,8 +182,23 @@ func (m *minipool) stop(grace time.Duration) error {
 	m.cancel()
 	m.running.Wait()
 	if m.source != nil {
-		faults = append(faults, m.source.Close())
+		faults = append(faults, closeWithin(grace, m.source.Close))
 	}
 	faults = append(faults, m.journal.close())
 	return errors.Join(faults...)
+}
+
+// closeWithin doesn't wait longer than grace: the chain's database never closes when its files are gone or
+// can't be written.
+func closeWithin(grace time.Duration, shut func() error) error {
+	closed := make(chan error, 1)
+	go func() { closed <- shut() }()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("the chain did not close within %v: are its files gone, or the disk full?", grace)
+	}
 }

@@ -79,12 +79,14 @@ fn sh_4_the_time_may_be_rolled_as_far_as_consensus_goes() {
     let mut miner = Miner::new();
     for channel in both(&mut miner) {
         let start = channel.tip.min_ntime;
-        for ntime in [start, start + 1, start + 60, now(), now() + 3600, now() + 7000] {
-            let mut draft = channel.draft(1);
+        let times = [start, start + 1, start + 60, now(), now() + 3600, now() + 7000];
+        // Other nonces for each: some of the times may be the same.
+        for (ntime, sequence) in times.into_iter().zip(1..) {
+            let mut draft = channel.draft(sequence);
             draft.ntime = ntime.max(start);
             assert_eq!(miner.judge(&channel.worked(draft)), Ok(()), "{ntime}");
         }
-        let mut draft = channel.draft(2);
+        let mut draft = channel.draft(9);
         draft.ntime = now() + 7300;
         assert!(miner.judge(&channel.worked(draft)).is_err(), "no node takes that");
     }

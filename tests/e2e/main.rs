@@ -7,6 +7,7 @@ mod admission;
 mod attacker;
 mod books;
 mod cli;
+mod drain;
 mod hostile;
 mod key_renewal;
 mod load;

@@ -137,7 +137,7 @@ pub struct Verdict {
     /// Submit.id.
     #[prost(uint64, tag = "1")]
     pub submit_id: u64,
-    /// true: the pool credits the share.
+    /// true: the pool takes the share and credits it with the credit below.
     #[prost(bool, tag = "2")]
     pub accepted: bool,
     /// Why not. REJECT_REASON_UNSPECIFIED when accepted.
@@ -147,7 +147,8 @@ pub struct Verdict {
     #[prost(bytes = "bytes", tag = "4")]
     pub share_hash: ::prost::bytes::Bytes,
     /// Whole part of the credit: the difficulty of the easiest target under which the pool would have
-    /// accepted a share at that moment. Never the luck of the hash. 0 when rejected.
+    /// accepted a share at that moment. Never the luck of the hash. 0 when rejected; whole and rest are 0
+    /// for an accepted share that earns nothing, one that meets only a target easier than its job's.
     #[prost(uint64, tag = "5")]
     pub credit_whole: u64,
     /// Rest of the credit in units of 2^-32.

@@ -38,6 +38,8 @@ pub enum Taken {
 #[derive(Debug)]
 pub struct Channel {
     key: ChannelKey,
+    /// The life of the pool that its jobs are of.
+    generation: u64,
     id: u32,
     group_id: u32,
     kind: Kind,
@@ -59,11 +61,11 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// A channel the pool has granted. `id` and `group_id` are the connection's; a group of one,
-    /// never addressed (SV2 spec 5.2.3).
+    /// A channel the pool has granted, in a life of it. `id` and `group_id` are the connection's; a
+    /// group of one, never addressed (SV2 spec 5.2.3).
     #[must_use]
     pub fn new(
-        key: ChannelKey,
+        (key, generation): (ChannelKey, u64),
         (id, group_id): (u32, u32),
         request: &OpenRequest,
         grant: Grant,
@@ -71,6 +73,7 @@ impl Channel {
     ) -> Self {
         let mut channel = Self {
             key,
+            generation,
             id,
             group_id,
             kind: request.kind,
@@ -96,6 +99,12 @@ impl Channel {
     #[must_use]
     pub const fn key(&self) -> ChannelKey {
         self.key
+    }
+
+    /// The life of the pool that its jobs are of.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The miner's name of it.
@@ -183,6 +192,20 @@ impl Channel {
         self.changed_target()
     }
 
+    /// The pool, in another life, has the channel again. Returns the target to tell the miner, if
+    /// it changes.
+    pub fn reopened(
+        &mut self,
+        generation: u64,
+        wanted: Target,
+        limits: Option<TargetLimits>,
+    ) -> Option<Target> {
+        self.generation = generation;
+        self.jobs.make_void();
+        self.limits = limits.unwrap_or(self.limits);
+        self.want_target(wanted)
+    }
+
     fn changed_target(&mut self) -> Option<Target> {
         let target = self.hardest_bound();
         (std::mem::replace(&mut self.in_effect, target) != target).then_some(target)
@@ -266,7 +289,19 @@ impl Channel {
                 self.answers.refuse(sequence, worker, reason);
                 Taken::Refused
             }
+            Check::LostBlock(header) => {
+                mourn(&header);
+                self.answers.refuse(sequence, worker, RejectReason::Stale);
+                Taken::Refused
+            }
         }
+    }
+
+    /// The header of a submit that was forwarded and that the pool will not judge, if it is a
+    /// block.
+    #[must_use]
+    pub fn lost_block(&self, submit: &Submit) -> Option<[u8; 80]> {
+        self.jobs.lost_block(submit, self.shape(), submit.ntime)
     }
 
     /// The pool's verdict. false when nobody waits for it.
@@ -283,4 +318,10 @@ impl Channel {
     pub fn drain_answers(&mut self, answer: impl FnMut(Answer), settled: impl FnMut(Settled)) {
         self.answers.drain(answer, settled);
     }
+}
+
+/// Says that a block candidate can't reach the pool.
+pub fn mourn(header: &[u8; 80]) {
+    let header: String = header.iter().map(|byte| format!("{byte:02x}")).collect();
+    tracing::error!(header, "a block candidate is lost: the pool was away, or was restarted");
 }

@@ -25,7 +25,7 @@ fn channel(max_target: Target, wanted: Target) -> Channel {
     };
     let grant = Grant { prefix: Bytes::from_static(&[1, 2]), extranonce_size: 4, target: wanted };
     let key = ChannelKey::new(ConnId(1), 1).unwrap();
-    Channel::new(key, (1, 2), &request, grant, limits())
+    Channel::new((key, 0), (1, 2), &request, grant, limits())
 }
 
 fn job(seq: u64) -> Arc<Job> {

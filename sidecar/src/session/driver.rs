@@ -18,15 +18,12 @@ use crate::backend::{Backend, Command, Event, Port};
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
 use crate::noise::{Acceptor, HandshakeError};
-use crate::obs::{Journal, Line};
+use crate::obs::{self, Journal, Line, Place};
 use crate::sys::{stopped, unix_millis, unix_seconds};
 use crate::types::ConnId;
 
 /// How long the last messages may take, and the peer may take to hear them, before the close.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long answers are awaited when we stop.
-const DRAIN: Duration = Duration::from_secs(5);
-
 /// What every connection shares. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -40,6 +37,8 @@ pub struct Context {
     pub required_extensions: Arc<[u16]>,
     /// The journal of answers.
     pub journal: Journal,
+    /// Where it counts what had no room.
+    pub bounds: obs::Bounds,
 }
 
 /// Serves one connection until it ends. `arrived`: when it was accepted. `stop`: true when the
@@ -105,6 +104,7 @@ async fn serve(
         commands: VecDeque::new(),
         limits,
         journal: &context.journal,
+        places: &context.bounds,
         stop,
     };
     Ok(driver.run().await)
@@ -123,16 +123,23 @@ struct Driver<'a> {
     commands: VecDeque<Command>,
     limits: &'a Limits,
     journal: &'a Journal,
+    places: &'a obs::Bounds,
     stop: watch::Receiver<bool>,
 }
 
 impl Driver<'_> {
     async fn run(mut self) -> Cause {
-        let mut cause = self.until_closed().await;
+        let cause = self.until_closed().await;
+        match cause {
+            Cause::MailboxFull => self.places.full(Place::Mailbox),
+            Cause::SlowReader => self.places.full(Place::Outbox),
+            _ => {}
+        }
         if cause == Cause::Stopping {
             let mut fx = Effects::default();
-            self.session.part(&mut fx);
-            cause = self.apply(fx).err().unwrap_or(cause);
+            self.session.stop(&mut fx);
+            // It ends all the same.
+            let _ = self.apply(fx);
         }
         let flushed = timeout(LINGER, self.farewell());
         // A peer that is gone or slow can't be told anything more.
@@ -153,8 +160,10 @@ impl Driver<'_> {
         let setup_deadline = Instant::now() + Duration::from_millis(self.limits.setup_timeout_ms);
         let stall = Duration::from_millis(self.limits.write_stall_ms);
         let mut stall_deadline = Instant::now() + stall;
+        let drain_timeout = Duration::from_millis(self.limits.drain_timeout_ms);
         let frame_timeout = Duration::from_millis(self.limits.frame_timeout_ms);
         let mut frame_deadline: Option<Instant> = None;
+        let mut was_full = false;
         // Why nothing more is read, and until when the last answers are awaited.
         let mut drain: Option<(Cause, Instant)> = None;
         loop {
@@ -165,6 +174,11 @@ impl Driver<'_> {
                 Err(cause) => return cause,
             }
             self.push_commands();
+            let full = !self.session.takes_more();
+            if full && !std::mem::replace(&mut was_full, full) {
+                self.places.full(Place::Unanswered);
+            }
+            was_full = full;
             if let Some((cause, _)) = &drain {
                 if self.session.waiting() == 0 && self.commands.is_empty() {
                     return cause.clone();
@@ -189,7 +203,7 @@ impl Driver<'_> {
                 }
                 read = self.from_miner.read_buf(self.reader.room()), if reads => match read {
                     // It may have closed only its own direction: what waits is still answered.
-                    Ok(0) => drain = Some((Cause::PeerClosed, now + DRAIN)),
+                    Ok(0) => drain = Some((Cause::PeerClosed, now + drain_timeout)),
                     Ok(_) => {}
                     Err(error) => return socket_cause(&error),
                 },
@@ -230,7 +244,7 @@ impl Driver<'_> {
                     return Cause::FrameDeadline;
                 }
                 () = stopped(&mut self.stop), if drain.is_none() => {
-                    drain = Some((Cause::Stopping, now + DRAIN));
+                    drain = Some((Cause::Stopping, now + drain_timeout));
                 }
                 () = sleep_until(drain_deadline), if drain.is_some() => {
                     return drain.map_or(Cause::Stopping, |(cause, _)| cause);
@@ -332,6 +346,7 @@ impl Driver<'_> {
     fn push_commands(&mut self) {
         while let Some(command) = self.commands.pop_front() {
             if let Err(refused) = self.port.commands.try_send(command) {
+                self.places.full(Place::Commands);
                 return self.commands.push_front(refused.into_inner());
             }
         }

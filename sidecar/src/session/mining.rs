@@ -123,8 +123,8 @@ impl Session {
         };
         match channel.submit(sequence, share, worker, now) {
             Taken::Forward(token, submit) => {
-                let channel = channel.key();
-                fx.commands.push(Command::Submit { channel, token, submit });
+                let (channel, generation) = (channel.key(), channel.generation());
+                fx.commands.push(Command::Submit { channel, token, generation, submit });
             }
             Taken::Refused => self.answered.push(channel_id),
         }

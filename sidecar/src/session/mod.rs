@@ -21,6 +21,8 @@ mod model;
 #[cfg(test)]
 mod pace_tests;
 #[cfg(test)]
+mod restart_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod timers_tests;
@@ -109,9 +111,12 @@ pub enum Cause {
     /// The events of the pool piled up.
     #[error("mailbox-full")]
     MailboxFull,
-    /// The link to the pool broke.
+    /// The pool was away for too long.
     #[error("pool-lost")]
     PoolLost,
+    /// The pool was restarted and did not grant a channel again as it was.
+    #[error("unrestored")]
+    Unrestored,
     /// The pool sent the miner away.
     #[error("kicked")]
     Kicked,
@@ -254,18 +259,11 @@ impl Session {
         }
     }
 
-    /// We are stopping: answers what still waits and sends the miner to whoever serves this address
-    /// next (SV2 spec 3.6.5: empty host and port 0 are the same again).
-    pub fn part(&mut self, fx: &mut Effects) {
-        if !self.is_set_up() {
-            return;
+    /// We stop: the miner is told to connect anew, after the answers there are.
+    pub fn stop(&mut self, fx: &mut Effects) {
+        if self.is_set_up() {
+            self.send_away(Cause::Stopping, fx);
         }
-        for channel in self.channels.values_mut() {
-            channel.settle_all(RejectReason::BackendUnavailable);
-            answers_of(self.conn, channel, &mut self.pace, fx);
-        }
-        fx.out.push(Outbound::Reconnect { host: String::new(), port: 0 });
-        self.phase = Phase::Closed;
     }
 
     /// The connection ends: frees what it holds at the pool.

@@ -130,7 +130,7 @@ fn who_stops_answers_what_waits_and_sends_the_miner_on() {
     }
     told(&mut session, vec![Event::Verdicts(vec![judged(key, sent[1], true)])]);
     let mut fx = Effects::default();
-    session.part(&mut fx);
+    session.stop(&mut fx);
     let reason = RejectReason::BackendUnavailable;
     let answer = |answer| Outbound::Answer { channel_id: 1, answer };
     assert_eq!(
@@ -145,6 +145,6 @@ fn who_stops_answers_what_waits_and_sends_the_miner_on() {
     assert!(received(&mut session, share(Kind::Extended, 3, 1, 3)).out.is_empty());
     let mut stranger = super::tests::fresh();
     let mut fx = Effects::default();
-    stranger.part(&mut fx);
+    stranger.stop(&mut fx);
     assert!(fx.out.is_empty(), "before SetupConnection nothing else is said");
 }

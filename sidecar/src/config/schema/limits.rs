@@ -169,5 +169,13 @@ pub(super) const SECTION: Section = Section {
             "A connection that has begun a frame and not finished it after this is closed, \
              in milliseconds."
         ),
+        int!(
+            "drain_timeout_ms",
+            limits.drain_timeout_ms as u64,
+            0,
+            TIMEOUT_MS_MAX,
+            "How long the last answers are awaited when the sidecar stops, or when a miner has \
+             closed its side, in milliseconds. A stop takes a few seconds more at most."
+        ),
     ],
 };
