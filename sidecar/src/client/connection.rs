@@ -84,8 +84,8 @@ impl Connection {
     }
 }
 
-/// A TCP connection to `address` (`host:port`, as a resolver takes it), from the address `source` of
-/// this machine and a free port of it, when one is given. Only the host's addresses of the same
+/// A TCP connection to `address` (`host:port`, as a resolver takes it), from the address `source`
+/// of this machine and a free port of it, when one is given. Only the host's addresses of the same
 /// family as `source` are tried.
 ///
 /// # Errors

@@ -7,8 +7,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::frame::Writer;
 
-/// Bytes of a peer that are read and dropped at the close, at most. One that sends on and on, such as
-/// the rest of a frame of 16 MiB, is cut off.
+/// Bytes of a peer that are read and dropped at the close, at most. One that sends on and on, such
+/// as the rest of a frame of 16 MiB, is cut off.
 const HEARD_OUT: usize = 256 * 1024;
 
 /// Sends what waits, says that no more follows, and lets the peer hear it: a close with unread
