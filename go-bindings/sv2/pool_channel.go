@@ -32,7 +32,10 @@ type poolChannel struct {
 	closed  bool
 }
 
-var _ Channel = (*poolChannel)(nil)
+var (
+	_ Channel    = (*poolChannel)(nil)
+	_ Withdrawer = (*poolChannel)(nil)
+)
 
 func newPoolChannel(
 	p *Pool, request OpenRequest, account any, prefix []byte, sink Sink,
@@ -189,6 +192,19 @@ func (c *poolChannel) update(ctx context.Context, request UpdateRequest) (noJob,
 
 // Close ends the channel. Shares taken before are judged and journalled, but not answered.
 func (c *poolChannel) Close(string) { c.end(nil) }
+
+// Withdraw takes accepted shares out of the books.
+func (c *poolChannel) Withdraw(verdicts []Verdict) {
+	if c.pool.config.OnWithdraw == nil {
+		return
+	}
+	for _, verdict := range verdicts {
+		if err := c.pool.config.OnWithdraw(c.pool.running, c.info, verdict); err != nil {
+			c.pool.report(fmt.Errorf("channel %d: submit %d stays credited though the miner was told "+
+				"it isn't: %w", c.info.ID, verdict.SubmitID, err))
+		}
+	}
+}
 
 // end closes the channel once and frees what it held; with a kick it tells the sink. It reports whether
 // the channel was open.

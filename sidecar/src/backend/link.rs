@@ -18,8 +18,8 @@ use crate::types::{ChannelKey, RefuseReason, RejectReason, Submit, Target, Verdi
 
 /// Submits in one message at most (the contract's bound).
 pub(super) const MAX_BATCH: usize = 256;
-/// Longest payload that every device takes: firmware made of ESP-Miner (Bitaxe) drops what is longer,
-/// and mines on without the job.
+/// Longest payload that every device takes: firmware made of ESP-Miner (Bitaxe) drops what is
+/// longer, and mines on without the job.
 const DEVICE_PAYLOAD: usize = 4096;
 /// Status code of a request that isn't served: gRPC's UNIMPLEMENTED.
 const UNIMPLEMENTED: u32 = 12;

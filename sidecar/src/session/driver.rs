@@ -11,9 +11,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::{sleep_until, timeout, Instant};
 
-use super::{caps, decode, Bounds, Cause, Effects, Rates, Session};
+use super::{caps, decode, farewell, Bounds, Cause, Effects, Rates, Session};
 use crate::backend::{Backend, Command, Event, Port};
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
@@ -24,6 +25,12 @@ use crate::types::ConnId;
 
 /// How long the last messages may take, and the peer may take to hear them, before the close.
 const LINGER: Duration = Duration::from_secs(2);
+/// Messages taken in a turn, then others have theirs: the runtime counts reads, and there can be
+/// many messages in one. A longer message counts as one for each [`MESSAGE`] bytes of it.
+const TURN: usize = 64;
+/// What no message of a miner that mines is longer than, in bytes.
+const MESSAGE: usize = 256;
+
 /// What every connection shares. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -102,6 +109,7 @@ async fn serve(
             .requiring(Arc::clone(&context.required_extensions)),
         port,
         commands: VecDeque::new(),
+        turn: 0,
         limits,
         journal: &context.journal,
         places: &context.bounds,
@@ -121,6 +129,8 @@ struct Driver<'a> {
     port: Port,
     /// Commands the pool's queue had no room for yet.
     commands: VecDeque<Command>,
+    /// Messages taken in this turn.
+    turn: usize,
     limits: &'a Limits,
     journal: &'a Journal,
     places: &'a obs::Bounds,
@@ -141,7 +151,10 @@ impl Driver<'_> {
             // It ends all the same.
             let _ = self.apply(fx);
         }
-        let flushed = timeout(LINGER, self.farewell());
+        let flushed = timeout(
+            LINGER,
+            farewell::say(&mut self.writer, &mut self.to_miner, &mut self.from_miner),
+        );
         // A peer that is gone or slow can't be told anything more.
         let _ = flushed.await;
         let mut fx = Effects::default();
@@ -179,6 +192,11 @@ impl Driver<'_> {
                 self.places.full(Place::Unanswered);
             }
             was_full = full;
+            if self.turn >= TURN {
+                self.turn = 0;
+                yield_now().await;
+                continue;
+            }
             if let Some((cause, _)) = &drain {
                 if self.session.waiting() == 0 && self.commands.is_empty() {
                     return cause.clone();
@@ -282,7 +300,11 @@ impl Driver<'_> {
     }
 
     fn take_frames(&mut self, fx: &mut Effects, count: &mut usize) -> Result<(), Cause> {
-        while self.commands.is_empty() && fx.close.is_none() && self.session.takes_more() {
+        while self.commands.is_empty()
+            && fx.close.is_none()
+            && self.turn < TURN
+            && self.session.takes_more()
+        {
             let frame = match self.reader.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
@@ -291,6 +313,7 @@ impl Driver<'_> {
                     return Err(Cause::BadFrame);
                 }
             };
+            self.turn += 1 + frame.payload.len() / MESSAGE;
             let message = decode(frame).map_err(|error| {
                 tracing::info!(%error, "closing: bad message");
                 Cause::BadMessage
@@ -350,22 +373,6 @@ impl Driver<'_> {
                 return self.commands.push_front(refused.into_inner());
             }
         }
-    }
-
-    /// Sends what waits, says that no more follows, and lets the peer hear it: a close with unread
-    /// input would reset the connection and take the last messages with it.
-    async fn farewell(&mut self) -> io::Result<()> {
-        while !self.writer.pending().is_empty() {
-            let sent = self.to_miner.write(self.writer.pending()).await?;
-            if sent == 0 {
-                return Ok(());
-            }
-            self.writer.advance(sent);
-        }
-        self.to_miner.shutdown().await?;
-        let mut rest = [0; 2048];
-        while self.from_miner.read(&mut rest).await? > 0 {}
-        Ok(())
     }
 }
 

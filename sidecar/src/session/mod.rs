@@ -8,6 +8,7 @@ mod caps;
 mod driver;
 mod events;
 mod extensions;
+mod farewell;
 mod inbound;
 mod mining;
 mod outbound;

@@ -15,6 +15,9 @@ const MESSAGE: u32 = 2;
 /// A connection may send this many times its messages per minute before it is closed: the figure
 /// speaks of what is usual.
 const MESSAGE_SLACK: u32 = 2;
+/// Numbers of extensions that a connection may ask for in a minute, and twice as many at once: a
+/// request with all that there are costs as much as a hundred shares.
+const EXTENSIONS_PER_MIN: u32 = 1 << 16;
 /// For this long a submit counts half: devices begin at a low difficulty.
 const WARM_UP: Duration = Duration::from_secs(240);
 
@@ -80,14 +83,15 @@ pub(super) struct Pace {
     opens: Bucket,
     bad_shares: Bucket,
     messages: Bucket,
+    extensions: Bucket,
     exceeded: Option<Cause>,
 }
 
 impl Pace {
     pub(super) fn new(rates: Rates) -> Self {
         let now = Duration::ZERO;
-        let (opens, bad_shares, messages) = Default::default();
-        Self { rates, now, heard: now, opens, bad_shares, messages, exceeded: None }
+        let (opens, bad_shares, messages, extensions) = Default::default();
+        Self { rates, now, heard: now, opens, bad_shares, messages, extensions, exceeded: None }
     }
 
     /// The time since the handshake, for the steps to come.
@@ -110,6 +114,15 @@ impl Pace {
         self.heard = self.now;
         let tokens = if is_submit && self.now < WARM_UP { MESSAGE / 2 } else { MESSAGE };
         if !self.messages.take(self.rates.messages, tokens, self.now) {
+            self.exceeded.get_or_insert(Cause::MessageRate);
+        }
+    }
+
+    /// So many extensions were asked for, in one message.
+    pub(super) fn requested(&mut self, extensions: usize) {
+        let rate = Rate::new(EXTENSIONS_PER_MIN, MINUTE, 2 * EXTENSIONS_PER_MIN);
+        let tokens = u32::try_from(extensions).unwrap_or(u32::MAX).max(1);
+        if !self.extensions.take(rate, tokens, self.now) {
             self.exceeded.get_or_insert(Cause::MessageRate);
         }
     }

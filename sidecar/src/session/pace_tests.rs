@@ -26,6 +26,24 @@ pub(super) fn at(session: &mut Session, secs: u64) {
     session.set_elapsed(Duration::from_secs(secs));
 }
 
+#[test]
+fn ex_7_closes_what_asks_for_all_extensions_again_and_again() {
+    let mut session = session(&Limits::default());
+    let ask = |session: &mut Session, count: u16| {
+        let requested = (0..count).collect();
+        let fx = received(session, Inbound::RequestExtensions { request_id: 1, requested });
+        assert_eq!(fx.out.len(), 1, "answered in any case");
+        fx.close
+    };
+    // All that there are, and once more; then what a miner asks for, for a minute.
+    assert_eq!((ask(&mut session, u16::MAX), ask(&mut session, u16::MAX)), (None, None));
+    at(&mut session, 60);
+    for _ in 0..1_000 {
+        assert_eq!(ask(&mut session, 8), None);
+    }
+    assert_eq!(ask(&mut session, u16::MAX), Some(Cause::MessageRate));
+}
+
 /// A share for a job that never was: refused without the pool.
 fn bad(session: &mut Session, sequence: u32) -> Option<Cause> {
     received(session, share(Kind::Extended, sequence, 999, sequence)).close

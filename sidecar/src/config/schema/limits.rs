@@ -50,9 +50,9 @@ pub(super) const SECTION: Section = Section {
             limits.idle_timeout_ms as u64,
             0,
             604_800_000,
-            "A connection from which no message came for this long is closed, in milliseconds. Half \
-             a day: a proxy may wait for its miners, and a small device may find a share only now \
-             and then, but what is silent for longer holds a place for nothing. 0: no limit."
+            "A connection from which no message came for this long is closed, in milliseconds. \
+             Half a day: a proxy may wait for its miners, and a small device may find a share only \
+             now and then, but what is silent for longer holds a place for nothing. 0: no limit."
         ),
         int!(
             "channel_silence_ms",
