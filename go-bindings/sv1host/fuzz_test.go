@@ -50,8 +50,8 @@ func FuzzReadLine(f *testing.F) {
 		if d, err := parseDifficulty(m.Params); err == nil && (!(d > 0) || math.IsInf(d, 1)) {
 			t.Errorf("difficulty %v", d)
 		}
-		if text, err := parseText(m.Params); err == nil {
-			announcementIn(text)
+		if text, err := parseText(m.Params); err == nil && announcementIn(text) > announcePause {
+			t.Errorf("announcement %q", text)
 		}
 		_, _ = parseMask(m.Result)
 		m.id()

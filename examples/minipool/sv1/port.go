@@ -20,6 +20,9 @@ import (
 // maxConnections may be open at once: a pool's own limit on channels counts from mining.authorize.
 const maxConnections = 16384
 
+// stopPatience is how long miners have to read that the pool stops.
+const stopPatience = time.Second
+
 // Options of a [Port]. Host and SharesPerMinute are required.
 type Options struct {
 	// Host is the pool.
@@ -142,8 +145,8 @@ func (p *Port) remove(c *conn) {
 	delete(p.conns, c)
 }
 
-// Stop tells all miners that the pool restarts, hangs up, and waits until their channels are closed, or
-// until ctx ends. Close the listener first.
+// Stop tells all miners that the pool restarts, hangs up, on those who don't read by force, and waits
+// until their channels are closed, or until ctx ends. Close the listener first.
 func (p *Port) Stop(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopping = true
@@ -156,6 +159,19 @@ func (p *Port) Stop(ctx context.Context) error {
 		p.running.Wait()
 		close(done)
 	}()
+	patience := time.NewTimer(stopPatience)
+	defer patience.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	for c := range p.conns {
+		c.hangUp()
+	}
+	p.mu.Unlock()
 	select {
 	case <-done:
 		return nil
