@@ -40,6 +40,7 @@ type Check struct {
 	extranonceSize int
 	seen           *Seen
 	hasher         *rootHasher
+	relay          bool
 
 	target Target     // of jobs given from now on
 	credit Difficulty // of target
@@ -75,6 +76,15 @@ func NewCheck(prefix []byte, extranonceSize int, target Target, seen *Seen) *Che
 		credit:         target.Difficulty(),
 	}
 }
+
+// Relay makes this the check of a host that has another judge behind it, who sees what is accepted here
+// and has the last word. Shares on the tip before the present one are then judged like others: whether
+// they are stale is the other's to say. And a job may be the work of a known one under another id, as
+// pools do that change a difficulty and have nothing new to mine: shares of it must meet the harder of
+// the two targets and are credited with the easier, so that keeping shares back pays nobody.
+//
+// To be called before the first AddJob.
+func (c *Check) Relay() { c.relay = true }
 
 // Target is the target of jobs given from now on.
 func (c *Check) Target() Target { return c.target }
@@ -121,7 +131,7 @@ func (c *Check) AddJob(job *Job) error {
 		switch {
 		case known.ID == job.ID:
 			return fmt.Errorf("job %d: the channel has a job of that id", job.ID)
-		case sameWork(known.Job, job):
+		case !c.relay && sameWork(known.Job, job):
 			return fmt.Errorf("job %d has the coinbase and the transactions of job %d: every job of a "+
 				"channel must be new work, put its id into the coinbase", job.ID, known.ID)
 		}
@@ -134,6 +144,7 @@ func (c *Check) AddJob(job *Job) error {
 		future:    len(c.jobs) == 0 || c.jobs[len(c.jobs)-1].PrevHash != job.PrevHash,
 		fixedRoot: c.extranonceSize == 0,
 	}
+	c.mindSameWork(known)
 	if known.fixedRoot {
 		known.root = c.hasher.root(job, c.prefix, nil)
 	}
@@ -141,6 +152,23 @@ func (c *Check) AddJob(job *Job) error {
 	c.jobs = append(c.jobs, known)
 	c.forget()
 	return nil
+}
+
+// mindSameWork gives a job the harder target and the smaller credit of all that are the same work. Only
+// a relay has such.
+func (c *Check) mindSameWork(job *knownJob) {
+	if !c.relay {
+		return
+	}
+	for _, known := range c.jobs {
+		if !sameWork(known.Job, job.Job) {
+			continue
+		}
+		job.target = Harder(job.target, known.target)
+		if known.credit.Cmp(job.credit) < 0 {
+			job.credit = known.credit
+		}
+	}
 }
 
 // sameWork reports whether miners of two jobs can find the same headers.
@@ -175,6 +203,15 @@ func (c *Check) Job(id uint64) *Job {
 	return nil
 }
 
+// JobTarget is the target that shares of a known job must meet; false when there is no such job.
+func (c *Check) JobTarget(id uint64) (Target, bool) {
+	job := c.find(id)
+	if job == nil {
+		return Target{}, false
+	}
+	return job.target, true
+}
+
 func (c *Check) find(id uint64) *knownJob {
 	for i := len(c.jobs) - 1; i >= 0; i-- {
 		if c.jobs[i].ID == id {
@@ -202,10 +239,14 @@ func (c *Check) Judge(submit Submit, now time.Time) Verdict {
 		verdict.BlockCandidate = candidate && c.seen.Offer(job.PrevHash, verdict.Hash)
 		return verdict
 	}
+	held := &c.held[0]
+	if job.PrevHash != c.tip {
+		held = &c.held[1]
+	}
 	verdict.Reason, verdict.BlockCandidate =
-		c.seen.Accept(job.PrevHash, verdict.Hash, c.held[0], candidate)
+		c.seen.Accept(job.PrevHash, verdict.Hash, *held, candidate)
 	if verdict.Reason == RejectNone {
-		c.held[0]++
+		*held++
 		if earned {
 			verdict.Credit = job.credit
 		}
@@ -259,7 +300,7 @@ func (c *Check) weigh(submit *Submit) (Verdict, *knownJob) {
 
 // policy is all that can be wrong with a share but its hash.
 func (c *Check) policy(job *knownJob, submit *Submit, now time.Time) RejectReason {
-	if job.PrevHash != c.tip {
+	if job.PrevHash != c.tip && !c.relay {
 		return RejectStale
 	}
 	mask := job.VersionMask & RollableVersionBits
