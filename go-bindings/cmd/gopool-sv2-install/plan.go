@@ -31,7 +31,7 @@ func makePlan(t *tree, source fs.FS, tests bool) (*plan, problems, error) {
 	files, wrong := t.base(m, baseOptions{})
 	pool, more := parsePool(t.root, files)
 	wrong = append(wrong, more...)
-	if len(pool.built) == 0 {
+	if len(more) > 0 { // what a file that can't be read declares would only be missed below
 		return nil, wrong, nil
 	}
 	added, err := pack(source, t.module(files), pool.symbols, tests)

@@ -8,15 +8,15 @@ import (
 // problem is one reason to refuse. Problems are collected, so that an operator sees all at once.
 type problem struct {
 	what   string // what is wrong, with file:line where there is one
-	looked string // what was looked for, or why that matters; may be empty
+	why    string // why that matters, or what was looked for; may be empty
 	remedy string // what to do
 }
 
 // problems are the reasons to refuse, in the order found. As an error it prints all of them.
 type problems []problem
 
-func (list *problems) add(what, looked, remedy string) {
-	*list = append(*list, problem{what, looked, remedy})
+func (list *problems) add(what, why, remedy string) {
+	*list = append(*list, problem{what, why, remedy})
 }
 
 // Error has a numbered paragraph for each problem.
@@ -24,8 +24,8 @@ func (list problems) Error() string {
 	var text strings.Builder
 	for index, found := range list {
 		fmt.Fprintf(&text, "%d. %s\n", index+1, found.what)
-		if found.looked != "" {
-			fmt.Fprintf(&text, "   Why it matters: %s\n", found.looked)
+		if found.why != "" {
+			fmt.Fprintf(&text, "   Why: %s\n", found.why)
 		}
 		fmt.Fprintf(&text, "   What to do: %s\n", found.remedy)
 	}

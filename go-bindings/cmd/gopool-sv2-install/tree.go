@@ -40,7 +40,7 @@ func isRootGoFile(name string) bool {
 
 // ours says whether only this installer writes that path.
 func ours(name string) bool {
-	if !filepath.IsLocal(name) {
+	if !filepath.IsLocal(name) || path.Clean(name) != name {
 		return false
 	}
 	return strings.HasPrefix(name, folder+"/") || isRootGoFile(name) && strings.HasPrefix(name, prefix)
