@@ -204,6 +204,7 @@ func TestRevertRestoresOddTrees(t *testing.T) {
 
 func TestOverlayWorksBesideAVendorFolder(t *testing.T) {
 	r := newRig(t, "pool")
+	t.Setenv("GOFLAGS", "-mod=vendor") // what Go would do by itself there, and insisted on
 	r.write("vendor/modules.txt", "# nothing\n")
 	got := r.must("overlay")
 	r.shell(buildLineOf(t, got.out))

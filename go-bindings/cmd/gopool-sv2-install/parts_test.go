@@ -10,7 +10,26 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	bindings "github.com/gopool-sv2/gopool-sv2/go-bindings"
 )
+
+// The licences travel with the module and with each installation, so they have copies there.
+func TestCarriesTheLicencesOfTheRepository(t *testing.T) {
+	for _, name := range []string{"LICENSE-MIT", "LICENSE-APACHE"} {
+		carried, err := bindings.Sources.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		original, err := os.ReadFile(filepath.Join("..", "..", "..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(carried) != string(original) {
+			t.Errorf("go-bindings/%s differs from %s", name, name)
+		}
+	}
+}
 
 func TestOrdersModuleVersions(t *testing.T) {
 	ordered := []string{
