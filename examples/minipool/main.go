@@ -15,6 +15,7 @@
 //	counters.go  a look at the process: goroutines, memory
 //	channels.go  a look at channels that come and go
 //	listen.go    where the sidecar dials
+//	flags_sv1.go miners on Stratum V1 (package sv1), and sidecars as such (package sv1host)
 //	flags.go     the command line, with flags_node.go
 package main
 

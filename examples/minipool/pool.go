@@ -41,6 +41,7 @@ type minipool struct {
 	counters net.Listener // nil: not shown
 	work     *work
 	pool     *sv2.Pool
+	sv1      sv1Door
 	server   *grpchost.Server
 	// served has the reason when sidecars can't connect any more; nil after a stop.
 	served chan error
@@ -144,7 +145,7 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m.work = &work{source: m.source, payouts: newPayouts(poolScript, s.poolFee)}
+	m.work = &work{source: m.source, payouts: newPayouts(poolScript, s.poolFee), now: time.Now}
 	first, err := m.work.newest()
 	if err != nil {
 		return nil, err
@@ -156,7 +157,11 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	if m.pool, err = sv2.NewPool(m.poolConfig(era)); err != nil {
 		return nil, err
 	}
-	m.server, err = grpchost.New(watchedHost{m.pool, log}, grpchost.Options{
+	host, err := m.openSV1()
+	if err != nil {
+		return nil, err
+	}
+	m.server, err = grpchost.New(watchedHost{host, log}, grpchost.Options{
 		Software: software, Logger: log, Epoch: bytes.NewReader(epoch),
 		PlainLoopback: s.allowPlainTCP})
 	if err != nil {
@@ -185,6 +190,7 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 		m.running.Go(func() { m.mineTestBlocks(m.ctx) })
 	}
 	m.running.Go(func() { m.journal.sumUpRejects(m.ctx, log) })
+	m.serveSV1()
 	go func() { m.served <- m.server.Serve(context.Background(), listener) }()
 
 	log.Info("minipool is ready", "listens", listener.Addr().String(), "chain", m.source.Params().Name,
@@ -204,7 +210,7 @@ func hashesPerBlock(networkBits uint32) *big.Int {
 }
 
 // stop ends everything that start began, in the order in which it depends on each other: sidecars are
-// told and may hang up, shares under way are judged and blocks offered, then the chain and the
+// told and may hang up, miners on Stratum V1 are, shares under way are judged and blocks offered, then the chain and the
 // journal are closed. Each of the two waits takes grace at most.
 func (m *minipool) stop(grace time.Duration) error {
 	var faults []error
@@ -218,6 +224,7 @@ func (m *minipool) stop(grace time.Duration) error {
 	}
 	if m.pool != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		faults = append(faults, m.sv1.close(ctx))
 		faults = append(faults, m.pool.Close(ctx))
 		cancel()
 	}

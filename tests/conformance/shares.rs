@@ -89,7 +89,7 @@ fn sh_4_the_time_may_be_rolled_as_far_as_consensus_goes() {
             draft.ntime = ntime;
             assert_eq!(miner.judge(&channel.worked(draft)), Ok(()), "{ntime}");
         }
-        let mut draft = channel.draft(2);
+        let mut draft = channel.draft(9);
         draft.ntime = now() + 7300;
         assert!(miner.judge(&channel.worked(draft)).is_err(), "no node takes that");
     }

@@ -10,6 +10,7 @@ mod drain;
 mod hostile;
 mod key_renewal;
 mod load;
+mod pace;
 mod peer;
 mod pool_away;
 mod probe;

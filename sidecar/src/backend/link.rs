@@ -18,6 +18,9 @@ use crate::types::{ChannelKey, RefuseReason, RejectReason, Submit, Target, Verdi
 
 /// Submits in one message at most (the contract's bound).
 pub(super) const MAX_BATCH: usize = 256;
+/// Longest payload that every device takes: firmware made of ESP-Miner (Bitaxe) drops what is
+/// longer, and mines on without the job.
+const DEVICE_PAYLOAD: usize = 4096;
 /// Status code of a request that isn't served: gRPC's UNIMPLEMENTED.
 const UNIMPLEMENTED: u32 = 12;
 
@@ -39,6 +42,8 @@ pub(super) struct Link {
     jobs_before: u64,
     /// The pool's narrow version mask was complained of.
     warned_of_mask: bool,
+    /// The pool's long jobs were complained of.
+    warned_of_size: bool,
     /// The pool is about to stop.
     draining: bool,
 }
@@ -55,6 +60,7 @@ impl Link {
             directory,
             journal,
             warned_of_mask: false,
+            warned_of_size: false,
             draining: false,
         }
     }
@@ -220,5 +226,7 @@ fn told_message(channel: ChannelKey, target: Target) -> ToPool {
     })
 }
 
+#[cfg(test)]
+mod size_tests;
 #[cfg(test)]
 mod tests;

@@ -206,7 +206,7 @@ impl Driver<'_> {
             frame_deadline = (reads && self.reader.is_mid_frame())
                 .then(|| frame_deadline.unwrap_or_else(|| Instant::now() + frame_timeout));
             let set_up = self.session.is_set_up();
-            let first_open = self.session.awaits_first_open();
+            let due = self.session.due();
             let writes = !self.writer.pending().is_empty();
             let listens = self.has_outbox();
             let queue = (!self.commands.is_empty()).then(|| self.port.commands.clone());
@@ -247,11 +247,12 @@ impl Driver<'_> {
                         return cause;
                     }
                 }
-                () = sleep_until(self.begun + first_open.unwrap_or_default()),
-                    if first_open.is_some() =>
+                () = sleep_until(self.begun + due.unwrap_or_default()),
+                    if due.is_some() && listens =>
                 {
                     let mut fx = Effects::default();
-                    self.session.first_open_deadline(&mut fx);
+                    self.session.set_elapsed(self.begun.elapsed());
+                    self.session.tick(&mut fx);
                     if let Err(cause) = self.apply(fx) {
                         return cause;
                     }
