@@ -147,7 +147,11 @@ impl Line {
         let ids = [Some(self.sidecar.id()), self.pool.as_ref().map(Process::id)];
         let ids = ids.iter().flatten().map(u32::to_string);
         // Its input ends with this process, who holds the other end.
-        let script = "directory=$1; shift; read -r _; kill \"$@\"; rm -rf \"$directory\"";
+        // A pool whose files are taken from it can't end: it waits for its database.
+        let script = "directory=$1; shift; read -r _; kill \"$@\"; tries=0; for id; do \
+             while kill -0 \"$id\" 2>/dev/null && [ $tries -lt 100 ]; do \
+             sleep 0.1; tries=$((tries + 1)); done; kill -9 \"$id\" 2>/dev/null; done; \
+             rm -rf \"$directory\"";
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh"]).arg(self.directory.path()).args(ids);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());

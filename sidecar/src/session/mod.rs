@@ -20,6 +20,8 @@ mod model;
 #[cfg(test)]
 mod pace_tests;
 #[cfg(test)]
+mod target_walk;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod unruly;
@@ -32,7 +34,7 @@ use bytes::Bytes;
 
 pub use driver::{run, Context};
 pub use inbound::{decode, Inbound, Open, Setup};
-pub use outbound::Outbound;
+pub use outbound::{Opened, Outbound};
 pub use pace::Rates;
 
 use pace::Pace;
