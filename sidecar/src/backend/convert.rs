@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use gopool_sv2_proto::v1;
 
+use super::channels::Held;
 use crate::types::{
-    ChannelKey, Connection, Difficulty, Grant, Hash, Job, Kick, KickAction, Kind, OpenRequest,
-    RefuseReason, RejectReason, StaleRule, Submit, Target, TargetLimits, Verdict,
-    VERSION_ROLLING_MASK,
+    ChannelKey, Difficulty, Grant, Hash, Job, Kick, KickAction, Kind, RefuseReason, RejectReason,
+    StaleRule, Submit, Target, TargetLimits, Verdict, VERSION_ROLLING_MASK,
 };
 
 /// A message of the pool that breaks the contract.
@@ -254,11 +254,9 @@ const fn reject_to_wire(reason: RejectReason) -> v1::RejectReason {
 }
 
 /// A wish for a channel for the wire.
-pub(super) fn open_to_wire(
-    channel: ChannelKey,
-    connection: &Connection,
-    request: OpenRequest,
-) -> v1::OpenChannel {
+pub(super) fn open_to_wire(channel: ChannelKey, held: &Held) -> v1::OpenChannel {
+    let (connection, request) = (&held.connection, &held.request);
+    let reopen = !held.prefix.is_empty();
     v1::OpenChannel {
         channel_id: channel.to_wire(),
         connection: Some(v1::Connection {
@@ -277,14 +275,14 @@ pub(super) fn open_to_wire(
             Kind::Extended => v1::ChannelKind::Extended,
         }
         .into(),
-        user_identity: request.user_identity,
+        user_identity: request.user_identity.clone(),
         nominal_hash_rate: request.nominal_hash_rate,
         max_target: target_to_wire(&request.max_target),
         min_extranonce_size: request.min_extranonce_size.into(),
-        wanted_extranonce_prefix: Bytes::new(),
-        last_target: Bytes::new(),
+        wanted_extranonce_prefix: held.prefix.clone(),
+        last_target: if reopen { target_to_wire(&held.target()) } else { Bytes::new() },
         payout_key: Bytes::new(),
-        reopen: false,
+        reopen,
     }
 }
 

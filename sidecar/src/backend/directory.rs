@@ -76,7 +76,12 @@ impl Directory {
         self.set_limits(Some(limits), &Event::LinkUp(limits));
     }
 
-    /// The link is down.
+    /// The pool is away: who comes now can't open channels.
+    pub(super) fn link_down(&self) {
+        self.lock().limits = None;
+    }
+
+    /// The pool is away for good: every connection is told.
     pub fn link_lost(&self) {
         self.set_limits(None, &Event::LinkLost);
     }

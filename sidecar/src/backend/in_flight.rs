@@ -34,6 +34,23 @@ impl InFlight {
         Self { next_id: 1, capacity, waiting: BTreeMap::new(), of_channel: HashMap::new() }
     }
 
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Those that wait, in the order in which they were sent.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Sent)> {
+        self.waiting.iter().map(|(id, sent)| (*id, sent))
+    }
+
     /// How many more may be sent.
     #[must_use]
     pub fn room(&self) -> usize {

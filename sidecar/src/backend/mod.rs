@@ -4,6 +4,7 @@
 //! all connections share, and a bounded mailbox of [`Event`]s of its own. Carriers ([`grpc`]) fill
 //! and empty them; sessions don't know which carrier runs.
 
+mod channels;
 mod convert;
 mod directory;
 pub mod grpc;
@@ -66,6 +67,8 @@ pub enum Command {
         channel: ChannelKey,
         /// Comes back with the verdict.
         token: u64,
+        /// The life of the pool that the share's job is of; see [`Event::Opened`].
+        generation: u64,
         /// The share.
         submit: Submit,
     },
@@ -89,12 +92,15 @@ pub struct Judged {
 pub enum Event {
     /// The link to the pool is up.
     LinkUp(TargetLimits),
-    /// The link is down: nothing that waits will be answered.
+    /// The pool has been away for too long: nothing that waits will be answered.
     LinkLost,
     /// The channel is open.
     Opened {
         /// The channel.
         channel: ChannelKey,
+        /// The life of the pool, to be given with the shares for its jobs: what the pool forgot
+        /// when it was restarted can't be judged.
+        generation: u64,
         /// What was granted.
         grant: Grant,
         /// The first job.
@@ -108,6 +114,23 @@ pub enum Event {
         reason: RefuseReason,
         /// For logs.
         detail: String,
+    },
+    /// The pool was restarted, and has the channel again with the same extranonce prefix. Jobs from
+    /// before count for nothing.
+    Reopened {
+        /// The channel.
+        channel: ChannelKey,
+        /// As in [`Event::Opened`].
+        generation: u64,
+        /// The target the pool wants.
+        target: Target,
+        /// The first job.
+        job: Arc<Job>,
+    },
+    /// The pool was restarted and doesn't have the channel again as it was. It is closed there.
+    Unrestored {
+        /// The channel.
+        channel: ChannelKey,
     },
     /// Answer to an update.
     Updated {
@@ -134,6 +157,8 @@ pub enum Event {
     },
     /// Verdicts for this connection's submits.
     Verdicts(Vec<Judged>),
+    /// Submits that the pool will not judge, each answered as it says.
+    Unjudged(Vec<(Judged, Submit)>),
     /// What the node made of a block candidate.
     BlockResult {
         /// The channel.

@@ -8,6 +8,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -37,6 +38,8 @@ pub enum Taken {
 #[derive(Debug)]
 pub struct Channel {
     key: ChannelKey,
+    /// The life of the pool that its jobs are of.
+    generation: u64,
     id: u32,
     group_id: u32,
     kind: Kind,
@@ -54,14 +57,15 @@ pub struct Channel {
     updates: VecDeque<(u32, Target)>,
     next_update: u32,
     update_pace: Bucket,
+    told: Duration,
 }
 
 impl Channel {
-    /// A channel the pool has granted. `id` and `group_id` are the connection's; a group of one,
-    /// never addressed (SV2 spec 5.2.3).
+    /// A channel the pool has granted, in a life of it. `id` and `group_id` are the connection's; a
+    /// group of one, never addressed (SV2 spec 5.2.3).
     #[must_use]
     pub fn new(
-        key: ChannelKey,
+        (key, generation): (ChannelKey, u64),
         (id, group_id): (u32, u32),
         request: &OpenRequest,
         grant: Grant,
@@ -69,6 +73,7 @@ impl Channel {
     ) -> Self {
         let mut channel = Self {
             key,
+            generation,
             id,
             group_id,
             kind: request.kind,
@@ -84,6 +89,7 @@ impl Channel {
             updates: VecDeque::new(),
             next_update: 1,
             update_pace: Bucket::default(),
+            told: Duration::ZERO,
         };
         channel.in_effect = channel.hardest_bound();
         channel
@@ -93,6 +99,12 @@ impl Channel {
     #[must_use]
     pub const fn key(&self) -> ChannelKey {
         self.key
+    }
+
+    /// The life of the pool that its jobs are of.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The miner's name of it.
@@ -180,6 +192,20 @@ impl Channel {
         self.changed_target()
     }
 
+    /// The pool, in another life, has the channel again. Returns the target to tell the miner, if
+    /// it changes.
+    pub fn reopened(
+        &mut self,
+        generation: u64,
+        wanted: Target,
+        limits: Option<TargetLimits>,
+    ) -> Option<Target> {
+        self.generation = generation;
+        self.jobs.make_void();
+        self.limits = limits.unwrap_or(self.limits);
+        self.want_target(wanted)
+    }
+
     fn changed_target(&mut self) -> Option<Target> {
         let target = self.hardest_bound();
         (std::mem::replace(&mut self.in_effect, target) != target).then_some(target)
@@ -188,6 +214,17 @@ impl Channel {
     /// How often the miner updates it: kept here, held to its rate by the connection.
     pub const fn update_pace(&mut self) -> &mut Bucket {
         &mut self.update_pace
+    }
+
+    /// When the miner was told something last, as said to [`Channel::set_told`].
+    #[must_use]
+    pub const fn told(&self) -> Duration {
+        self.told
+    }
+
+    /// Says that the miner is told something now: kept here, the time is the connection's.
+    pub const fn set_told(&mut self, now: Duration) {
+        self.told = now;
     }
 
     /// UpdateChannel of the miner (SV2 spec 5.3.7): the request id to send to the pool.
@@ -252,7 +289,19 @@ impl Channel {
                 self.answers.refuse(sequence, worker, reason);
                 Taken::Refused
             }
+            Check::LostBlock(header) => {
+                mourn(&header);
+                self.answers.refuse(sequence, worker, RejectReason::Stale);
+                Taken::Refused
+            }
         }
+    }
+
+    /// The header of a submit that was forwarded and that the pool will not judge, if it is a
+    /// block.
+    #[must_use]
+    pub fn lost_block(&self, submit: &Submit) -> Option<[u8; 80]> {
+        self.jobs.lost_block(submit, self.shape(), submit.ntime)
     }
 
     /// The pool's verdict. false when nobody waits for it.
@@ -269,4 +318,10 @@ impl Channel {
     pub fn drain_answers(&mut self, answer: impl FnMut(Answer), settled: impl FnMut(Settled)) {
         self.answers.drain(answer, settled);
     }
+}
+
+/// Says that a block candidate can't reach the pool.
+pub fn mourn(header: &[u8; 80]) {
+    let header: String = header.iter().map(|byte| format!("{byte:02x}")).collect();
+    tracing::error!(header, "a block candidate is lost: the pool was away, or was restarted");
 }

@@ -29,7 +29,7 @@ fn opened(max_target: Target, wanted: Target, limits: TargetLimits) -> Channel {
     };
     let grant = Grant { prefix: Bytes::from_static(&[1, 2]), extranonce_size: 4, target: wanted };
     let key = ChannelKey::new(ConnId(1), 1).unwrap();
-    Channel::new(key, (1, 2), &request, grant, limits)
+    Channel::new((key, 0), (1, 2), &request, grant, limits)
 }
 
 fn job(seq: u64) -> Arc<Job> {

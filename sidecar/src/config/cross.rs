@@ -49,6 +49,14 @@ impl Cross<'_> {
             );
             self.at("pool", &["reconnect_min_ms", "reconnect_max_ms"], text);
         }
+        if pool.grace_ms > pool.lost_ms {
+            let text = format!(
+                "grace_ms ({}) is above lost_ms ({}): miners would be told to go while their \
+                 shares still wait; lower the first or raise the second",
+                pool.grace_ms, pool.lost_ms
+            );
+            self.at("pool", &["grace_ms", "lost_ms"], text);
+        }
         let PoolAddress::Unix(path) = &pool.address else { return };
         let bytes = path.as_os_str().len();
         if bytes > SOCKET_PATH_BYTES_MAX {

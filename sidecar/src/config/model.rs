@@ -100,6 +100,10 @@ pub struct Pool {
     pub keepalive_timeout_ms: u64,
     /// A submit without a verdict for this long ends the connection, in milliseconds.
     pub verdict_timeout_ms: u64,
+    /// How long submits and opens wait while the pool is away, in milliseconds.
+    pub grace_ms: u64,
+    /// How long miners are kept while the pool is away, in milliseconds.
+    pub lost_ms: u64,
     /// What the link shows and trusts, for [`PoolAddress::Tls`].
     pub tls: PoolTls,
 }
@@ -112,10 +116,12 @@ impl Default for Pool {
             sidecar_id: "sidecar".to_owned(),
             connect_timeout_ms: 5_000,
             reconnect_min_ms: 50,
-            reconnect_max_ms: 5_000,
+            reconnect_max_ms: 1_000,
             keepalive_interval_ms: 10_000,
             keepalive_timeout_ms: 5_000,
             verdict_timeout_ms: 30_000,
+            grace_ms: 5_000,
+            lost_ms: 60_000,
             tls: PoolTls::default(),
         }
     }
@@ -181,6 +187,11 @@ pub struct Limits {
     pub setup_timeout_ms: u64,
     /// From the end of the handshake to the first open channel, in milliseconds; 0: no limit.
     pub first_open_timeout_ms: u64,
+    /// From the last message of a connection to its end, in milliseconds; 0: no limit.
+    pub idle_timeout_ms: u64,
+    /// A channel that was told nothing for this long is told its target again, in milliseconds; 0:
+    /// never.
+    pub channel_silence_ms: u64,
     /// Opens of one connection in a minute, answered or refused; 0: no limit.
     pub opens_per_min: u32,
     /// Updates of one channel in a minute; 0: no limit.
@@ -208,6 +219,9 @@ pub struct Limits {
     pub write_stall_ms: u64,
     /// A frame that was begun must be complete after this, in milliseconds.
     pub frame_timeout_ms: u64,
+    /// How long the last answers are awaited when we stop, or when a miner has closed its side, in
+    /// milliseconds.
+    pub drain_timeout_ms: u64,
 }
 
 impl Default for Limits {
@@ -217,6 +231,8 @@ impl Default for Limits {
             handshakes_at_once: 0,
             setup_timeout_ms: 10_000,
             first_open_timeout_ms: 3_600_000,
+            idle_timeout_ms: 43_200_000,
+            channel_silence_ms: 60_000,
             opens_per_min: 240,
             updates_per_min: 60,
             bad_shares_per_min: 1_000,
@@ -230,6 +246,7 @@ impl Default for Limits {
             frame_bytes: 65_536,
             write_stall_ms: 20_000,
             frame_timeout_ms: 20_000,
+            drain_timeout_ms: 5_000,
         }
     }
 }

@@ -252,6 +252,23 @@ pub(super) const SECTIONS: &[Section] = &[
                  to half as long again) is taken for dead: what waits is answered \
                  backend-unavailable and the connection is made anew. In milliseconds."
             ),
+            int!(
+                "grace_ms",
+                pool.grace_ms as u64,
+                0,
+                TIMEOUT_MS_MAX,
+                "How long shares and new channels wait while the pool is away, in milliseconds. \
+                 Shares that the pool then still knows are judged as if nothing had happened; \
+                 after that they are answered backend-unavailable. Miners stay connected."
+            ),
+            int!(
+                "lost_ms",
+                pool.lost_ms as u64,
+                0,
+                3_600_000,
+                "How long miners are kept while the pool is away, in milliseconds; then they are \
+                 told to reconnect, and those with other pools in their settings go there."
+            ),
         ],
     },
     Section {

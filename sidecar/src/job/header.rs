@@ -24,15 +24,21 @@ pub fn merkle_root(job: &Job, prefix: &[u8], extranonce: &[u8]) -> Hash {
     job.merkle_path.iter().fold(coinbase, |left, right| sha256d(&[&left.0, &right.0]))
 }
 
+/// The block header of a share, as it is hashed.
+#[must_use]
+pub fn header(job: &Job, root: &Hash, share: &Fields<'_>) -> [u8; 80] {
+    let mut header = [0; 80];
+    header[..4].copy_from_slice(&share.version.to_le_bytes());
+    header[4..36].copy_from_slice(&job.prev_hash.0);
+    header[36..68].copy_from_slice(&root.0);
+    header[68..72].copy_from_slice(&share.ntime.to_le_bytes());
+    header[72..76].copy_from_slice(&job.nbits.to_le_bytes());
+    header[76..].copy_from_slice(&share.nonce.to_le_bytes());
+    header
+}
+
 /// Hash of the block header of a share.
 #[must_use]
 pub fn header_hash(job: &Job, root: &Hash, share: &Fields<'_>) -> Hash {
-    sha256d(&[
-        &share.version.to_le_bytes(),
-        &job.prev_hash.0,
-        &root.0,
-        &share.ntime.to_le_bytes(),
-        &job.nbits.to_le_bytes(),
-        &share.nonce.to_le_bytes(),
-    ])
+    sha256d(&[&header(job, root, share)])
 }

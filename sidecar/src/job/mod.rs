@@ -1,6 +1,7 @@
 //! Jobs of one channel: what the miner was given and what becomes of a share for it.
 //!
-//! A job is *active* (the newest), *past* (older, same tip) or *stale* (an older tip). A *future*
+//! A job is *active* (the newest), *past* (older, same tip), *stale* (an older tip) or *void* (the
+//! pool has forgotten it). A *future*
 //! job exists only between the two messages of an announcement: the job and the SetNewPrevHash that
 //! activates it always leave together, so no channel is ever between tips.
 
@@ -14,9 +15,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use announce::{Announcement, Body, NewTip};
-pub use header::{header_hash, merkle_root, Fields};
+pub use header::{header, header_hash, merkle_root, Fields};
 
-use crate::types::{Hash, Job, Kind, RejectReason, StaleRule, Target};
+use crate::types::{Hash, Job, Kind, RejectReason, StaleRule, Submit, Target};
 
 /// Jobs of the current tip that stay known besides the active one. Devices queue a handful; the
 /// reference pool keeps as many.
@@ -33,6 +34,7 @@ enum State {
     Active,
     Past,
     Stale,
+    Void,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,9 @@ pub enum Check {
     },
     /// Answer it here.
     Refuse(RejectReason),
+    /// The header of a block for a job that the pool has forgotten, so that nobody can make the
+    /// block of it: answer `stale-share` here.
+    LostBlock([u8; 80]),
 }
 
 /// The jobs of one channel. Pure: ids and time come from outside.
@@ -79,20 +84,24 @@ pub struct JobTable {
 impl JobTable {
     /// Takes the pool's newest job under the miner's name `id`, and says how to announce it.
     pub fn add(&mut self, id: u32, job: Arc<Job>, shape: Shape<'_>) -> Announcement {
-        let same_tip = self.known.back().is_some_and(|k| k.job.prev_hash == job.prev_hash);
+        let last = self.known.back().map(|k| (k.state, k.job.prev_hash));
+        let after_void = matches!(last, Some((State::Void, _)));
+        // After void ones the tip is announced whatever it is: nobody shall go on with them.
+        let same_tip = !after_void && last.is_some_and(|(_, tip)| tip == job.prev_hash);
         if same_tip {
             for known in self.known.iter_mut().filter(|k| k.state == State::Active) {
                 known.state = State::Past;
             }
-        } else {
+        } else if !after_void {
             // What was stale already is two tips old now.
-            self.known.retain(|k| k.state != State::Stale);
+            self.known.retain(|k| !matches!(k.state, State::Stale | State::Void));
             for known in &mut self.known {
                 known.state = State::Stale;
             }
         }
         self.forget_beyond(State::Past, MAX_PAST);
         self.forget_beyond(State::Stale, MAX_STALE);
+        self.forget_beyond(State::Void, MAX_STALE);
         let root = match shape.kind {
             Kind::Standard => Some(merkle_root(&job, shape.prefix, &[])),
             Kind::Extended => None,
@@ -112,10 +121,32 @@ impl JobTable {
         });
     }
 
+    /// The pool has forgotten all jobs: shares for them are stale from now on.
+    pub fn make_void(&mut self) {
+        for known in &mut self.known {
+            known.state = State::Void;
+        }
+    }
+
     /// The seq of the newest job; 0 when there is none.
     #[must_use]
     pub fn newest_seq(&self) -> u64 {
-        self.known.back().map_or(0, |k| k.job.seq)
+        self.known.back().filter(|k| k.state != State::Void).map_or(0, |k| k.job.seq)
+    }
+
+    /// A share that the pool will not judge, although it was forwarded: the header, if it is a
+    /// block.
+    #[must_use]
+    pub fn lost_block(&self, submit: &Submit, shape: Shape<'_>, now: u32) -> Option<[u8; 80]> {
+        let known = self.known.iter().rev().find(|k| k.job.id == submit.job_id)?;
+        let share = Fields {
+            job_id: known.id,
+            nonce: submit.nonce,
+            ntime: submit.ntime,
+            version: submit.version,
+            extranonce: &submit.extranonce,
+        };
+        known.is_block(&share, shape, now).then(|| known.header(&share, shape))
     }
 
     /// Applies the pool's policy for the job to a share; `fault` is what is wrong with the message
@@ -139,6 +170,9 @@ impl JobTable {
         match known.policy(share, now).or(fault) {
             None => Check::Forward { job_id, would_refuse: None },
             Some(reason) if known.is_block(share, shape, now) => {
+                if known.state == State::Void {
+                    return Check::LostBlock(known.header(share, shape));
+                }
                 Check::Forward { job_id, would_refuse: Some(reason) }
             }
             Some(reason) => Check::Refuse(reason),
@@ -164,8 +198,12 @@ impl Known {
         if share.ntime > job.max_ntime.unwrap_or(by_clock) {
             return Some(RejectReason::NtimeTooNew);
         }
-        (self.state == State::Stale && job.stale_rule == StaleRule::Strict)
-            .then_some(RejectReason::Stale)
+        let stale = match self.state {
+            State::Active | State::Past => false,
+            State::Stale => job.stale_rule == StaleRule::Strict,
+            State::Void => true,
+        };
+        stale.then_some(RejectReason::Stale)
     }
 
     fn is_block(&self, share: &Fields<'_>, shape: Shape<'_>, now: u32) -> bool {
@@ -174,8 +212,14 @@ impl Known {
             return false;
         }
         let Some(target) = Target::from_nbits(self.job.nbits) else { return false };
-        let root =
-            self.root.unwrap_or_else(|| merkle_root(&self.job, shape.prefix, share.extranonce));
-        header_hash(&self.job, &root, share).meets(&target)
+        header_hash(&self.job, &self.root_of(share, shape), share).meets(&target)
+    }
+
+    fn header(&self, share: &Fields<'_>, shape: Shape<'_>) -> [u8; 80] {
+        header(&self.job, &self.root_of(share, shape), share)
+    }
+
+    fn root_of(&self, share: &Fields<'_>, shape: Shape<'_>) -> Hash {
+        self.root.unwrap_or_else(|| merkle_root(&self.job, shape.prefix, share.extranonce))
     }
 }

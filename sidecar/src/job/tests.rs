@@ -86,6 +86,7 @@ fn agrees_with_the_vectors_on_policy() {
         let got = match table.check(&share, shape(&prefix), None, case.now) {
             Check::Forward { would_refuse, .. } => would_refuse.map_or("accepted", |r| r.as_str()),
             Check::Refuse(reason) => reason.as_str(),
+            Check::LostBlock(_) => "lost",
         };
         assert_eq!(got, case.reason, "{}", case.name);
     }

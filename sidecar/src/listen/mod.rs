@@ -4,7 +4,7 @@ mod admission;
 mod proxy;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,13 +18,14 @@ pub use admission::{Admission, Refusal, Refused, TELL_EVERY};
 pub use proxy::{read as read_proxy_header, ProxyError, HEADER_MAX};
 
 use crate::config::Listen;
+use crate::obs::{self, Bounds};
 use crate::session::{self, Context};
 use crate::sys::stopped;
 use crate::types::{ConnId, Network};
 
-/// How long the connections may take to end when we stop: what each of them is granted for its last
-/// answers and words, and a margin.
-const STOP: Duration = Duration::from_secs(10);
+/// How much longer than for their last answers the connections may take to end when we stop: for
+/// their last words.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 /// An idle peer is asked for a sign of life after this long: one that lost its power says nothing.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// The distance of further questions, until the system gives the peer up.
@@ -42,15 +43,24 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds `listen.address`, and keeps the limits of `listen`.
+    /// Binds `listen.address`, or takes over `inherited`, which must listen there; keeps the limits
+    /// of `listen`.
     ///
     /// # Errors
-    /// The address is in use, not ours, or not allowed to this user.
-    pub async fn bind(listen: &Listen) -> io::Result<Self> {
-        let socket = TcpListener::bind(listen.address).await?;
+    /// The address is in use, not ours, or not allowed to this user; or `inherited` listens
+    /// elsewhere (`InvalidInput`).
+    pub async fn bind(
+        listen: &Listen,
+        inherited: Option<StdListener>,
+        bounds: Bounds,
+    ) -> io::Result<Self> {
+        let socket = match inherited {
+            Some(inherited) => taken_over(inherited, listen.address)?,
+            None => TcpListener::bind(listen.address).await?,
+        };
         Ok(Self {
             socket,
-            door: Door::new(listen),
+            door: Door::new(listen, bounds),
             proxies: listen.proxy_protocol_from.clone(),
             max_connections: listen.max_connections,
         })
@@ -66,6 +76,8 @@ impl Listener {
 
     /// Accepts until `stop` is true, then waits for the connections to end.
     pub async fn run(self, context: Context, mut stop: watch::Receiver<bool>) {
+        let drain = Duration::from_millis(context.limits.drain_timeout_ms);
+        let patience = drain.saturating_add(STOP_MARGIN);
         let mut next_id = 1;
         let mut tell = tokio::time::interval(TELL_EVERY);
         loop {
@@ -102,11 +114,22 @@ impl Listener {
         drop(self.socket);
         let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
         // Every permit back: every connection has ended.
-        if tokio::time::timeout(STOP, self.door.permits.acquire_many(all)).await.is_err() {
+        if tokio::time::timeout(patience, self.door.permits.acquire_many(all)).await.is_err() {
             let left = self.max_connections - self.door.permits.available_permits();
             tracing::warn!(connections = left, "did not end in time");
         }
     }
+}
+
+/// A socket that was bound by somebody else, who keeps it open when we go.
+fn taken_over(inherited: StdListener, wanted: SocketAddr) -> io::Result<TcpListener> {
+    let bound = inherited.local_addr()?;
+    if bound != wanted {
+        let text = format!("the socket handed over (LISTEN_FDS) listens on {bound}");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    inherited.set_nonblocking(true)?;
+    TcpListener::from_std(inherited)
 }
 
 /// Admission with its clock. Cheap to clone.
@@ -116,11 +139,15 @@ struct Door {
     /// Held for a few steps without a wait; by the listener and by connections that end.
     admission: Arc<Mutex<Admission>>,
     opened: Instant,
+    max: usize,
+    bounds: Bounds,
 }
 
 impl Door {
-    fn new(listen: &Listen) -> Self {
+    fn new(listen: &Listen, bounds: Bounds) -> Self {
         Self {
+            max: listen.max_connections,
+            bounds,
             permits: Arc::new(Semaphore::new(listen.max_connections)),
             admission: Arc::new(Mutex::new(Admission::new(listen))),
             opened: Instant::now(),
@@ -130,7 +157,9 @@ impl Door {
     /// One of all connections; `None`: it is to be closed, and was counted.
     fn seat(&self, ip: IpAddr) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        self.count();
         if permit.is_none() {
+            self.bounds.full(obs::Place::Connections);
             self.refuse(ip, Refusal::Full);
         }
         permit
@@ -153,7 +182,13 @@ impl Door {
         self.tell();
     }
 
+    fn count(&self) {
+        let open = self.max.saturating_sub(self.permits.available_permits());
+        self.bounds.depth(obs::Place::Connections, open);
+    }
+
     fn tell(&self) {
+        self.count();
         let refused = self.books().tell(self.opened.elapsed());
         if let Some(refused) = refused {
             tracing::warn!("{refused}");

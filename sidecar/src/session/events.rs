@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::setup::REQUIRES_VERSION_ROLLING;
 use super::{answers_of, Cause, Effects, Opening, Outbound, Phase, Session};
 use crate::backend::{Command, Event, Judged};
-use crate::channel::{Channel, Outcome};
+use crate::channel::{mourn, Channel, Outcome};
 use crate::obs::Line;
 use crate::session::outbound::Opened;
 use crate::types::{
-    ChannelKey, Grant, Job, Kick, KickAction, Kind, RefuseReason, RejectReason, Target, Verdict,
+    ChannelKey, Grant, Job, Kick, KickAction, Kind, RefuseReason, RejectReason, Submit, Target,
+    Verdict,
 };
 
 impl Session {
@@ -28,6 +29,10 @@ impl Session {
                 Event::Opened { channel, job, .. } if self.opening.contains_key(channel) => {
                     newest.insert(*channel, job.seq);
                 }
+                // Seqs begin anew with the pool's life.
+                Event::Reopened { channel, job, .. } if self.by_key.contains_key(channel) => {
+                    newest.insert(*channel, job.seq);
+                }
                 Event::Job { channel, job }
                     if self.by_key.contains_key(channel) || newest.contains_key(channel) =>
                 {
@@ -37,10 +42,12 @@ impl Session {
                 _ => {}
             }
         }
+        let from = fx.out.len();
         for event in events {
             self.event(event, &newest, arrived, fx);
         }
         self.send_answers(fx);
+        self.note_told(from, fx);
         self.keep_pace(fx);
     }
 
@@ -54,15 +61,30 @@ impl Session {
         match event {
             Event::LinkUp(limits) => self.limits = Some(limits),
             Event::LinkLost => self.link_lost(fx),
-            Event::Opened { channel, job, .. } | Event::Job { channel, job }
+            Event::Opened { channel, job, .. }
+            | Event::Reopened { channel, job, .. }
+            | Event::Job { channel, job }
                 if !self.suits(&job) =>
             {
                 self.close_unsuited(channel, fx);
             }
-            Event::Opened { channel, grant, job } => {
-                self.opened(channel, grant, fx);
+            Event::Opened { channel, generation, grant, job } => {
+                self.opened(channel, generation, grant, fx);
                 self.job(channel, job, newest, arrived, fx);
             }
+            Event::Reopened { channel, generation, target, job } => {
+                self.send_answers(fx);
+                let limits = self.limits;
+                self.with_channel(channel, fx, |channel, fx| {
+                    let told = channel.reopened(generation, target, limits);
+                    tell_target(channel, told, fx);
+                });
+                self.job(channel, job, newest, arrived, fx);
+            }
+            Event::Unrestored { channel } if self.by_key.contains_key(&channel) => {
+                self.send_away(Cause::Unrestored, fx);
+            }
+            Event::Unrestored { .. } => {}
             Event::Refused { channel, reason, detail } => {
                 if let Some(opening) = self.opening.remove(&channel) {
                     tracing::info!(reason = reason.as_str(), detail, "channel refused by the pool");
@@ -75,6 +97,8 @@ impl Session {
             }
             Event::Job { channel, job } => self.job(channel, job, newest, arrived, fx),
             Event::Target { channel, target } => {
+                // A Success leaves before the target that it wasn't earned under.
+                self.send_answers(fx);
                 self.with_channel(channel, fx, |channel, fx| {
                     let told = channel.want_target(target);
                     tell_target(channel, told, fx);
@@ -83,6 +107,11 @@ impl Session {
             Event::Verdicts(verdicts) => {
                 for judged in verdicts {
                     self.judged(judged);
+                }
+            }
+            Event::Unjudged(submits) => {
+                for (judged, submit) in submits {
+                    self.unjudged(judged, &submit, fx);
                 }
             }
             Event::BlockResult { channel, hash, height, accepted, detail } => {
@@ -133,7 +162,7 @@ impl Session {
         fx.commands.push(Command::Close { channel: key, reason: reason.as_str() });
     }
 
-    fn opened(&mut self, key: ChannelKey, grant: Grant, fx: &mut Effects) {
+    fn opened(&mut self, key: ChannelKey, generation: u64, grant: Grant, fx: &mut Effects) {
         if self.by_key.contains_key(&key) {
             return tracing::error!(?key, "the pool opened a channel twice; ignored");
         }
@@ -156,7 +185,7 @@ impl Session {
         };
         let ids = (self.next_channel_id, self.next_channel_id + 1);
         self.next_channel_id += 2;
-        let mut channel = Channel::new(key, ids, &request, grant, limits);
+        let mut channel = Channel::new((key, generation), ids, &request, grant, limits);
         let (conn, kind) = (self.conn.0, channel.kind().as_str());
         fx.lines.push(Line::Opened { conn, channel: key.to_wire(), kind });
         fx.out.push(Outbound::Opened(Opened::new(&channel, request_id)));
@@ -182,7 +211,12 @@ impl Session {
         }
         let job_seq = job.seq;
         let known = self.by_key.get(&key).and_then(|id| self.channels.get(id));
-        if known.is_some_and(|c| c.newest_seq() > 0 && job_seq <= c.newest_seq()) {
+        let newest_seq = known.map_or(0, Channel::newest_seq);
+        if newest_seq > 0 && job_seq == newest_seq {
+            // A resumed session says it once more.
+            return;
+        }
+        if job_seq < newest_seq {
             return tracing::error!(job_seq, "the pool sent an older job after a newer; ignored");
         }
         let (job_id, conn) = (self.new_job_id(), self.conn.0);
@@ -205,6 +239,7 @@ impl Session {
         refused: Option<RefuseReason>,
         fx: &mut Effects,
     ) {
+        self.send_answers(fx);
         self.with_channel(key, fx, |channel, fx| {
             let told = channel.updated(request, refused.is_none());
             match refused {
@@ -237,20 +272,36 @@ impl Session {
         }
     }
 
-    /// Nothing that waits is accepted; the miner is told, then goes.
+    /// The pool will not judge it. That is a loss only when it was a block.
+    fn unjudged(&mut self, judged: Judged, submit: &Submit, fx: &mut Effects) {
+        self.with_channel(judged.channel, fx, |channel, _| {
+            if let Some(header) = channel.lost_block(submit) {
+                mourn(&header);
+            }
+        });
+        self.judged(judged);
+    }
+
+    /// The pool is away for too long: nothing that waits is accepted.
     fn link_lost(&mut self, fx: &mut Effects) {
         self.limits = None;
-        for channel in self.channels.values_mut() {
-            channel.settle_all(RejectReason::BackendUnavailable);
-            answers_of(self.conn, channel, &mut self.pace, fx);
-        }
         for opening in std::mem::take(&mut self.opening).into_values() {
             let reason = RefuseReason::BackendUnavailable;
             fx.out.push(Outbound::OpenError { request_id: opening.request_id, reason });
         }
         if self.is_set_up() && !self.channels.is_empty() {
-            self.close(Cause::PoolLost, fx);
+            self.send_away(Cause::PoolLost, fx);
         }
+    }
+
+    /// The miner is told to connect anew; what waits is answered before.
+    pub(super) fn send_away(&mut self, cause: Cause, fx: &mut Effects) {
+        for channel in self.channels.values_mut() {
+            channel.settle_all(RejectReason::BackendUnavailable);
+            answers_of(self.conn, channel, &mut self.pace, fx);
+        }
+        fx.out.push(Outbound::Reconnect { host: String::new(), port: 0 });
+        self.close(cause, fx);
     }
 
     /// The pool has closed the channel (or all of the connection) already.

@@ -45,6 +45,7 @@ impl Session {
                 fx.out.push(Outbound::CustomJobError { channel_id, request_id });
             }
             Inbound::RequestExtensions { request_id, requested } => {
+                self.pace.requested(requested.len());
                 self.request_extensions(request_id, &requested, fx);
             }
             // A second SetupConnection never re-negotiates (SV2 spec 3.6.1).
@@ -123,8 +124,8 @@ impl Session {
         };
         match channel.submit(sequence, share, worker, now) {
             Taken::Forward(token, submit) => {
-                let channel = channel.key();
-                fx.commands.push(Command::Submit { channel, token, submit });
+                let (channel, generation) = (channel.key(), channel.generation());
+                fx.commands.push(Command::Submit { channel, token, generation, submit });
             }
             Taken::Refused => self.answered.push(channel_id),
         }

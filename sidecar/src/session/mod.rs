@@ -8,11 +8,13 @@ mod caps;
 mod driver;
 mod events;
 mod extensions;
+mod farewell;
 mod inbound;
 mod mining;
 mod outbound;
 mod pace;
 mod setup;
+mod timers;
 mod tlv;
 
 #[cfg(test)]
@@ -20,9 +22,13 @@ mod model;
 #[cfg(test)]
 mod pace_tests;
 #[cfg(test)]
+mod restart_tests;
+#[cfg(test)]
 mod target_walk;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timers_tests;
 #[cfg(test)]
 mod unruly;
 
@@ -93,6 +99,9 @@ pub enum Cause {
     /// It never had a channel in the time it was given.
     #[error("no-channel")]
     NoChannel,
+    /// It said nothing for too long.
+    #[error("idle")]
+    Idle,
     /// Too many refused shares, and none accepted in between.
     #[error("bad-shares")]
     BadShares,
@@ -105,9 +114,12 @@ pub enum Cause {
     /// The events of the pool piled up.
     #[error("mailbox-full")]
     MailboxFull,
-    /// The link to the pool broke.
+    /// The pool was away for too long.
     #[error("pool-lost")]
     PoolLost,
+    /// The pool was restarted and did not grant a channel again as it was.
+    #[error("unrestored")]
+    Unrestored,
     /// The pool sent the miner away.
     #[error("kicked")]
     Kicked,
@@ -167,6 +179,8 @@ pub struct Session {
     pace: Pace,
     /// Channels with answers to send.
     answered: Vec<u32>,
+    /// No channel was told its last message before this; `None`: there was none yet.
+    quietest: Option<Duration>,
 }
 
 impl Session {
@@ -195,6 +209,7 @@ impl Session {
             opened: 0,
             pace: Pace::new(bounds.rates),
             answered: Vec::new(),
+            quietest: None,
         }
     }
 
@@ -221,23 +236,9 @@ impl Session {
         self.pace.set_now(elapsed);
     }
 
-    /// When [`Session::first_open_deadline`] is due, since the handshake; `None`: not at all (any
-    /// more).
-    #[must_use]
-    pub fn awaits_first_open(&self) -> Option<Duration> {
-        let never = self.is_set_up() && self.next_channel_id == 1 && self.opening.is_empty();
-        self.pace.first_open().filter(|_| never)
-    }
-
-    /// No channel was opened in time.
-    pub fn first_open_deadline(&mut self, fx: &mut Effects) {
-        if self.awaits_first_open().is_some() {
-            self.close(Cause::NoChannel, fx);
-        }
-    }
-
     /// Takes one message of the miner; `now` is unix seconds.
     pub fn receive(&mut self, message: Inbound<'_>, now: u32, fx: &mut Effects) {
+        let from = fx.out.len();
         self.pace.message(matches!(message, Inbound::Submit { .. }));
         match (&self.phase, message) {
             (Phase::Closed, _) => {}
@@ -250,6 +251,7 @@ impl Session {
                 self.send_answers(fx);
             }
         }
+        self.note_told(from, fx);
         self.keep_pace(fx);
     }
 
@@ -257,6 +259,13 @@ impl Session {
     pub fn setup_deadline(&mut self, fx: &mut Effects) {
         if matches!(self.phase, Phase::Setup) {
             self.close(Cause::SetupDeadline, fx);
+        }
+    }
+
+    /// We stop: the miner is told to connect anew, after the answers there are.
+    pub fn stop(&mut self, fx: &mut Effects) {
+        if self.is_set_up() {
+            self.send_away(Cause::Stopping, fx);
         }
     }
 

@@ -142,11 +142,11 @@ proptest! {
             min_extranonce_size: 0,
         });
         let channel = asked(&received(&mut session, open));
-        let Event::Opened { grant, job: work, .. } = opened(channel, Kind::Extended, 1) else {
+        let Event::Opened { generation, grant, job: work, .. } = opened(channel, Kind::Extended, 1) else {
             unreachable!()
         };
         let grant = Grant { target: wanted, ..grant };
-        let opening = told(&mut session, vec![Event::Opened { channel, grant, job: work }]);
+        let opening = told(&mut session, vec![Event::Opened { channel, generation, grant, job: work }]);
         let mut heard = Heard::default();
         heard.take(opening)?;
         let mut waiting: VecDeque<(u32, Target)> = VecDeque::new();

@@ -85,7 +85,7 @@ pub(super) fn opened(channel: ChannelKey, kind: Kind, seq: u64) -> Event {
     let extranonce_size = if kind == Kind::Extended { 8 } else { 0 };
     let grant =
         Grant { prefix: Bytes::from_static(&[9, 9, 9, 9]), extranonce_size, target: target(0x01) };
-    Event::Opened { channel, grant, job: job(seq, 1) }
+    Event::Opened { channel, generation: 0, grant, job: job(seq, 1) }
 }
 
 pub(super) fn asked(fx: &Effects) -> ChannelKey {
@@ -259,7 +259,8 @@ fn link_lost_answers_everything_and_closes() {
     let fx_lost = told(&mut session, vec![Event::LinkLost]);
     let reason = RejectReason::BackendUnavailable;
     let answer = Answer::Error { sequence: 5, reason };
-    assert_eq!(fx_lost.out, [Outbound::Answer { channel_id: 1, answer }]);
+    let away = Outbound::Reconnect { host: String::new(), port: 0 };
+    assert_eq!(fx_lost.out, [Outbound::Answer { channel_id: 1, answer }, away]);
     assert_eq!(fx_lost.close, Some(Cause::PoolLost));
     let late = Event::Verdicts(vec![judged(key, tokens(&fx)[0], true)]);
     assert!(told(&mut session, vec![late]).out.is_empty(), "no Success after that");

@@ -21,33 +21,65 @@ fn sha256d(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(Sha256::digest(bytes)).into()
 }
 
-/// Everything that was ever given, and how often the tip changed before.
+/// Everything that was ever given.
 struct Naive {
-    jobs: Vec<(u32, Arc<Job>, usize)>,
+    jobs: Vec<Given>,
+    /// How often the tip changed.
     epoch: usize,
-    kind: Kind,
+    /// How often the pool was restarted; jobs of before are void.
+    life: usize,
+    /// Void jobs that are known still, oldest first.
+    void: Vec<u32>,
     size: usize,
+}
+
+struct Given {
+    id: u32,
+    job: Arc<Job>,
+    epoch: usize,
+    life: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Present,
+    Stale,
+    Void,
 }
 
 impl Naive {
     fn add(&mut self, id: u32, job: Arc<Job>) -> bool {
-        let new_tip = self.jobs.last().is_none_or(|last| last.1.prev_hash != job.prev_hash);
+        let last = self.jobs.last().filter(|last| last.life == self.life);
+        let new_tip = last.is_none_or(|last| last.job.prev_hash != job.prev_hash);
+        match last {
+            None => drop(self.void.drain(..self.void.len().saturating_sub(MAX_STALE))),
+            Some(_) if new_tip => self.void.clear(),
+            Some(_) => {}
+        }
         self.epoch += usize::from(new_tip);
-        self.jobs.push((id, job, self.epoch));
+        self.jobs.push(Given { id, job, epoch: self.epoch, life: self.life });
         new_tip
     }
 
-    /// The job, and whether it is of an older tip; `None`: never given, or forgotten.
-    fn find(&self, id: u32) -> Option<(&Job, bool)> {
-        let (_, job, epoch) = self.jobs.iter().find(|job| job.0 == id)?;
-        let younger = self.jobs.iter().filter(|job| job.0 > id && job.2 == *epoch).count();
-        let stale = *epoch != self.epoch;
-        let known = if stale {
-            *epoch + 1 == self.epoch && younger < MAX_STALE
+    fn restart(&mut self) {
+        let ids = self.jobs.iter().map(|given| given.id);
+        self.void = ids.filter(|id| self.find(*id).is_some()).collect();
+        self.life += 1;
+    }
+
+    /// The job; `None`: never given, or forgotten.
+    fn find(&self, id: u32) -> Option<(&Job, Age)> {
+        let given = self.jobs.iter().find(|given| given.id == id)?;
+        let alike = |other: &&Given| other.epoch == given.epoch && other.life == given.life;
+        let younger = self.jobs.iter().filter(alike).filter(|other| other.id > id).count();
+        let (known, age) = if given.life != self.life {
+            (self.void.contains(&id), Age::Void)
+        } else if given.epoch != self.epoch {
+            (given.epoch + 1 == self.epoch && younger < MAX_STALE, Age::Stale)
         } else {
-            younger <= MAX_PAST
+            (younger <= MAX_PAST, Age::Present)
         };
-        known.then_some((&**job, stale))
+        known.then_some((&*given.job, age))
     }
 
     fn is_block(&self, job: &Job, share: &Fields<'_>) -> bool {
@@ -78,7 +110,7 @@ impl Naive {
         now: u32,
     ) -> Result<(u64, Option<RejectReason>), RejectReason> {
         use RejectReason as R;
-        let (job, stale) = self.find(share.job_id).ok_or(R::InvalidJobId)?;
+        let (job, age) = self.find(share.job_id).ok_or(R::InvalidJobId)?;
         if share.extranonce.len() != self.size {
             return Err(R::BadExtranonceSize);
         }
@@ -91,7 +123,7 @@ impl Naive {
             Some(R::NtimeTooOld)
         } else if u64::from(share.ntime) > newest {
             Some(R::NtimeTooNew)
-        } else if stale && job.stale_rule == StaleRule::Strict {
+        } else if age == Age::Void || age == Age::Stale && job.stale_rule == StaleRule::Strict {
             Some(R::Stale)
         } else {
             fault
@@ -101,10 +133,11 @@ impl Naive {
             Some(reason) => {
                 let in_time = u64::from(share.ntime) <= u64::from(now) + 7200;
                 let block = in_time && self.is_block(job, share);
-                if block {
-                    Ok((job.id, Some(reason)))
-                } else {
-                    Err(reason)
+                match (block, age) {
+                    // The pool could not make the block of it.
+                    (true, Age::Void) => Err(R::Stale),
+                    (true, _) => Ok((job.id, Some(reason))),
+                    (false, _) => Err(reason),
                 }
             }
         }
@@ -180,7 +213,7 @@ pub fn ops_model(data: &[u8]) {
     let kind = if input.bool() { Kind::Extended } else { Kind::Standard };
     let size = if kind == Kind::Extended { input.below(30) } else { 0 };
     let (mut wanted, mut most) = (target(&mut input), target(&mut input));
-    let limits = TargetLimits { easiest: target(&mut input), hardest: Target::ZERO };
+    let mut limits = TargetLimits { easiest: target(&mut input), hardest: Target::ZERO };
     let request = OpenRequest {
         kind,
         user_identity: Bytes::new(),
@@ -191,8 +224,8 @@ pub fn ops_model(data: &[u8]) {
     let extranonce_size = u8::try_from(size).expect("below 30");
     let grant = Grant { prefix: Bytes::from_static(&PREFIX), extranonce_size, target: wanted };
     let key = ChannelKey::new(ConnId(1), 1).expect("a key");
-    let mut channel = Channel::new(key, (1, 2), &request, grant, limits);
-    let mut naive = Naive { jobs: Vec::new(), epoch: 0, kind, size };
+    let mut channel = Channel::new((key, 0), (1, 2), &request, grant, limits);
+    let mut naive = Naive { jobs: Vec::new(), epoch: 0, life: 0, void: Vec::new(), size };
     let mut queue: VecDeque<(u32, Option<Outcome>)> = VecDeque::new();
     let mut waiting: Vec<(Token, usize)> = Vec::new();
     let mut updates: Vec<(u32, Target)> = Vec::new();
@@ -255,6 +288,14 @@ pub fn ops_model(data: &[u8]) {
                 assert!(!channel.settle(token, token + 1, outcome), "settled twice");
                 queue[place - taken].1 = Some(outcome);
             }
+            6 if input.u8() < 10 => {
+                let life = channel.generation() + 1;
+                wanted = target(&mut input);
+                limits.easiest = target(&mut input);
+                told = channel.reopened(life, wanted, Some(limits)).unwrap_or(told);
+                naive.restart();
+                assert_eq!((channel.generation(), channel.newest_seq()), (life, 0));
+            }
             6 if input.u8() == 1 => {
                 channel.settle_all(RejectReason::BackendUnavailable);
                 waiting.clear();
@@ -289,6 +330,6 @@ pub fn ops_model(data: &[u8]) {
         assert_eq!(channel.waiting(), queue.len());
         assert_eq!(told, wanted.min(limits.easiest).min(most), "the hardest of three bounds");
         assert_eq!(channel.target(), told);
-        assert_eq!(channel.kind(), naive.kind);
+        assert_eq!(channel.kind(), kind);
     }
 }

@@ -10,7 +10,7 @@ use gopool_sv2::job::{Announcement, Body};
 use gopool_sv2::session::{Bounds, Effects, Inbound, Opened, Outbound, Session};
 use gopool_sv2::types::{
     ChannelKey, ConnId, Difficulty, Grant, Hash, Job, KickAction, Kind, RejectReason, StaleRule,
-    Target, TargetLimits, Verdict, VERSION_ROLLING_MASK,
+    Submit, Target, TargetLimits, Verdict, VERSION_ROLLING_MASK,
 };
 
 mod look;
@@ -40,6 +40,7 @@ enum State {
 #[derive(Debug)]
 struct Chan {
     key: ChannelKey,
+    generation: u64,
     group: u32,
     kind: Kind,
     size: usize,
@@ -61,6 +62,15 @@ impl Chan {
     }
 }
 
+/// A submit at the pool.
+#[derive(Debug)]
+struct Waiting {
+    key: ChannelKey,
+    token: u64,
+    sequence: u32,
+    submit: Submit,
+}
+
 #[derive(Debug, Clone)]
 struct Asked {
     request_id: u32,
@@ -79,14 +89,15 @@ pub struct Model {
     chans: BTreeMap<u32, Chan>,
     asked: BTreeMap<ChannelKey, Asked>,
     /// What the pool grants in this step.
-    granted: Option<(ChannelKey, Grant)>,
+    granted: Option<(ChannelKey, u64, Grant)>,
     /// Channels that the pool holds something for.
     held: BTreeSet<ChannelKey>,
     used: BTreeSet<ChannelKey>,
-    waiting: Vec<(ChannelKey, u64, u32)>,
+    waiting: Vec<Waiting>,
     updates: Vec<(ChannelKey, u32, Target)>,
     requests: u32,
     sequence: u32,
+    life: u64,
     job_seq: u64,
     tip: u8,
     next_id: u32,
@@ -123,6 +134,7 @@ impl Model {
             updates: Vec::new(),
             requests: 0,
             sequence: 0,
+            life: 1,
             job_seq: 0,
             tip: 0,
             next_id: 1,
@@ -192,29 +204,46 @@ impl Model {
         };
         let prefix = Bytes::copy_from_slice(&channel.to_wire().to_le_bytes());
         let grant = Grant { prefix, extranonce_size, target };
-        Some(Event::Opened { channel, grant, job: self.job(input) })
+        Some(Event::Opened { channel, generation: self.life, grant, job: self.job(input) })
+    }
+
+    /// The pool was restarted, and has a channel again.
+    pub fn reopened(&mut self, input: &mut Input<'_>, target: Target) -> Option<Event> {
+        let channel = self.some_key(input)?;
+        self.life += 1;
+        Some(Event::Reopened { channel, generation: self.life, target, job: self.job(input) })
     }
 
     /// Verdicts on some of the submits that wait, in any order.
     pub fn verdicts(&mut self, input: &mut Input<'_>) -> Option<Event> {
         let mut judged = Vec::new();
+        // Or the pool says that it will not judge them.
+        let lost = input.u8() < 20;
         for _ in 0..1 + input.below(4) {
             if self.waiting.is_empty() {
                 break;
             }
             let at = input.below(self.waiting.len());
-            let (channel, token, _) = self.waiting[at];
-            let verdict = if input.bool() {
+            let Waiting { key: channel, token, submit, .. } = &self.waiting[at];
+            let (channel, token) = (*channel, *token);
+            let verdict = if input.bool() && !lost {
                 let credit = Difficulty { whole: input.u16().into(), fraction: input.u32() };
                 Verdict::Accepted { hash: Hash([1; 32]), credit, block_candidate: false }
             } else {
                 Verdict::Rejected(input.pick(RejectReason::ALL))
             };
-            if judged.iter().all(|j: &Judged| (j.channel, j.token) != (channel, token)) {
-                judged.push(Judged { channel, token, submit_id: token + 1, verdict });
+            if judged.iter().all(|(j, _): &(Judged, _)| (j.channel, j.token) != (channel, token)) {
+                let one = Judged { channel, token, submit_id: token + 1, verdict };
+                judged.push((one, submit.clone()));
             }
         }
-        (!judged.is_empty()).then_some(Event::Verdicts(judged))
+        if judged.is_empty() {
+            return None;
+        }
+        if lost {
+            return Some(Event::Unjudged(judged));
+        }
+        Some(Event::Verdicts(judged.into_iter().map(|(judged, _)| judged).collect()))
     }
 
     pub fn update(&self, input: &mut Input<'_>) -> Option<(ChannelKey, u32)> {

@@ -42,8 +42,9 @@ fn rates(input: &mut Input<'_>) -> Rates {
         Rate::new(count, Duration::from_secs(60), burst)
     };
     let [opens, updates, bad_shares, messages] = [rate(), rate(), rate(), rate()];
-    let first_open = input.bool().then_some(Duration::from_secs(30));
-    Rates { first_open, opens, updates, bad_shares, messages }
+    let mut time = |seconds| input.bool().then_some(Duration::from_secs(seconds));
+    let (first_open, idle, silence) = (time(30), time(200), time(60));
+    Rates { first_open, idle, silence, opens, updates, bad_shares, messages }
 }
 
 fn hash_rate(input: &mut Input<'_>) -> f32 {
@@ -157,8 +158,15 @@ fn event(input: &mut Input<'_>, model: &mut Model) -> Option<Event> {
             let kick = Kick { action, reason: "banned".into(), host: String::new(), port: 0 };
             Event::Kick { channel: model.some_key(input)?, kick }
         }
-        14 if input.u8() < 8 => Event::LinkLost,
-        14 => Event::LinkUp(limits(input)),
+        14 => match input.u8() {
+            0..=7 => Event::LinkLost,
+            8..=15 => Event::Unrestored { channel: model.some_key(input)? },
+            16..=99 => {
+                let target = Some(target(input)).filter(|target| *target != Target::ZERO)?;
+                model.reopened(input, target)?
+            }
+            _ => Event::LinkUp(limits(input)),
+        },
         _ => model.stray(input),
     })
 }
@@ -205,7 +213,10 @@ pub fn state_machine(data: &[u8]) {
                 for _ in 0..1 + input.below(3) {
                     let Some(event) = event(&mut input, &mut model) else { break };
                     // The model follows only these in one breath.
-                    let alone = !matches!(event, Event::Verdicts(_) | Event::Job { .. });
+                    let alone = !matches!(
+                        event,
+                        Event::Verdicts(_) | Event::Unjudged(_) | Event::Job { .. }
+                    );
                     if alone && !events.is_empty() {
                         break;
                     }
@@ -223,9 +234,12 @@ pub fn state_machine(data: &[u8]) {
                 if input.u8() < 4 {
                     session.setup_deadline(&mut fx);
                 }
-                if session.awaits_first_open().is_some_and(|due| due <= elapsed) {
-                    session.first_open_deadline(&mut fx);
-                    assert!(fx.close.is_some());
+                if session.due().is_some_and(|due| due <= elapsed) {
+                    session.tick(&mut fx);
+                }
+                if input.u8() == 1 {
+                    model.stops();
+                    session.stop(&mut fx);
                 }
             }
         }
@@ -239,5 +253,7 @@ pub fn state_machine(data: &[u8]) {
     let mut fx = Effects::default();
     session.receive(Inbound::Close { channel_id: 1 }, NOW, &mut fx);
     session.setup_deadline(&mut fx);
+    session.tick(&mut fx);
+    session.stop(&mut fx);
     assert!(fx.out.is_empty() && fx.commands.is_empty() && fx.close.is_none());
 }

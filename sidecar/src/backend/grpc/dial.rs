@@ -24,6 +24,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::backend::convert;
+use crate::backend::link::{Greeting, Life};
 use crate::config::{Pool, PoolAddress};
 use crate::types::TargetLimits;
 pub(super) use error::LinkError;
@@ -40,6 +41,7 @@ pub(super) struct Stream {
     pub(super) outgoing: mpsc::Sender<SessionRequest>,
     pub(super) incoming: Streaming<v1::SessionResponse>,
     pub(super) limits: TargetLimits,
+    pub(super) life: Life,
 }
 
 /// Opens streams to one pool.
@@ -69,7 +71,7 @@ impl Dialer {
                 protocol: PROTOCOL,
                 sidecar_id: pool.sidecar_id.clone(),
                 boot_id: random_id(),
-                session_id: Bytes::new(),
+                session_id: random_id(),
                 last_epoch: Bytes::new(),
                 max_in_flight: u32::try_from(max_in_flight).unwrap_or(u32::MAX),
                 cancelled_submit_ids: Vec::new(),
@@ -79,22 +81,33 @@ impl Dialer {
         }
     }
 
-    /// One try. Every stream is a session of its own: nothing is resumed.
-    pub(super) async fn dial(&mut self) -> Result<Stream, LinkError> {
-        self.hello.session_id = random_id();
+    /// One try to begin a stream that takes up what an earlier one left.
+    pub(super) async fn dial(&self, left: Greeting) -> Result<Stream, LinkError> {
+        let hello = v1::Hello {
+            last_epoch: left.last_epoch,
+            cancelled_submit_ids: left.withdrawn,
+            open_channel_ids: left.open,
+            ..self.hello.clone()
+        };
         let patience = Duration::from_millis(self.pool.connect_timeout_ms);
         let deadline = Instant::now() + patience;
         let (wire, complaint) = wire::connect(&self.pool, patience).await?;
-        timeout_at(deadline, self.greet(wire, &complaint))
+        timeout_at(deadline, self.greet(hello, wire, &complaint))
             .await
             .map_err(|_| LinkError::Timeout(patience))?
     }
 
-    async fn greet(&self, wire: Box<dyn Wire>, complaint: &Complaint) -> Result<Stream, LinkError> {
+    async fn greet(
+        &self,
+        hello: v1::Hello,
+        wire: Box<dyn Wire>,
+        complaint: &Complaint,
+    ) -> Result<Stream, LinkError> {
+        let last_epoch = hello.last_epoch.clone();
         let channel = self.http2(wire).await.map_err(|error| self.closed(&error, complaint))?;
         let mut client = WorkServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let (outgoing, receiver) = mpsc::channel(OUTGOING);
-        let hello = session_request::Message::Hello(self.hello.clone());
+        let hello = session_request::Message::Hello(hello);
         let hello = SessionRequest { message: Some(hello) };
         // There is room: nothing was sent yet.
         let _ = outgoing.try_send(hello);
@@ -122,7 +135,15 @@ impl Dialer {
         }
         let limits =
             convert::limits(&welcome).map_err(|error| LinkError::Contract(error.to_string()))?;
-        Ok(Stream { outgoing, incoming, limits })
+        if welcome.epoch.is_empty() {
+            return Err(LinkError::Contract("Welcome.epoch is empty".into()));
+        }
+        if welcome.resumed && welcome.epoch != last_epoch {
+            let text = "Welcome.resumed is true, and Welcome.epoch is not that of before";
+            return Err(LinkError::Contract(text.into()));
+        }
+        let life = Life { epoch: welcome.epoch, resumed: welcome.resumed };
+        Ok(Stream { outgoing, incoming, limits, life })
     }
 
     async fn http2(&self, wire: Box<dyn Wire>) -> Result<Channel, tonic::transport::Error> {

@@ -1,10 +1,11 @@
 //! The gRPC carrier: one task that owns the link to the pool.
 //!
-//! It dials, greets, moves messages both ways and, when the stream ends, tells every connection and
-//! dials again. Batches are adaptive: whatever has queued when the last message was taken by the
+//! It dials, greets, moves messages both ways and, when the stream ends, dials again and takes up
+//! what was left. Batches are adaptive: whatever has queued when the last message was taken by the
 //! transport goes into the next one, with no timer.
 
 mod dial;
+mod outage;
 mod pump;
 
 use std::pin::pin;
@@ -12,13 +13,15 @@ use std::time::Duration;
 
 use rand::Rng as _;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep_until, Instant};
 
 use super::link::Link;
 use super::{Backend, Command, Directory};
 use crate::config::Pool;
-use crate::obs::Journal;
+use crate::obs::{Bounds, Journal};
 use crate::sys::stopped;
 use dial::{Dialer, LinkError};
+use outage::{Outage, Patience};
 
 /// Commands that may queue for the link, all connections together. Small: beyond it the miners'
 /// sockets are the queue.
@@ -35,12 +38,20 @@ pub struct GrpcLink {
     commands: mpsc::Receiver<Command>,
     backoff: (Duration, Duration),
     verdict_timeout: Duration,
+    patience: Patience,
+    outage: Outage,
+    bounds: Bounds,
 }
 
 /// Makes a link to the pool and the [`Backend`] that connections attach to. `max_in_flight`: most
 /// submits that wait for a verdict at a time.
 #[must_use]
-pub fn new(pool: &Pool, max_in_flight: usize, journal: Journal) -> (Backend, GrpcLink) {
+pub fn new(
+    pool: &Pool,
+    max_in_flight: usize,
+    journal: Journal,
+    bounds: Bounds,
+) -> (Backend, GrpcLink) {
     let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
     let directory = Directory::default();
     let link = GrpcLink {
@@ -53,6 +64,12 @@ pub fn new(pool: &Pool, max_in_flight: usize, journal: Journal) -> (Backend, Grp
             Duration::from_millis(pool.reconnect_max_ms),
         ),
         verdict_timeout: Duration::from_millis(pool.verdict_timeout_ms),
+        patience: Patience {
+            grace: Duration::from_millis(pool.grace_ms),
+            lost: Duration::from_millis(pool.lost_ms),
+        },
+        outage: Outage::of_a_start(),
+        bounds,
     };
     (Backend { commands, directory }, link)
 }
@@ -68,49 +85,54 @@ impl GrpcLink {
                 Ok(stream) => {
                     trouble.over(&self.dialer);
                     wait = self.backoff.0;
-                    self.directory.link_up(stream.limits);
                     let error = self.pump(stream, &mut stop).await;
-                    self.link.lost();
-                    match error {
-                        Some(error) => trouble.log(&error),
-                        None => return,
+                    let Some(error) = error else { return self.link.lost() };
+                    trouble.log(&error);
+                    self.link.cut();
+                    self.outage = Outage::begins(self.patience);
+                    if matches!(error, LinkError::Silent(_)) {
+                        // It had its time already.
+                        self.outage.give_up(&mut self.link);
                     }
                 }
                 Err(error) => trouble.log(&error),
             }
-            if !self.wait_refusing(jittered(wait), &mut stop).await {
+            if !self.pause(jittered(wait), &mut stop).await {
                 return;
             }
             wait = (wait * 2).min(self.backoff.1);
         }
     }
 
-    /// One try; meanwhile whoever asks is told at once. `None`: stop.
+    /// One try; meanwhile the outage takes its course. `None`: stop.
     async fn dial(
         &mut self,
         stop: &mut watch::Receiver<bool>,
     ) -> Option<Result<dial::Stream, LinkError>> {
-        let Self { dialer, link, commands, .. } = self;
-        let mut dialling = pin!(dialer.dial());
+        let Self { dialer, link, commands, outage, .. } = self;
         loop {
-            tokio::select! {
-                dialled = &mut dialling => return Some(dialled),
-                () = stopped(stop) => return None,
-                command = commands.recv() => link.refuse(command?),
+            let mut dialling = pin!(dialer.dial(link.greeting()));
+            let given_up = outage.has_given_up();
+            // What is given up while a Hello is under way was not told in it: say it again.
+            while outage.has_given_up() == given_up {
+                tokio::select! {
+                    dialled = &mut dialling => return Some(dialled),
+                    () = stopped(stop) => return None,
+                    open = outage.passes(link, commands) => open.then_some(())?,
+                }
             }
         }
     }
 
-    /// Waits before the next try; meanwhile whoever asks is told at once. false: stop.
-    async fn wait_refusing(&mut self, wait: Duration, stop: &mut watch::Receiver<bool>) -> bool {
-        let deadline = tokio::time::Instant::now() + wait;
+    /// Waits before the next try; meanwhile the outage takes its course. false: stop.
+    async fn pause(&mut self, wait: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+        let deadline = Instant::now() + wait;
         loop {
             tokio::select! {
-                () = tokio::time::sleep_until(deadline) => return true,
+                () = sleep_until(deadline) => return true,
                 () = stopped(stop) => return false,
-                command = self.commands.recv() => match command {
-                    Some(command) => self.link.refuse(command),
-                    None => return false,
+                open = self.outage.passes(&mut self.link, &mut self.commands) => if !open {
+                    return false;
                 },
             }
         }

@@ -1,18 +1,28 @@
 //! Moves messages both ways while a stream lasts.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use gopool_sv2_proto::v1::{session_request::Message as ToPool, SessionRequest};
-use tokio::sync::watch;
+use gopool_sv2_proto::v1::session_request::Message as ToPool;
+use gopool_sv2_proto::v1::{Drain, SessionRequest, SessionResponse};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{timeout, Instant};
+use tonic::Streaming;
 
 use super::dial::{broken, LinkError, Stream};
 use super::GrpcLink;
 use crate::backend::link::MAX_BATCH;
+use crate::obs::Place;
 use crate::sys::stopped;
 
 /// Messages that may wait for the transport before no more are taken from the pool: a pool that
 /// asks without reading must not fill our memory.
 const PENDING_MAX: usize = 4 * MAX_BATCH;
+/// A restarted pool that can't have a channel back yet, for want of work, say, is asked again after
+/// this.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long the pool may take to hear that we stop.
+const LEAVE: Duration = Duration::from_secs(1);
 
 impl GrpcLink {
     /// Runs until the stream ends; `None`: we are stopping and nobody is attached any more.
@@ -21,25 +31,41 @@ impl GrpcLink {
         stream: Stream,
         stop: &mut watch::Receiver<bool>,
     ) -> Option<LinkError> {
-        let Stream { outgoing, mut incoming, .. } = stream;
+        let Stream { outgoing, mut incoming, limits, life } = stream;
         let mut pending: VecDeque<ToPool> = VecDeque::new();
         let mut batch = Vec::with_capacity(MAX_BATCH);
         let mut made = Vec::new();
+        // Before what it makes possible.
+        self.directory.link_up(limits);
+        self.link.welcomed(&life, &mut made);
+        let begun = Instant::now();
+        let mut was_full = false;
+        let mut retry = tokio::time::interval(RETRY);
+        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut watchdog = tokio::time::interval(self.verdict_timeout / 2);
         watchdog.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // What was sent before the last tick but one, and still waits, is late.
         let (mut mark, mut next_mark) = (0, 0);
         let (mut written, mut written_then, mut stuck) = (0_u64, 0, 0);
         loop {
+            pending.extend(made.drain(..));
             if pending.is_empty() && self.link.is_drained() {
                 return Some(LinkError::Drained);
             }
             let room = if pending.is_empty() { self.link.room() } else { 0 };
+            let full = self.link.room() == 0;
+            if full && !was_full {
+                self.bounds.full(Place::InFlight);
+            }
+            was_full = full;
+            self.bounds.depth(Place::InFlight, self.link.in_flight());
+            self.bounds.depth(Place::Commands, self.commands.len());
             tokio::select! {
                 message = incoming.message(), if pending.len() < PENDING_MAX => match message {
                     Ok(Some(message)) => {
                         if let Some(message) = message.message {
                             self.link.receive(message, &mut made);
+                            self.link.reopen(&mut made);
                         }
                     }
                     Ok(None) => return Some(LinkError::Ended),
@@ -66,9 +92,30 @@ impl GrpcLink {
                     (mark, next_mark) = (next_mark, next);
                     written_then = written;
                 }
-                () = stopped(stop) => return None,
+                _ = retry.tick(), if self.link.is_reopening() => {
+                    self.link.retry(begun.elapsed() >= self.patience.lost, &mut made);
+                }
+                () = stopped(stop) => break,
             }
-            pending.extend(made.drain(..));
         }
+        take_leave(outgoing, incoming).await;
+        None
     }
+}
+
+/// Tells the pool that the session is over, so that it keeps nothing for it.
+async fn take_leave(
+    outgoing: mpsc::Sender<SessionRequest>,
+    mut incoming: Streaming<SessionResponse>,
+) {
+    let drain = Drain { grace_ms: 0, reason: "the sidecar stops".into() };
+    let message = Some(ToPool::Drain(drain));
+    let leave = async move {
+        if outgoing.send(SessionRequest { message }).await.is_ok() {
+            drop(outgoing);
+            while let Ok(Some(_)) = incoming.message().await {}
+        }
+    };
+    // A pool that is deaf notices the end of the connection.
+    let _ = timeout(LEAVE, leave).await;
 }

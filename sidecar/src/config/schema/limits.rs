@@ -46,6 +46,24 @@ pub(super) const SECTION: Section = Section {
              proxy whose miners are off waits for them connected. 0: no limit."
         ),
         int!(
+            "idle_timeout_ms",
+            limits.idle_timeout_ms as u64,
+            0,
+            604_800_000,
+            "A connection from which no message came for this long is closed, in milliseconds. \
+             Half a day: a proxy may wait for its miners, and a small device may find a share only \
+             now and then, but what is silent for longer holds a place for nothing. 0: no limit."
+        ),
+        int!(
+            "channel_silence_ms",
+            limits.channel_silence_ms as u64,
+            0,
+            3_600_000,
+            "A channel to which nothing was sent for this long is told its target once more, in \
+             milliseconds. It changes nothing; but middleboxes forget connections on which \
+             nothing passes, and some firmware leaves after 180 s of silence. 0: never."
+        ),
+        int!(
             "opens_per_min",
             limits.opens_per_min as u32,
             0,
@@ -150,6 +168,14 @@ pub(super) const SECTION: Section = Section {
             TIMEOUT_MS_MAX,
             "A connection that has begun a frame and not finished it after this is closed, \
              in milliseconds."
+        ),
+        int!(
+            "drain_timeout_ms",
+            limits.drain_timeout_ms as u64,
+            0,
+            TIMEOUT_MS_MAX,
+            "How long the last answers are awaited when the sidecar stops, or when a miner has \
+             closed its side, in milliseconds. A stop takes a few seconds more at most."
         ),
     ],
 };

@@ -157,7 +157,10 @@ fn sc_10_a_job_that_forbids_rolling_refuses_a_channel_that_requires_it() {
         received(&mut session, setup(0, (2, 2), flags));
         let channel = asked(&received(&mut session, open(kind)));
         let Event::Opened { grant, .. } = opened(channel, kind, 1) else { unreachable!() };
-        let fx = told(&mut session, vec![Event::Opened { channel, grant, job: rigid(1) }]);
+        let fx = told(
+            &mut session,
+            vec![Event::Opened { channel, generation: 0, grant, job: rigid(1) }],
+        );
         let reason = RefuseReason::VersionRollingNotAllowed;
         assert_eq!(fx.out, [Outbound::OpenError { request_id: 40, reason }]);
         assert!(

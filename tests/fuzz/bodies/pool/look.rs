@@ -3,6 +3,11 @@
 use super::*;
 
 impl Model {
+    /// The listener stops.
+    pub const fn stops(&mut self) {
+        self.sweeps = true;
+    }
+
     /// The miner says this.
     pub fn hears(&mut self, message: &Inbound<'_>) {
         self.heard = Some(match message {
@@ -38,9 +43,29 @@ impl Model {
                 self.limits = None;
                 self.held.clear();
             }
-            Event::Opened { channel, grant, job } => {
+            Event::Opened { channel, generation, grant, job } => {
                 self.sweeps |= job.version_mask == 0;
-                self.granted = Some((*channel, grant.clone()));
+                self.granted = Some((*channel, *generation, grant.clone()));
+            }
+            Event::Reopened { channel, generation, target, job } => {
+                self.sweeps |= job.version_mask == 0;
+                let limits = self.limits;
+                if let Some(chan) = self.chan(*channel) {
+                    chan.generation = *generation;
+                    chan.limits = limits.unwrap_or(chan.limits);
+                    (chan.wanted, chan.pool_knows) = (*target, *target);
+                    // The tip is told again, whatever it is.
+                    chan.tip = None;
+                }
+            }
+            Event::Unrestored { channel } => {
+                self.sweeps = true;
+                self.held.remove(channel);
+            }
+            Event::Unjudged(submits) => {
+                for (judged, _) in submits {
+                    self.judged(judged);
+                }
             }
             Event::Refused { channel, .. } => {
                 if self.asked.contains_key(channel) {
@@ -78,11 +103,11 @@ impl Model {
     }
 
     fn judged(&mut self, judged: &Judged) {
-        let is = |w: &(ChannelKey, u64, u32)| (w.0, w.1) == (judged.channel, judged.token);
+        let is = |w: &Waiting| (w.key, w.token) == (judged.channel, judged.token);
         let Some(found) = self.waiting.iter().position(is) else { return };
-        let (key, token, sequence) = self.waiting.remove(found);
+        let Waiting { key, token, sequence, .. } = self.waiting.remove(found);
         // Sequence numbers may repeat; tokens rise.
-        let elder = |w: &&(ChannelKey, u64, u32)| w.0 == key && w.2 == sequence && w.1 < token;
+        let elder = |w: &&Waiting| w.key == key && w.sequence == sequence && w.token < token;
         let elders = self.waiting.iter().filter(elder).count();
         let Some(chan) = self.chan(key) else { return };
         let open = |submit: &&mut (u32, State)| *submit == &mut (sequence, State::Waits);
@@ -117,7 +142,7 @@ impl Model {
             if let Some(chan) = found.filter(|_| self.set_up).and_then(|id| self.chans.remove(&id))
             {
                 assert!(!self.held.contains(&chan.key), "the pool isn't told of a close");
-                self.waiting.retain(|w| w.0 != chan.key);
+                self.waiting.retain(|w| w.key != chan.key);
                 self.updates.retain(|u| u.0 != chan.key);
             }
         }
@@ -156,16 +181,17 @@ impl Model {
                 self.asked.insert(*channel, Asked { request_id, kind, most, min_size });
             }
             (
-                Command::Submit { channel, token, submit },
+                Command::Submit { channel, token, generation, submit },
                 Some(Heard::Submit { channel: id, sequence, known: true }),
             ) => {
                 let chan = self.chans.get_mut(&id).expect("a channel");
-                assert_eq!(*channel, chan.key);
+                assert_eq!((*channel, *generation), (chan.key, chan.generation));
                 assert_eq!(submit.extranonce.len(), chan.size);
-                let submit = chan.submits.back_mut().expect("the submit");
-                assert_eq!(submit.0, sequence);
-                submit.1 = State::Waits;
-                self.waiting.push((*channel, *token, sequence));
+                let last = chan.submits.back_mut().expect("the submit");
+                assert_eq!(last.0, sequence);
+                last.1 = State::Waits;
+                let (key, token, submit) = (*channel, *token, submit.clone());
+                self.waiting.push(Waiting { key, token, sequence, submit });
             }
             (
                 Command::Update { channel, request, max_target, .. },
@@ -239,7 +265,7 @@ impl Model {
                 assert!(self.sweeps, "a channel is closed for nothing");
                 let chan = self.chans.remove(channel_id).expect("an open channel");
                 assert!(chan.submits.is_empty(), "closed without an answer: {:?}", chan.submits);
-                self.waiting.retain(|w| w.0 != chan.key);
+                self.waiting.retain(|w| w.key != chan.key);
                 self.updates.retain(|u| u.0 != chan.key);
             }
             Outbound::UpdateError { .. }
@@ -253,7 +279,7 @@ impl Model {
     }
 
     fn opens(&mut self, opened: &Opened) {
-        let (key, grant) = self.granted.take().expect("a grant");
+        let (key, generation, grant) = self.granted.take().expect("a grant");
         let asked = self.asked.remove(&key).expect("somebody asked");
         assert_eq!((opened.request_id, opened.kind), (asked.request_id, asked.kind));
         assert_eq!((opened.channel_id, opened.group_id), (self.next_id, self.next_id + 1));
@@ -265,6 +291,7 @@ impl Model {
         assert!(u16::from(grant.extranonce_size) >= asked.min_size);
         let chan = Chan {
             key,
+            generation,
             group: opened.group_id,
             kind: asked.kind,
             size: grant.extranonce_size.into(),

@@ -7,7 +7,7 @@ use tokio::net::UnixListener;
 use tonic::Status;
 
 use super::wire::{self, Complaint};
-use super::{Dialer, LinkError};
+use super::{Dialer, Greeting, LinkError};
 use crate::config::{Pool, PoolAddress};
 
 /// A directory of its own under the system's temporary one, gone at the end.
@@ -40,7 +40,7 @@ fn dialer(socket: &Path) -> Dialer {
 #[tokio::test]
 async fn names_the_path_where_no_socket_is() {
     let place = Place::new("absent");
-    let error = dialer(&place.socket()).dial().await.unwrap_err();
+    let error = dialer(&place.socket()).dial(Greeting::default()).await.unwrap_err();
     assert!(matches!(error, LinkError::NoSocket(ref path) if *path == place.socket()), "{error}");
     assert!(error.to_string().contains("[pool].address"), "{error}");
 }
@@ -49,7 +49,7 @@ async fn names_the_path_where_no_socket_is() {
 async fn tells_a_left_over_socket_from_a_running_pool() {
     let place = Place::new("stale");
     drop(UnixListener::bind(place.socket()).unwrap());
-    let error = dialer(&place.socket()).dial().await.unwrap_err();
+    let error = dialer(&place.socket()).dial(Greeting::default()).await.unwrap_err();
     assert!(matches!(error, LinkError::NobodyListens(_)), "{error}");
 }
 
@@ -58,7 +58,7 @@ async fn tells_a_pool_that_hangs_up_from_one_that_is_silent() {
     let place = Place::new("rude");
     let listener = UnixListener::bind(place.socket()).unwrap();
     let (error, listener) = {
-        let mut dialer = dialer(&place.socket());
+        let dialer = dialer(&place.socket());
         let hang_up = async {
             loop {
                 drop(listener.accept().await.unwrap());
@@ -66,7 +66,7 @@ async fn tells_a_pool_that_hangs_up_from_one_that_is_silent() {
         };
         let error = tokio::select! {
             () = hang_up => unreachable!("it hangs up for ever"),
-            result = dialer.dial() => result.unwrap_err(),
+            result = dialer.dial(Greeting::default()) => result.unwrap_err(),
         };
         (error, listener)
     };
@@ -77,7 +77,7 @@ async fn tells_a_pool_that_hangs_up_from_one_that_is_silent() {
         std::future::pending::<()>().await;
         drop(stream);
     });
-    let error = dialer(&place.socket()).dial().await.unwrap_err();
+    let error = dialer(&place.socket()).dial(Greeting::default()).await.unwrap_err();
     silent.abort();
     assert!(matches!(error, LinkError::Timeout(_)), "{error}");
 }

@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use super::super::Dialer;
 use super::authority::{pem, Authority, Files, Papers, EXPIRED, FUTURE, GOOD};
 use super::*;
+use crate::backend::link::Greeting;
 use crate::config::{Pool, PoolAddress};
 
 /// What a test dials: the authorities, the papers of both ends, and the sidecar's files.
@@ -42,10 +43,10 @@ impl Rig {
             serve(listener.accept().await.unwrap().0).await;
             std::future::pending::<()>().await;
         };
-        let mut dialer = self.dialer(port);
+        let dialer = self.dialer(port);
         tokio::select! {
             () = serving => unreachable!("it never ends"),
-            result = dialer.dial() => result.unwrap_err(),
+            result = dialer.dial(Greeting::default()) => result.unwrap_err(),
         }
     }
 
@@ -177,19 +178,19 @@ async fn tells_a_closed_port_from_a_silent_one_and_from_no_host() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let error = rig.dialer(port).dial().await.unwrap_err();
+    let error = rig.dialer(port).dial(Greeting::default()).await.unwrap_err();
     assert_is!(error, LinkError::PortClosed(_), "refuses connections");
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut dialer = rig.dialer(listener.local_addr().unwrap().port());
     dialer.pool.connect_timeout_ms = 200;
-    let error = dialer.dial().await.unwrap_err();
+    let error = dialer.dial(Greeting::default()).await.unwrap_err();
     assert_is!(error, LinkError::HandshakeSilent { .. }, "did not answer the TLS handshake");
 
     // No resolver is asked for this one.
     let mut dialer = rig.dialer(1);
     dialer.pool.address = PoolAddress::Tls { host: "no\0host".to_owned(), port: 1 };
-    let error = dialer.dial().await.unwrap_err();
+    let error = dialer.dial(Greeting::default()).await.unwrap_err();
     assert_is!(error, LinkError::NoHost { .. }, "can't be resolved");
 
     rig.tls.server_name = Some("no host".to_owned());

@@ -1,0 +1,309 @@
+//! The channels that connections hold, and how each stands with the pool. Pure.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::types::{ChannelKey, ConnId, Connection, Grant, OpenRequest, Target};
+
+/// Most channels that are being re-opened at a time: after a restart the pool is not asked for all
+/// at once, and what miners send meanwhile still gets through.
+pub const REOPENS_AT_ONCE: usize = 64;
+
+/// How a channel stands with the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The pool has not answered the first open yet.
+    Opening,
+    /// Open.
+    Open,
+    /// The pool has lost it and has not been asked for it again yet.
+    Suspended,
+    /// The pool has lost it and was asked for it again.
+    Reopening,
+}
+
+/// An UpdateChannel that the pool has not answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Update {
+    /// Names it on its channel.
+    pub request: u32,
+    /// In H/s.
+    pub nominal_hash_rate: f32,
+    /// Easiest target the miner takes.
+    pub max_target: Target,
+}
+
+/// One channel.
+#[derive(Debug)]
+pub struct Held {
+    /// Who holds it.
+    pub connection: Arc<Connection>,
+    /// What it was opened with, as updated since.
+    pub request: OpenRequest,
+    /// How it stands.
+    pub state: State,
+    /// The life of the pool in which it was opened last; see [`Channels::generation`].
+    pub generation: u64,
+    /// Empty while it was never open.
+    pub prefix: Bytes,
+    /// Bytes the miner rolls.
+    pub extranonce_size: u8,
+    /// What the pool wants.
+    wanted: Target,
+    /// What the miner was told, where that differs.
+    told: Option<Target>,
+    /// Oldest first.
+    updates: Vec<Update>,
+    /// Rises with the last share: who mined last is re-opened first.
+    active: u64,
+}
+
+impl Held {
+    /// Whether the pool has it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Whether the pool was asked for it on this stream, or has it.
+    #[must_use]
+    pub fn is_known_to_pool(&self) -> bool {
+        self.state != State::Suspended
+    }
+
+    /// The target in effect.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.told.unwrap_or(self.wanted)
+    }
+
+    /// What the miner was told, where the pool wants another.
+    #[must_use]
+    pub const fn told(&self) -> Option<Target> {
+        self.told
+    }
+
+    /// The pool wants this one.
+    pub const fn want(&mut self, target: Target) {
+        (self.wanted, self.told) = (target, None);
+    }
+
+    /// The miner was told this one.
+    pub const fn tell(&mut self, target: Target) {
+        self.told = Some(target);
+    }
+
+    /// Whether the pool grants what it had granted before.
+    #[must_use]
+    pub fn is_as_before(&self, grant: &Grant) -> bool {
+        self.prefix == grant.prefix && self.extranonce_size == grant.extranonce_size
+    }
+
+    fn granted(&mut self, grant: &Grant, generation: u64) {
+        self.state = State::Open;
+        self.generation = generation;
+        self.prefix = grant.prefix.clone();
+        self.extranonce_size = grant.extranonce_size;
+        self.want(grant.target);
+    }
+
+    /// The pool is asked for an update.
+    pub fn update(&mut self, update: Update) {
+        self.updates.push(update);
+    }
+
+    /// The updates that wait, oldest first.
+    #[must_use]
+    pub fn updates(&self) -> &[Update] {
+        &self.updates
+    }
+
+    /// The pool answered an update; a taken one holds for a re-open, too.
+    pub fn updated(&mut self, request: u32, taken: bool) {
+        let Some(index) = self.updates.iter().position(|u| u.request == request) else { return };
+        let update = self.updates.remove(index);
+        if taken {
+            self.request.nominal_hash_rate = update.nominal_hash_rate;
+            self.request.max_target = update.max_target;
+        }
+    }
+}
+
+/// All channels.
+#[derive(Debug, Default)]
+pub struct Channels {
+    held: HashMap<ChannelKey, Held>,
+    generation: u64,
+    shares: u64,
+    /// Suspended ones in the order in which they are asked for again; some may be gone by now.
+    queue: VecDeque<ChannelKey>,
+    /// Suspended ones that the pool refused for now.
+    later: Vec<ChannelKey>,
+    reopening: usize,
+    /// How many are suspended or being re-opened.
+    lacking: usize,
+}
+
+impl Channels {
+    /// The life of the pool: rises when the pool has lost its channels and jobs. A share for a job
+    /// of an earlier one can't be judged any more.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// A connection wishes for a channel.
+    pub fn open(&mut self, key: ChannelKey, connection: Arc<Connection>, request: OpenRequest) {
+        let held = Held {
+            connection,
+            wanted: request.max_target,
+            request,
+            state: State::Opening,
+            generation: self.generation,
+            prefix: Bytes::new(),
+            extranonce_size: 0,
+            told: None,
+            updates: Vec::new(),
+            active: 0,
+        };
+        self.held.insert(key, held);
+    }
+
+    /// One of them.
+    pub fn get_mut(&mut self, key: ChannelKey) -> Option<&mut Held> {
+        self.held.get_mut(&key)
+    }
+
+    /// Whether a share may go to the pool: the channel is open, in the life in which the share's
+    /// job was given. `None`: there is no such channel.
+    pub fn takes_share(&mut self, key: ChannelKey, generation: u64) -> Option<bool> {
+        let held = self.held.get_mut(&key)?;
+        self.shares += 1;
+        held.active = self.shares;
+        Some(held.state == State::Open && held.generation == generation)
+    }
+
+    /// The pool has opened it.
+    pub fn granted(&mut self, key: ChannelKey, grant: &Grant) {
+        let generation = self.generation;
+        if let Some(held) = self.held.get_mut(&key) {
+            let before = held.state;
+            held.granted(grant, generation);
+            self.leaves(before);
+        }
+    }
+
+    /// It is gone. Returns how it stood.
+    pub fn remove(&mut self, key: ChannelKey) -> Option<Held> {
+        let held = self.held.remove(&key)?;
+        self.leaves(held.state);
+        Some(held)
+    }
+
+    fn leaves(&mut self, state: State) {
+        self.reopening -= usize::from(state == State::Reopening);
+        self.lacking -= usize::from(matches!(state, State::Suspended | State::Reopening));
+    }
+
+    /// All of a connection are gone.
+    pub fn remove_connection(&mut self, conn: ConnId) {
+        let keys: Vec<_> = self.held.keys().filter(|key| key.conn() == conn).copied().collect();
+        for key in keys {
+            self.remove(key);
+        }
+    }
+
+    /// The stream broke: what was asked for is asked for again on the next.
+    pub fn cut(&mut self) {
+        for (key, held) in &mut self.held {
+            if held.state == State::Reopening {
+                held.state = State::Suspended;
+                self.queue.push_back(*key);
+            }
+        }
+        self.reopening = 0;
+        self.retry();
+    }
+
+    /// Another life of the pool: all that were open are suspended.
+    pub fn suspend(&mut self) {
+        self.generation += 1;
+        for held in self.held.values_mut() {
+            if held.state != State::Opening {
+                held.state = State::Suspended;
+            }
+        }
+        let suspended = self.in_state(State::Suspended);
+        let mut order: Vec<_> = suspended.map(|(key, held)| (Reverse(held.active), key)).collect();
+        order.sort_unstable();
+        self.lacking = order.len();
+        self.queue = order.into_iter().map(|(_, key)| key).collect();
+        self.later.clear();
+        self.reopening = 0;
+    }
+
+    /// Those in a state, in no order.
+    pub fn in_state(&self, state: State) -> impl Iterator<Item = (ChannelKey, &Held)> {
+        self.held
+            .iter()
+            .filter(move |(_, held)| held.state == state)
+            .map(|(key, held)| (*key, held))
+    }
+
+    /// The next to ask the pool for again, most recently active first, a few at a time; it counts
+    /// as asked for.
+    pub fn next_reopen(&mut self) -> Option<(ChannelKey, &Held)> {
+        while self.reopening < REOPENS_AT_ONCE {
+            let key = self.queue.pop_front()?;
+            let Some(held) = self.held.get_mut(&key).filter(|h| h.state == State::Suspended) else {
+                continue;
+            };
+            held.state = State::Reopening;
+            self.reopening += 1;
+            return self.held.get(&key).map(|held| (key, held));
+        }
+        None
+    }
+
+    /// The pool can't have it back just now: see [`Channels::retry`].
+    pub fn postpone(&mut self, key: ChannelKey) {
+        if let Some(held) = self.held.get_mut(&key).filter(|h| h.state == State::Reopening) {
+            held.state = State::Suspended;
+            self.reopening -= 1;
+            self.later.push(key);
+        }
+    }
+
+    /// Those that were postponed come again.
+    pub fn retry(&mut self) {
+        self.queue.extend(self.later.drain(..));
+    }
+
+    /// The updates that wait, of all channels; they wait no more.
+    pub fn take_updates(&mut self) -> Vec<(ChannelKey, u32)> {
+        let take = |(key, held): (&ChannelKey, &mut Held)| {
+            let key = *key;
+            std::mem::take(&mut held.updates).into_iter().map(move |update| (key, update.request))
+        };
+        self.held.iter_mut().flat_map(take).collect()
+    }
+
+    /// Those that the pool has lost and not opened again, and whether it was asked for them.
+    #[must_use]
+    pub fn all_suspended(&self) -> Vec<(ChannelKey, bool)> {
+        let asked = self.in_state(State::Reopening).map(|(key, _)| (key, true));
+        self.in_state(State::Suspended).map(|(key, _)| (key, false)).chain(asked).collect()
+    }
+
+    /// How many the pool has lost and not opened again.
+    #[must_use]
+    pub const fn suspended(&self) -> usize {
+        self.lacking
+    }
+}
+
+#[cfg(test)]
+mod tests;

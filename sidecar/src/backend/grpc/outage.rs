@@ -1,0 +1,95 @@
+//! How an outage of the pool goes on: first everything waits, then it is answered, and in the end
+//! the miners are told to go.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{sleep_until, Instant};
+
+use crate::backend::link::Link;
+use crate::backend::Command;
+
+/// For how long what is patient with a pool that is away.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Submits and opens.
+    pub(super) grace: Duration,
+    /// Miners.
+    pub(super) lost: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is taken from the miners beyond what queues, and nothing is answered.
+    Waiting,
+    /// Everything is refused.
+    GivenUp,
+    /// The miners have been told to go.
+    Lost,
+}
+
+/// The time since the last stream ended.
+#[derive(Debug)]
+pub(super) struct Outage {
+    since: Instant,
+    patience: Patience,
+    stage: Stage,
+}
+
+impl Outage {
+    /// A stream has ended just now.
+    pub(super) fn begins(patience: Patience) -> Self {
+        Self { since: Instant::now(), patience, stage: Stage::Waiting }
+    }
+
+    /// There was no stream yet: nobody waits for anything.
+    pub(super) fn of_a_start() -> Self {
+        let patience = Patience { grace: Duration::ZERO, lost: Duration::ZERO };
+        Self { since: Instant::now(), patience, stage: Stage::Lost }
+    }
+
+    /// Whether what waited has been answered.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.stage != Stage::Waiting
+    }
+
+    /// Answers what waits.
+    pub(super) fn give_up(&mut self, link: &mut Link) {
+        link.give_up();
+        self.stage = Stage::GivenUp;
+    }
+
+    /// Lets one thing happen: a deadline, or a command that is refused. false: nobody can send
+    /// commands any more. Cancel-safe.
+    pub(super) async fn passes(
+        &mut self,
+        link: &mut Link,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> bool {
+        let deadline = match self.stage {
+            Stage::Waiting => Some(self.since + self.patience.grace),
+            Stage::GivenUp => Some(self.since + self.patience.lost),
+            Stage::Lost => None,
+        };
+        tokio::select! {
+            () = sleep_until(deadline.unwrap_or(self.since)), if deadline.is_some() => {
+                if self.stage == Stage::Waiting {
+                    self.give_up(link);
+                } else {
+                    let away = self.patience.lost;
+                    tracing::error!(?away, "the pool is lost: miners are told to reconnect");
+                    link.lost();
+                    self.stage = Stage::Lost;
+                }
+                true
+            }
+            command = commands.recv(), if self.has_given_up() => match command {
+                Some(command) => {
+                    link.refuse(command);
+                    true
+                }
+                None => false,
+            },
+        }
+    }
+}

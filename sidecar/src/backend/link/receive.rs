@@ -1,0 +1,273 @@
+//! Messages of the pool.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gopool_sv2_proto::v1;
+use v1::session_request::Message as ToPool;
+use v1::session_response::Message as FromPool;
+
+use super::{close_message, Link, DEVICE_PAYLOAD, UNIMPLEMENTED};
+use crate::backend::channels::State;
+use crate::backend::convert::{self, ContractError};
+use crate::backend::{Event, Judged, Sent};
+use crate::obs::Line;
+use crate::types::{ChannelKey, ConnId, Grant, Job, Kick, KickAction, RefuseReason};
+
+impl Link {
+    /// Takes one message of the pool. Answers that go straight back are pushed to `out`.
+    pub(in crate::backend) fn receive(&mut self, message: FromPool, out: &mut Vec<ToPool>) {
+        match message {
+            FromPool::ChannelOpened(opened) => self.opened(opened, out),
+            FromPool::ChannelRefused(refused) => {
+                let channel = ChannelKey::from_wire(refused.channel_id);
+                let reason = convert::refuse_reason(refused.reason());
+                self.refused(channel, reason, convert::printable(&refused.detail));
+            }
+            FromPool::ChannelUpdated(updated) => {
+                let channel = ChannelKey::from_wire(updated.channel_id);
+                let refused = match updated.refused() {
+                    v1::RefuseReason::Unspecified => None,
+                    reason => Some(convert::refuse_reason(reason)),
+                };
+                let request = updated.request_id;
+                if let Some(held) = self.channels.get_mut(channel) {
+                    held.updated(request, refused.is_none());
+                }
+                self.directory
+                    .deliver(channel.conn(), Event::Updated { channel, request, refused });
+            }
+            FromPool::Job(job) => self.job(job, out),
+            FromPool::SetTarget(set) => {
+                let channel = ChannelKey::from_wire(set.channel_id);
+                match convert::target("target", &set.target) {
+                    Ok(target) => {
+                        if let Some(held) = self.channels.get_mut(channel) {
+                            held.want(target);
+                        }
+                        self.directory.deliver(channel.conn(), Event::Target { channel, target });
+                    }
+                    // A failed target update never closes anything.
+                    Err(error) => tracing::error!(%error, "the pool's SetTarget is ignored"),
+                }
+            }
+            FromPool::VerdictBatch(batch) => self.verdicts(&batch.verdicts),
+            FromPool::BlockResult(result) => self.block_result(result),
+            FromPool::Kick(kick) => {
+                let (channel, kick) = convert::kick(kick);
+                // The pool has closed what it kicks and owes no verdict for it.
+                match kick.action {
+                    KickAction::CloseChannel => {
+                        self.channels.remove(channel);
+                        self.in_flight.forget_channel(channel)
+                    }
+                    KickAction::CloseConnection | KickAction::Reconnect => {
+                        self.channels.remove_connection(channel.conn());
+                        self.in_flight.forget_connection(channel.conn())
+                    }
+                };
+                self.directory.deliver(channel.conn(), Event::Kick { channel, kick });
+            }
+            FromPool::Drain(drain) => {
+                let reason = convert::printable(&drain.reason);
+                tracing::info!(grace_ms = drain.grace_ms, reason, "the pool is about to stop");
+                self.draining = true;
+            }
+            FromPool::Ping(ping) => {
+                out.push(ToPool::Pong(v1::Pong { id: ping.id, sent_us: ping.sent_us }));
+            }
+            FromPool::SetPayout(v1::SetPayout { call_id, .. })
+            | FromPool::GetAccount(v1::GetAccount { call_id, .. })
+            | FromPool::RecordShares(v1::RecordShares { call_id, .. }) => {
+                out.push(ToPool::CallFailed(v1::CallFailed {
+                    call_id,
+                    code: UNIMPLEMENTED,
+                    detail: "this sidecar has no mint bridge".into(),
+                }));
+            }
+            FromPool::Welcome(_) => tracing::error!("the pool sent a second Welcome; ignored"),
+            FromPool::Pong(_) => {}
+        }
+    }
+
+    fn opened(&mut self, opened: v1::ChannelOpened, out: &mut Vec<ToPool>) {
+        let channel = ChannelKey::from_wire(opened.channel_id);
+        if let Some(job) = &opened.job {
+            self.look_at_mask(job.version_mask);
+        }
+        let Some(state) = self.channels.get_mut(channel).map(|held| held.state) else {
+            // The connection went away meanwhile; its Close may be on the way as well.
+            return out.push(close_message(channel, "nobody waits for it"));
+        };
+        let (grant, job) = match convert::opened(opened) {
+            Ok((grant, job)) => {
+                self.look_at_size(&job);
+                (grant, Arc::new(job))
+            }
+            Err(error) => {
+                tracing::error!(%error, "the pool opened a channel that can't be used");
+                out.push(close_message(channel, "can't be used"));
+                return self.refused(channel, RefuseReason::Internal, error.to_string());
+            }
+        };
+        match state {
+            State::Opening => self.open(channel, grant, job, out),
+            State::Reopening => self.restored(channel, &grant, job, out),
+            State::Open | State::Suspended => {
+                tracing::error!(?channel, "the pool opened a channel twice; ignored");
+            }
+        }
+    }
+
+    fn open(&mut self, channel: ChannelKey, grant: Grant, job: Arc<Job>, out: &mut Vec<ToPool>) {
+        self.channels.granted(channel, &grant);
+        let job_seq = job.seq;
+        let generation = self.channels.generation();
+        let event = Event::Opened { channel, generation, grant, job };
+        let delivered = self.directory.deliver(channel.conn(), event);
+        self.journal.record(Line::JobArrived { channel: channel.to_wire(), job_seq });
+        if !delivered {
+            out.extend(self.close(channel, "nobody waits for it"));
+        }
+    }
+
+    /// A suspended channel is there again; with another prefix the miner's work would not fit.
+    fn restored(
+        &mut self,
+        channel: ChannelKey,
+        grant: &Grant,
+        job: Arc<Job>,
+        out: &mut Vec<ToPool>,
+    ) {
+        if !self.channels.get_mut(channel).is_some_and(|held| held.is_as_before(grant)) {
+            tracing::info!(?channel, "the pool can't grant the extranonce of before");
+            return self.unrestored(channel, true, out);
+        }
+        self.channels.granted(channel, grant);
+        let (generation, target, job_seq) = (self.channels.generation(), grant.target, job.seq);
+        let event = Event::Reopened { channel, generation, target, job };
+        let delivered = self.directory.deliver(channel.conn(), event);
+        self.journal.record(Line::JobArrived { channel: channel.to_wire(), job_seq });
+        if !delivered {
+            out.extend(self.close(channel, "nobody waits for it"));
+        }
+    }
+
+    fn refused(&mut self, channel: ChannelKey, reason: RefuseReason, detail: String) {
+        let state = self.channels.get_mut(channel).map(|held| held.state);
+        let event = match (state, reason) {
+            (Some(State::Opening), _) => Event::Refused { channel, reason, detail },
+            (
+                Some(State::Reopening),
+                RefuseReason::BackendUnavailable | RefuseReason::RateLimited,
+            ) => {
+                tracing::debug!(?channel, detail, "the pool can't have it back yet");
+                return self.channels.postpone(channel);
+            }
+            (Some(State::Reopening), _) => {
+                tracing::warn!(reason = reason.as_str(), detail, "not opened again by the pool");
+                let kick = Kick {
+                    action: KickAction::CloseChannel,
+                    reason: reason.as_str().into(),
+                    host: String::new(),
+                    port: 0,
+                };
+                Event::Kick { channel, kick }
+            }
+            (Some(State::Open | State::Suspended) | None, _) => return,
+        };
+        self.channels.remove(channel);
+        self.directory.deliver(channel.conn(), event);
+    }
+
+    fn job(&mut self, mut job: v1::Job, out: &mut Vec<ToPool>) {
+        let channels = std::mem::take(&mut job.channel_ids);
+        self.look_at_mask(job.version_mask);
+        let job = match convert::job(job) {
+            Ok(job) => Arc::new(job),
+            Err(error) => return self.unusable_job(&channels, &error, out),
+        };
+        self.look_at_size(&job);
+        for channel in channels.into_iter().map(ChannelKey::from_wire) {
+            let event = Event::Job { channel, job: Arc::clone(&job) };
+            self.directory.deliver(channel.conn(), event);
+            let job_seq = job.seq;
+            self.journal.record(Line::JobArrived { channel: channel.to_wire(), job_seq });
+        }
+    }
+
+    fn look_at_mask(&mut self, mask: u32) {
+        if mask != 0 && !convert::rolls_all(mask) && !self.warned_of_mask {
+            self.warned_of_mask = true;
+            tracing::warn!(
+                "the pool's version mask {mask:08x} lacks bits of {:08x}, and SV2 has no word for \
+                 that: miners may not roll the version at all. Give the whole mask, or 0",
+                crate::types::VERSION_ROLLING_MASK
+            );
+        }
+    }
+
+    fn look_at_size(&mut self, job: &Job) {
+        let bytes = job.message_len();
+        if bytes > DEVICE_PAYLOAD && !self.warned_of_size {
+            self.warned_of_size = true;
+            tracing::warn!(
+                "the pool's job makes a message of {bytes} bytes to extended channels, and Bitaxe \
+                 and its like drop all above {DEVICE_PAYLOAD}. Make its coinbase smaller: fewer or \
+                 shorter outputs"
+            );
+        }
+    }
+
+    /// Without its newest job a channel would mine on a dead tip: close it.
+    fn unusable_job(&mut self, channels: &[u64], error: &ContractError, out: &mut Vec<ToPool>) {
+        tracing::error!(%error, channels = channels.len(), "the pool sent an unusable job");
+        for channel in channels.iter().copied().map(ChannelKey::from_wire) {
+            let kick = Kick {
+                action: KickAction::CloseChannel,
+                reason: RefuseReason::Internal.as_str().into(),
+                host: String::new(),
+                port: 0,
+            };
+            self.directory.deliver(channel.conn(), Event::Kick { channel, kick });
+            out.extend(self.close(channel, "unusable job"));
+        }
+    }
+
+    fn verdicts(&mut self, verdicts: &[v1::Verdict]) {
+        let mut by_conn: HashMap<ConnId, Vec<Judged>> = HashMap::new();
+        for wire in verdicts {
+            let submit_id = wire.submit_id;
+            let Some(Sent { channel, token, .. }) = self.in_flight.take(submit_id) else {
+                if self.in_flight.was_sent(submit_id) {
+                    // Its channel was closed meanwhile, or it was judged before.
+                    tracing::debug!(submit_id, "a verdict nobody waits for");
+                } else {
+                    tracing::error!(submit_id, "a verdict for a submit that never was; ignored");
+                }
+                continue;
+            };
+            let judged = Judged { channel, token, submit_id, verdict: convert::verdict(wire) };
+            by_conn.entry(channel.conn()).or_default().push(judged);
+        }
+        for (conn, judged) in by_conn {
+            self.directory.deliver(conn, Event::Verdicts(judged));
+        }
+    }
+
+    fn block_result(&self, result: v1::BlockResult) {
+        let channel = ChannelKey::from_wire(result.channel_id);
+        let Ok(hash) = <[u8; 32]>::try_from(result.block_hash.as_ref()) else {
+            tracing::error!("the pool's BlockResult has no block hash; ignored");
+            return;
+        };
+        let event = Event::BlockResult {
+            channel,
+            hash: crate::types::Hash(hash),
+            height: result.height,
+            accepted: result.accepted,
+            detail: convert::printable(&result.detail),
+        };
+        self.directory.deliver(channel.conn(), event);
+    }
+}
