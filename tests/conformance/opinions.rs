@@ -95,7 +95,7 @@ fn sh_7_the_reference_judges_random_shares_as_the_line_does() {
             }
             let last = given[0].clone();
             match (round, turn % 2) {
-                (0, 0) => given.push(renewed(&mut miner, &last)),
+                (0, 0) => given.extend(renewed(&mut miner, &last)),
                 (0, _) => {
                     tips.next();
                     let (job, tip) = (miner.job(id), miner.tip(id));

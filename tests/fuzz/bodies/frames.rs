@@ -56,10 +56,10 @@ fn ends() -> (Writer, Reader) {
 /// Lengths around those where something changes.
 fn length(input: &mut Input<'_>) -> usize {
     match input.u8() {
-        0 => PLAIN_CHUNK_LEN - 1 + input.below(3),
-        1 => 2 * PLAIN_CHUNK_LEN - 1 + input.below(3),
-        2 => input.below(70_000),
-        small => usize::from(small) - 3,
+        255 => PLAIN_CHUNK_LEN - 1 + input.below(3),
+        254 if input.u8() > 200 => 2 * PLAIN_CHUNK_LEN - 1 + input.below(3),
+        253 => input.below(70_000),
+        small => small.into(),
     }
 }
 

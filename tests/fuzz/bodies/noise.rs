@@ -168,7 +168,7 @@ pub fn two_sided_interleave(data: &[u8]) {
         let alive = match choice >> 1 & 7 {
             0..=2 => {
                 let kind = input.u8();
-                let len = if kind == 0 { input.below(70_000) } else { input.below(300) };
+                let len = if kind == 255 { input.below(70_000) } else { input.below(300) };
                 way.push(kind, filler(len, kind));
                 true
             }
