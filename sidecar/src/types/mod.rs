@@ -8,6 +8,8 @@ mod hash;
 mod network;
 mod rate;
 mod reason;
+#[cfg(test)]
+pub(crate) mod vectors;
 mod work;
 
 pub use extension::{SUPPORTED_EXTENSIONS, WORKERS};
