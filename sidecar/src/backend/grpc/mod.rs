@@ -5,8 +5,9 @@
 //! transport goes into the next one, with no timer.
 
 mod dial;
-mod outage;
-mod pump;
+pub(crate) mod outage;
+pub(crate) mod pump;
+pub(crate) mod watchdog;
 
 use std::pin::pin;
 use std::time::Duration;
@@ -46,12 +47,11 @@ pub struct GrpcLink {
 /// submits that wait for a verdict at a time.
 #[must_use]
 pub fn new(pool: &Pool, max_in_flight: usize, journal: Journal) -> (Backend, GrpcLink) {
-    let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-    let directory = Directory::default();
+    let (backend, receiver, directory) = Backend::new(COMMAND_QUEUE);
     let link = GrpcLink {
         dialer: Dialer::new(pool, max_in_flight),
         link: Link::new(max_in_flight, directory.clone(), journal),
-        directory: directory.clone(),
+        directory,
         commands: receiver,
         backoff: (
             Duration::from_millis(pool.reconnect_min_ms),
@@ -62,9 +62,9 @@ pub fn new(pool: &Pool, max_in_flight: usize, journal: Journal) -> (Backend, Grp
             grace: Duration::from_millis(pool.grace_ms),
             lost: Duration::from_millis(pool.lost_ms),
         },
-        outage: Outage::of_a_start(),
+        outage: Outage::of_a_start(Instant::now()),
     };
-    (Backend { commands, directory }, link)
+    (backend, link)
 }
 
 impl GrpcLink {
@@ -82,7 +82,7 @@ impl GrpcLink {
                     let Some(error) = error else { return self.link.lost() };
                     trouble.log(&error);
                     self.link.cut();
-                    self.outage = Outage::begins(self.patience);
+                    self.outage = Outage::begins(self.patience, Instant::now());
                     if matches!(error, LinkError::Silent(_)) {
                         // It had its time already.
                         self.outage.give_up(&mut self.link);
