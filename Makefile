@@ -23,6 +23,7 @@ test: prerequisites lint rust-test go-test ## all tests
 test-full: test ## all tests, and the long ones
 	cd go-bindings && go test -run xxx -fuzz FuzzJudge -fuzztime 60s ./sv2
 	cargo test -p gopool-sv2-tests --test e2e -- --ignored --nocapture
+	SIM_SEEDS=5000 cargo test -p gopool-sv2 --lib sim:: -- --nocapture
 
 interop: prerequisites ## published Stratum V2 programs mine here; builds them first, once (docs/interop.md)
 	@$(INTEROP)/run
