@@ -13,7 +13,7 @@ import (
 // watchedHost is the pool with a look at the channels that come and go. A pool that doesn't care gives
 // its *sv2.Pool to the carrier as it is.
 type watchedHost struct {
-	*sv2.Pool
+	sv2.Host
 	log *slog.Logger
 }
 
@@ -23,7 +23,7 @@ func (h watchedHost) OpenChannel(
 ) (sv2.Channel, sv2.Opened, error) {
 	log := h.log.With("user", escape(request.UserIdentity), "kind", request.Kind,
 		"conn", request.Connection.ID, "remote", escape([]byte(request.Connection.RemoteAddress)))
-	channel, opened, err := h.Pool.OpenChannel(ctx, request, sink)
+	channel, opened, err := h.Host.OpenChannel(ctx, request, sink)
 	if err != nil {
 		log.Info("channel refused", "err", err)
 		return nil, opened, err
@@ -33,10 +33,19 @@ func (h watchedHost) OpenChannel(
 	return watchedChannel{channel, log}, opened, nil
 }
 
+var _ sv2.Withdrawer = watchedChannel{}
+
 // watchedChannel logs its end.
 type watchedChannel struct {
 	sv2.Channel
 	log *slog.Logger
+}
+
+// Withdraw passes on what is not part of sv2.Channel: a wrapper that forgets it hides it.
+func (c watchedChannel) Withdraw(verdicts []sv2.Verdict) {
+	if pool, ok := c.Channel.(sv2.Withdrawer); ok {
+		pool.Withdraw(verdicts)
+	}
 }
 
 // Close ends the channel.

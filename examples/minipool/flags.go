@@ -56,6 +56,7 @@ type settings struct {
 	testTipEvery   time.Duration // 0: never
 	testAddress    bool
 	nodeSettings
+	sv1Settings
 }
 
 const helpHead = `Minipool: a small, real mining pool behind a Stratum V2 sidecar.
@@ -124,6 +125,7 @@ func parseFlags(args []string, out io.Writer) (settings, error) {
 		"for tests: print a new payout address, whose key nobody has, and exit; of the chain in this\n"+
 			"process, or of -node-chain")
 	s.nodeSettings.define(set)
+	s.sv1Settings.define(set)
 
 	err := set.Parse(args)
 	switch {
@@ -140,7 +142,8 @@ func parseFlags(args []string, out io.Writer) (settings, error) {
 	s.templateEvery = time.Duration(templateSeconds * float64(time.Second))
 	given := map[string]bool{}
 	set.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	return s, errors.Join(s.check(templateSeconds), s.checkListen(set), s.nodeSettings.check(given, s.poolFee))
+	return s, errors.Join(s.check(templateSeconds), s.checkListen(set), s.nodeSettings.check(given, s.poolFee),
+		s.sv1Settings.check())
 }
 
 // check names everything that is wrong.

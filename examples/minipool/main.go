@@ -14,6 +14,7 @@
 //	rejects.go   the books of junk: counted, when it comes in masses
 //	channels.go  a look at channels that come and go
 //	listen.go    where the sidecar dials
+//	flags_sv1.go miners on Stratum V1 (package sv1), and sidecars as such (package sv1host)
 //	flags.go     the command line, with flags_node.go
 package main
 

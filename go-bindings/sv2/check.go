@@ -29,12 +29,18 @@ const maxCoinbasePart = 65535
 // Were a job's target to change, a miner could hand in its hard shares before and the easy ones it kept
 // back after the change, and be paid twice for the same work.
 //
+// A job that came with its tip is a future job to the miner, and for those SV2 (spec 5.3.21) lets a
+// later target count, too. So a share that meets only that, the channel's present one, is accepted, with
+// no credit: nothing can be gained by it, and nothing is lost, for the work on the job is paid in full
+// by the shares that meet the job's own target.
+//
 // Not safe for concurrent use, except that several may share one [Seen].
 type Check struct {
 	prefix         []byte
 	extranonceSize int
 	seen           *Seen
 	hasher         *rootHasher
+	relay          bool
 
 	target Target     // of jobs given from now on
 	credit Difficulty // of target
@@ -52,6 +58,7 @@ type knownJob struct {
 	network   Target // of nbits
 	target    Target // the channel's when the job was given
 	credit    Difficulty
+	future    bool // told before its tip
 	fixedRoot bool // nothing to roll in the coinbase: root is the merkle root
 	root      Hash
 }
@@ -70,12 +77,21 @@ func NewCheck(prefix []byte, extranonceSize int, target Target, seen *Seen) *Che
 	}
 }
 
+// Relay makes this the check of a host that has another judge behind it, who sees what is accepted here
+// and has the last word. Shares on the tip before the present one are then judged like others: whether
+// they are stale is the other's to say. And a job may be the work of a known one under another id, as
+// pools do that change a difficulty and have nothing new to mine: shares of it must meet the harder of
+// the two targets and are credited with the easier, so that keeping shares back pays nobody.
+//
+// To be called before the first AddJob.
+func (c *Check) Relay() { c.relay = true }
+
 // Target is the target of jobs given from now on.
 func (c *Check) Target() Target { return c.target }
 
 // SetTarget sets the target of jobs given later; it takes effect with the next AddJob. Tell the miner of
-// an easier target only together with that job: SV2 (spec 5.3.21) lets it count for a job before, too,
-// if that came with a new tip, and such shares are rejected here.
+// an easier target only together with that job: on a job before it what meets only the new target is
+// accepted without credit or, if the job came without a new tip, rejected.
 func (c *Check) SetTarget(target Target) {
 	c.target = target
 	c.credit = target.Difficulty()
@@ -115,7 +131,7 @@ func (c *Check) AddJob(job *Job) error {
 		switch {
 		case known.ID == job.ID:
 			return fmt.Errorf("job %d: the channel has a job of that id", job.ID)
-		case sameWork(known.Job, job):
+		case !c.relay && sameWork(known.Job, job):
 			return fmt.Errorf("job %d has the coinbase and the transactions of job %d: every job of a "+
 				"channel must be new work, put its id into the coinbase", job.ID, known.ID)
 		}
@@ -125,8 +141,10 @@ func (c *Check) AddJob(job *Job) error {
 		network:   network,
 		target:    c.target,
 		credit:    c.credit,
+		future:    len(c.jobs) == 0 || c.jobs[len(c.jobs)-1].PrevHash != job.PrevHash,
 		fixedRoot: c.extranonceSize == 0,
 	}
+	c.mindSameWork(known)
 	if known.fixedRoot {
 		known.root = c.hasher.root(job, c.prefix, nil)
 	}
@@ -134,6 +152,23 @@ func (c *Check) AddJob(job *Job) error {
 	c.jobs = append(c.jobs, known)
 	c.forget()
 	return nil
+}
+
+// mindSameWork gives a job the harder target and the smaller credit of all that are the same work. Only
+// a relay has such.
+func (c *Check) mindSameWork(job *knownJob) {
+	if !c.relay {
+		return
+	}
+	for _, known := range c.jobs {
+		if !sameWork(known.Job, job.Job) {
+			continue
+		}
+		job.target = Harder(job.target, known.target)
+		if known.credit.Cmp(job.credit) < 0 {
+			job.credit = known.credit
+		}
+	}
 }
 
 // sameWork reports whether miners of two jobs can find the same headers.
@@ -168,6 +203,15 @@ func (c *Check) Job(id uint64) *Job {
 	return nil
 }
 
+// JobTarget is the target that shares of a known job must meet; false when there is no such job.
+func (c *Check) JobTarget(id uint64) (Target, bool) {
+	job := c.find(id)
+	if job == nil {
+		return Target{}, false
+	}
+	return job.target, true
+}
+
 func (c *Check) find(id uint64) *knownJob {
 	for i := len(c.jobs) - 1; i >= 0; i-- {
 		if c.jobs[i].ID == id {
@@ -187,18 +231,25 @@ func (c *Check) Judge(submit Submit, now time.Time) Verdict {
 	}
 	candidate := verdict.Hash.Meets(job.network)
 	verdict.Reason = c.policy(job, &submit, now)
-	if verdict.Reason == RejectNone && !verdict.Hash.Meets(job.target) {
+	earned := verdict.Hash.Meets(job.target)
+	if verdict.Reason == RejectNone && !earned && !(job.future && verdict.Hash.Meets(c.target)) {
 		verdict.Reason = RejectLowDifficulty
 	}
 	if verdict.Reason != RejectNone {
 		verdict.BlockCandidate = candidate && c.seen.Offer(job.PrevHash, verdict.Hash)
 		return verdict
 	}
+	held := &c.held[0]
+	if job.PrevHash != c.tip {
+		held = &c.held[1]
+	}
 	verdict.Reason, verdict.BlockCandidate =
-		c.seen.Accept(job.PrevHash, verdict.Hash, c.held[0], candidate)
+		c.seen.Accept(job.PrevHash, verdict.Hash, *held, candidate)
 	if verdict.Reason == RejectNone {
-		c.held[0]++
-		verdict.Credit = job.credit
+		*held++
+		if earned {
+			verdict.Credit = job.credit
+		}
 	}
 	return verdict
 }
@@ -249,7 +300,7 @@ func (c *Check) weigh(submit *Submit) (Verdict, *knownJob) {
 
 // policy is all that can be wrong with a share but its hash.
 func (c *Check) policy(job *knownJob, submit *Submit, now time.Time) RejectReason {
-	if job.PrevHash != c.tip {
+	if job.PrevHash != c.tip && !c.relay {
 		return RejectStale
 	}
 	mask := job.VersionMask & RollableVersionBits

@@ -1,6 +1,7 @@
 package sv2
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -181,6 +182,14 @@ func (t Target) Difficulty() Difficulty {
 
 // Float is the difficulty as a float64, for display and vardiff; never for books.
 func (d Difficulty) Float() float64 { return float64(d.Whole) + float64(d.Fraction)/(1<<32) }
+
+// Cmp is -1, 0 or 1: d below, equal to, above other.
+func (d Difficulty) Cmp(other Difficulty) int {
+	if d.Whole != other.Whole {
+		return cmp.Compare(d.Whole, other.Whole)
+	}
+	return cmp.Compare(d.Fraction, other.Fraction)
+}
 
 // IsZero reports whether it is exactly 0.
 func (d Difficulty) IsZero() bool { return d == Difficulty{} }

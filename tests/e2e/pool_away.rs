@@ -9,6 +9,7 @@ use gopool_sv2::miner::{self, ChannelKind};
 use gopool_sv2_tests::{Line, LineOptions};
 
 use crate::block_on;
+use crate::drain::hears_reconnect;
 use crate::peer::Peer;
 
 fn fast() -> LineOptions {
@@ -67,6 +68,40 @@ fn survives_the_death_of_the_pool_behind_the_miners_back() {
         stopped.books("miner").unwrap().of("submit").map(|s| s.text("hash").into()).collect(),
     );
     assert!(booked.is_subset(&submitted), "the pool credits only what was submitted");
+}
+
+#[test]
+fn keeps_miners_for_as_long_as_told_and_then_sends_them_away() {
+    let pool = "grace_ms = 500\nlost_ms = 4000".into();
+    let mut line = Line::start(LineOptions { pool, ..fast() }).unwrap();
+    let mut options = line.miner("miner").unwrap();
+    options.kind = ChannelKind::Extended;
+    options.status_interval = Duration::from_millis(200);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    block_on(async {
+        let (mut idle, _) = Peer::mining(&line, "idle").await.unwrap();
+        let mining = tokio::spawn(miner::run(options, async {
+            let _ = stopped.await;
+        }));
+        until("shares accepted", || heard(&line, "miner") >= 5).await;
+        line.pool.take().unwrap().kill().unwrap();
+        line.sidecar.wait_for("backend-unavailable from now on").unwrap();
+        // New channels are refused at once by now, and miners stay.
+        let error = Peer::mining(&line, "late").await.map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("backend-unavailable"), "{error}");
+        assert!(!line.sidecar.log().contains("pool-lost"));
+        let told = hears_reconnect(&mut idle).await;
+        assert_eq!((told.new_host.as_bytes().len(), told.new_port), (0, 0));
+        stop.send(()).unwrap();
+        mining.await.unwrap().unwrap();
+    });
+    line.sidecar.wait_for("pool-lost").unwrap();
+    line.start_pool().unwrap();
+    line.sidecar.wait_for_nth("link to the pool is up", 2).unwrap();
+    block_on(Peer::mining(&line, "back")).unwrap();
+    let stopped = line.stop().unwrap();
+    let rejected = stopped.books("sidecar").unwrap().rejected();
+    assert!(rejected.contains_key("backend-unavailable"), "{rejected:?}");
 }
 
 #[test]

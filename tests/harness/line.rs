@@ -22,6 +22,8 @@ pub struct LineOptions {
     pub listen: String,
     /// More TOML for the sidecar's `[limits]`.
     pub limits: String,
+    /// More TOML for the sidecar's `[pool]`.
+    pub pool: String,
     /// false: the pool is started by the test, with [`Line::start_pool`].
     pub with_pool: bool,
     /// How the sidecar reaches the pool; `None`: a Unix socket.
@@ -49,6 +51,7 @@ impl Default for LineOptions {
             minipool: Vec::new(),
             listen: String::new(),
             limits: String::new(),
+            pool: String::new(),
             with_pool: true,
             tcp: None,
         }
@@ -107,10 +110,10 @@ impl Line {
         let more = options.tcp.as_ref().map_or("", |tcp| tcp.pool.as_str());
         let config = format!(
             "[listen]\naddress = \"127.0.0.1:0\"\n{}\n[authority]\nkey_file = \"authority.key\"\n\
-             [pool]\naddress = \"{pool_address}\"\n{more}\n[limits]\n{}\n\
+             [pool]\naddress = \"{pool_address}\"\n{}\n{more}\n[limits]\n{}\n\
              [log]\nformat = \"human\"\nfilter = \"info,gopool_sv2=debug\"\n\
              journal = \"sidecar.journal\"\n",
-            options.listen, options.limits
+            options.listen, options.pool, options.limits
         );
         fs::write(at("sidecar.toml"), config)?;
         let mut sidecar = start_sidecar(directory.path())?;
@@ -120,6 +123,12 @@ impl Line {
         }
         let watch = None;
         Ok(Self { directory, options, pool_address, sidecar, pool, url, watch, address })
+    }
+
+    /// The port that miners dial.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.pool_url().map(|url| url.port()).unwrap_or_default()
     }
 
     /// A file of this line.
@@ -147,7 +156,10 @@ impl Line {
         let ids = [Some(self.sidecar.id()), self.pool.as_ref().map(Process::id)];
         let ids = ids.iter().flatten().map(u32::to_string);
         // Its input ends with this process, who holds the other end.
-        let script = "directory=$1; shift; read -r _; kill \"$@\"; rm -rf \"$directory\"";
+        let script = "alive() { for id do kill -0 \"$id\" 2>/dev/null && return; done; false; }; \
+                      directory=$1; shift; read -r _; kill \"$@\"; \
+                      for _ in 1 2 3 4 5 6 7 8 9; do alive \"$@\" || break; sleep 0.5; done; \
+                      kill -9 \"$@\" 2>/dev/null; rm -rf \"$directory\"";
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh"]).arg(self.directory.path()).args(ids);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());

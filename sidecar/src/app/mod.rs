@@ -3,7 +3,7 @@
 mod renewal;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,9 +15,14 @@ use crate::config::Config;
 use crate::keys::{AuthorityKey, KeyError};
 use crate::listen::Listener;
 use crate::noise::Acceptor;
-use crate::obs::Journal;
+use crate::obs::bounds::Teller;
+use crate::obs::{Bounds, Journal};
 use crate::session::Context;
+use crate::sys::stopped;
 use renewal::Renewal;
+
+/// How often the log is told which places had no room.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Why the sidecar can't start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +59,9 @@ fn bind_hint(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             "ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher one, or grant it"
         }
+        io::ErrorKind::InvalidInput => {
+            "make ListenStream= of the socket unit and this address the same, or stop the unit"
+        }
         _ => "choose another address or port",
     }
 }
@@ -68,6 +76,7 @@ pub struct Sidecar {
     listener: JoinHandle<()>,
     link: JoinHandle<()>,
     renewal: JoinHandle<()>,
+    teller: JoinHandle<()>,
     /// Asks for a look at the key file.
     look: mpsc::Sender<()>,
     journal: Journal,
@@ -80,6 +89,18 @@ impl Sidecar {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_on(config, None).await
+    }
+
+    /// As [`Sidecar::start`], on a socket that is open already, so that the port stays open from
+    /// one process to the next. It must listen on `[listen].address`.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start_on(
+        config: Config,
+        inherited: Option<TcpListener>,
+    ) -> Result<Self, StartError> {
         // Before the key: what is written in between is seen as a change.
         let stamp = config.authority.key_file.stamp()?;
         let key: AuthorityKey = config.authority.key_file.load()?;
@@ -90,11 +111,14 @@ impl Sidecar {
             None => Journal::off(),
         };
         let limits = config.limits;
+        let bounds = Bounds::default();
         let wanted = config.listen.address;
         let bind_error = |error| StartError::Bind(wanted, error);
-        let listener = Listener::bind(&config.listen).await.map_err(bind_error)?;
+        let listener =
+            Listener::bind(&config.listen, inherited, bounds.clone()).await.map_err(bind_error)?;
         let address = listener.address().map_err(bind_error)?;
-        let (backend, link) = grpc::new(&config.pool, limits.max_in_flight, journal.clone());
+        let (backend, link) =
+            grpc::new(&config.pool, limits.max_in_flight, journal.clone(), bounds.clone());
         let acceptor = Acceptor::new(
             *key.keypair(),
             config.authority.cert_validity_sec,
@@ -105,14 +129,21 @@ impl Sidecar {
         let file = config.authority.key_file.clone();
         let renewal = Renewal::new(file, stamp, &key, acceptor.clone(), dialable(address));
         let required_extensions = config.extensions.required.into();
-        let context =
-            Context { acceptor, backend, limits, required_extensions, journal: journal.clone() };
+        let context = Context {
+            acceptor,
+            backend,
+            limits,
+            required_extensions,
+            journal: journal.clone(),
+            bounds: bounds.clone(),
+        };
         let (stop_listener, listener_stops) = watch::channel(false);
         let (stop_link, link_stops) = watch::channel(false);
         Ok(Self {
             address,
             miner_url: key.miner_url(dialable(address)),
             renewal: tokio::spawn(renewal.run(looks, listener_stops.clone())),
+            teller: tokio::spawn(tell(bounds, listener_stops.clone())),
             look,
             stop_listener,
             stop_link,
@@ -158,6 +189,7 @@ impl Sidecar {
         self.stop_listener.send_replace(true);
         ended(self.listener, "the listener").await;
         ended(self.renewal, "the watch of the authority key").await;
+        ended(self.teller, "the report on full places").await;
         self.stop_link.send_replace(true);
         ended(self.link, "the link to the pool").await;
         match tokio::task::spawn_blocking(move || self.journal.close()).await {
@@ -167,6 +199,18 @@ impl Sidecar {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::error!(%error, "the journal is not complete"),
             Err(error) => tracing::error!(%error, "the journal's writer failed"),
+        }
+    }
+}
+
+/// Tells from time to time which places had no room.
+async fn tell(bounds: Bounds, mut stop: watch::Receiver<bool>) {
+    let mut teller = Teller::default();
+    let mut tick = tokio::time::interval(TELL_EVERY);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => teller.tell(&bounds),
+            () = stopped(&mut stop) => return teller.tell(&bounds),
         }
     }
 }

@@ -58,7 +58,17 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut sidecar = match Sidecar::start(config).await {
+    let inherited = match sys::inherited_listener() {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            complain(format_args!(
+                "gopool-sv2: what was handed over as LISTEN_FDS is no listening TCP socket \
+                 ({error}): see ListenStream= of the socket unit"
+            ));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let mut sidecar = match Sidecar::start_on(config, inherited).await {
         Ok(sidecar) => sidecar,
         Err(error) => {
             complain(format_args!("gopool-sv2: {error}"));

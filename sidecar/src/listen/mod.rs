@@ -4,7 +4,7 @@ mod admission;
 mod proxy;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ pub use admission::{Admission, Refusal, Refused, TELL_EVERY};
 pub use proxy::{ProxyError, HEADER_MAX};
 
 use crate::config::Listen;
+use crate::obs::{self, Bounds};
 use crate::session::{self, Context};
 use crate::sys::stopped;
 use crate::types::{ConnId, Network};
@@ -42,15 +43,24 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds `listen.address`, and keeps the limits of `listen`.
+    /// Binds `listen.address`, or takes over `inherited`, which must listen there; keeps the limits
+    /// of `listen`.
     ///
     /// # Errors
-    /// The address is in use, not ours, or not allowed to this user.
-    pub async fn bind(listen: &Listen) -> io::Result<Self> {
-        let socket = TcpListener::bind(listen.address).await?;
+    /// The address is in use, not ours, or not allowed to this user; or `inherited` listens
+    /// elsewhere (`InvalidInput`).
+    pub async fn bind(
+        listen: &Listen,
+        inherited: Option<StdListener>,
+        bounds: Bounds,
+    ) -> io::Result<Self> {
+        let socket = match inherited {
+            Some(inherited) => taken_over(inherited, listen.address)?,
+            None => TcpListener::bind(listen.address).await?,
+        };
         Ok(Self {
             socket,
-            door: Door::new(listen),
+            door: Door::new(listen, bounds),
             proxies: listen.proxy_protocol_from.clone(),
             max_connections: listen.max_connections,
         })
@@ -111,6 +121,17 @@ impl Listener {
     }
 }
 
+/// A socket that was bound by somebody else, who keeps it open when we go.
+fn taken_over(inherited: StdListener, wanted: SocketAddr) -> io::Result<TcpListener> {
+    let bound = inherited.local_addr()?;
+    if bound != wanted {
+        let text = format!("the socket handed over (LISTEN_FDS) listens on {bound}");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    inherited.set_nonblocking(true)?;
+    TcpListener::from_std(inherited)
+}
+
 /// Admission with its clock. Cheap to clone.
 #[derive(Debug, Clone)]
 struct Door {
@@ -118,11 +139,15 @@ struct Door {
     /// Held for a few steps without a wait; by the listener and by connections that end.
     admission: Arc<Mutex<Admission>>,
     opened: Instant,
+    max: usize,
+    bounds: Bounds,
 }
 
 impl Door {
-    fn new(listen: &Listen) -> Self {
+    fn new(listen: &Listen, bounds: Bounds) -> Self {
         Self {
+            max: listen.max_connections,
+            bounds,
             permits: Arc::new(Semaphore::new(listen.max_connections)),
             admission: Arc::new(Mutex::new(Admission::new(listen))),
             opened: Instant::now(),
@@ -132,7 +157,9 @@ impl Door {
     /// One of all connections; `None`: it is to be closed, and was counted.
     fn seat(&self, ip: IpAddr) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        self.count();
         if permit.is_none() {
+            self.bounds.full(obs::Place::Connections);
             self.refuse(ip, Refusal::Full);
         }
         permit
@@ -155,7 +182,13 @@ impl Door {
         self.tell();
     }
 
+    fn count(&self) {
+        let open = self.max.saturating_sub(self.permits.available_permits());
+        self.bounds.depth(obs::Place::Connections, open);
+    }
+
     fn tell(&self) {
+        self.count();
         let refused = self.books().tell(self.opened.elapsed());
         if let Some(refused) = refused {
             tracing::warn!("{refused}");

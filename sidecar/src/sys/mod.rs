@@ -24,6 +24,16 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await.map(drop);
 }
 
+/// The TCP socket that systemd (or whoever speaks its protocol, sd_listen_fds(3)) handed over to
+/// this process, taken out of the environment. For the program only.
+///
+/// # Errors
+/// What was handed over is no listening TCP socket.
+#[cfg(feature = "bin")]
+pub fn inherited_listener() -> std::io::Result<Option<std::net::TcpListener>> {
+    listenfd::ListenFd::from_env().take_tcp_listener(0)
+}
+
 /// Raises the number of files this process may open to `wanted`, as far as the system lets it, and
 /// returns the limit that holds then; `None` when there is none. For the program only: a library
 /// leaves its host's limits alone.

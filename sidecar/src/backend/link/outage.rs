@@ -34,6 +34,7 @@ impl Link {
     pub(crate) fn cut(&mut self) {
         self.draining = false;
         self.warned_of_mask = false;
+        self.warned_of_size = false;
         self.channels.cut();
         let submits = self.in_flight.len();
         if submits > 0 {
@@ -46,10 +47,8 @@ impl Link {
     pub(crate) fn give_up(&mut self) {
         self.directory.link_down();
         let waiting = self.in_flight.take_all();
-        if !waiting.is_empty() {
-            let submits = waiting.len();
-            tracing::warn!(submits, "answered backend-unavailable: the pool is away for too long");
-        }
+        let submits = waiting.len();
+        tracing::warn!(submits, "the pool is away for too long: backend-unavailable from now on");
         self.withdrawn.extend(waiting.iter().map(|(id, _)| *id));
         self.answer_unjudged(waiting, RejectReason::BackendUnavailable);
         let unanswered: Vec<_> = self.channels.in_state(State::Opening).map(|(k, _)| k).collect();

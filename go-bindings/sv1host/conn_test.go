@@ -1,0 +1,169 @@
+// What the connection in memory promises the pool.
+package sv1host
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
+)
+
+func testConn(limit int) *memoryConn {
+	return newConn(sv2.OpenRequest{Connection: sv2.Connection{RemoteAddress: "192.0.2.1:4000"}},
+		limit, func() {})
+}
+
+func TestReadGivesUpAtItsDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConn(1)
+		start := time.Now()
+		if err := c.SetReadDeadline(start.Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		var network net.Error
+		_, err := c.Read(make([]byte, 9))
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &network) || !network.Timeout() {
+			t.Errorf("at the deadline: %v", err)
+		}
+		if waited := time.Since(start); waited != time.Minute {
+			t.Errorf("waited %v", waited)
+		}
+		if _, err := c.Read(make([]byte, 9)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("after the deadline: %v", err)
+		}
+		// A new deadline, or none, is in force at once, for a Read that waits, too.
+		go func() {
+			time.Sleep(time.Hour)
+			_ = c.SetReadDeadline(time.Now().Add(-1))
+		}()
+		_ = c.SetReadDeadline(time.Time{})
+		if _, err := c.Read(make([]byte, 9)); !errors.Is(err, os.ErrDeadlineExceeded) ||
+			time.Since(start) < time.Hour {
+			t.Errorf("without a deadline: %v after %v", err, time.Since(start))
+		}
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		c.send([]byte("late"))
+		got := make([]byte, 9)
+		if n, err := c.Read(got); err != nil || string(got[:n]) != "late" {
+			t.Errorf("read %q, %v", got[:n], err)
+		}
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Errorf("write: %v", err)
+		}
+		time.Sleep(2 * time.Minute)
+		if _, err := c.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("write after its deadline: %v", err)
+		}
+		_ = c.Close()
+	})
+}
+
+func TestReadEndsBehindWhatWasSent(t *testing.T) {
+	c := testConn(1)
+	c.send([]byte("one\n"))
+	c.hangUp()
+	if c.send([]byte("two\n")) {
+		t.Error("sent after hanging up")
+	}
+	all, err := io.ReadAll(c)
+	if err != nil || string(all) != "one\n" {
+		t.Errorf("read %q, %v", all, err)
+	}
+	if _, err := c.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("write to a miner who left: %v", err)
+	}
+}
+
+func TestCloseEndsAReadThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConn(1)
+		ended := make(chan error)
+		go func() {
+			_, err := c.Read(make([]byte, 9))
+			ended <- err
+		}()
+		synctest.Wait()
+		_ = c.Close()
+		if err := <-ended; err != io.EOF {
+			t.Errorf("read: %v", err)
+		}
+		if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("write: %v", err)
+		}
+		if c.SetDeadline(time.Now()) == nil {
+			t.Error("a closed connection takes a deadline")
+		}
+		if err := c.Close(); err != nil {
+			t.Errorf("second close: %v", err)
+		}
+	})
+}
+
+func TestWriteNeverBlocksAndIsBounded(t *testing.T) {
+	woken := 0
+	c := newConn(sv2.OpenRequest{}, 3, func() { woken++ })
+	for range 3 {
+		if _, err := c.Write([]byte("line\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Write([]byte("half a ")); err != nil {
+		t.Errorf("half a line: %v", err)
+	}
+	if data, ended := c.take(nil); string(data) != "line\nline\nline\nhalf a " || ended {
+		t.Errorf("taken %q, %v", data, ended)
+	}
+	// Room again, and then no more.
+	if _, err := c.Write([]byte("a\nb\nc\nd\n")); !errors.Is(err, errOverflow) {
+		t.Errorf("one line too many: %v", err)
+	}
+	if _, ended := c.take(nil); !ended || !c.overflowed() {
+		t.Error("the overflow did not end the connection")
+	}
+	if woken != 5 {
+		t.Errorf("woken %d times", woken)
+	}
+	if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after the overflow: %v", err)
+	}
+	endless := testConn(3)
+	if _, err := endless.Write(make([]byte, maxWaiting+1)); !errors.Is(err, errOverflow) {
+		t.Errorf("a line without end: %v", err)
+	}
+}
+
+func TestAPoolThatReadsNothingIsBounded(t *testing.T) {
+	c := testConn(3)
+	if !c.send(make([]byte, maxUnread)) || c.send([]byte("x")) {
+		t.Error("more waits for the pool than may")
+	}
+}
+
+func TestNamesTheMiner(t *testing.T) {
+	c := testConn(1)
+	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); !ok || tcp.String() != "192.0.2.1:4000" {
+		t.Errorf("remote address %v", c.RemoteAddr())
+	}
+	odd := newConn(sv2.OpenRequest{Connection: sv2.Connection{RemoteAddress: "a socket"}}, 1, nil)
+	if odd.RemoteAddr().String() != "a socket" || odd.RemoteAddr().Network() != "sv2" {
+		t.Errorf("remote address %v", odd.RemoteAddr())
+	}
+	if !strings.Contains(c.LocalAddr().String(), "sv2") {
+		t.Errorf("local address %v", c.LocalAddr())
+	}
+	if request, ok := RequestOf(c); !ok || request.Connection.RemoteAddress != "192.0.2.1:4000" {
+		t.Errorf("request %+v, %v", request, ok)
+	}
+	end, other := net.Pipe()
+	defer end.Close()
+	defer other.Close()
+	if _, ok := RequestOf(end); ok {
+		t.Error("any connection has a request")
+	}
+}
