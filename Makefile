@@ -23,6 +23,7 @@ test: prerequisites lint rust-test go-test ## all tests
 
 test-full: test fuzz ## all tests, and the long ones
 	cargo test -p gopool-sv2-tests --test e2e -- --ignored --nocapture
+	SIM_SEEDS=5000 cargo test -p gopool-sv2 --lib sim:: -- --nocapture
 	$(MAKE) chaos
 
 chaos: prerequisites ## faults on a schedule, books compared share by share; 7 minutes (CHAOS_SEED=n: other faults)

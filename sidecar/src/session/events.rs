@@ -30,7 +30,9 @@ impl Session {
                     newest.insert(*channel, job.seq);
                 }
                 // Seqs begin anew with the pool's life.
-                Event::Reopened { channel, job, .. } if self.by_key.contains_key(channel) => {
+                Event::Reopened { channel, job, .. }
+                    if self.by_key.contains_key(channel) || newest.contains_key(channel) =>
+                {
                     newest.insert(*channel, job.seq);
                 }
                 Event::Job { channel, job }

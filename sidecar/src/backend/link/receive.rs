@@ -1,6 +1,6 @@
 //! Messages of the pool.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gopool_sv2_proto::v1;
@@ -8,15 +8,17 @@ use v1::session_request::Message as ToPool;
 use v1::session_response::Message as FromPool;
 
 use super::{close_message, Link, DEVICE_PAYLOAD, UNIMPLEMENTED};
-use crate::backend::channels::State;
+use crate::backend::channels::{State, REVERT};
 use crate::backend::convert::{self, ContractError};
 use crate::backend::{Event, Judged, Sent};
 use crate::obs::Line;
+#[cfg(test)]
+use crate::types::planted;
 use crate::types::{ChannelKey, ConnId, Grant, Job, Kick, KickAction, RefuseReason};
 
 impl Link {
     /// Takes one message of the pool. Answers that go straight back are pushed to `out`.
-    pub(in crate::backend) fn receive(&mut self, message: FromPool, out: &mut Vec<ToPool>) {
+    pub(crate) fn receive(&mut self, message: FromPool, out: &mut Vec<ToPool>) {
         match message {
             FromPool::ChannelOpened(opened) => self.opened(opened, out),
             FromPool::ChannelRefused(refused) => {
@@ -34,8 +36,10 @@ impl Link {
                 if let Some(held) = self.channels.get_mut(channel) {
                     held.updated(request, refused.is_none());
                 }
-                self.directory
-                    .deliver(channel.conn(), Event::Updated { channel, request, refused });
+                if request != REVERT {
+                    let event = Event::Updated { channel, request, refused };
+                    self.directory.deliver(channel.conn(), event);
+                }
             }
             FromPool::Job(job) => self.job(job, out),
             FromPool::SetTarget(set) => {
@@ -242,7 +246,7 @@ impl Link {
     }
 
     fn verdicts(&mut self, verdicts: &[v1::Verdict]) {
-        let mut by_conn: HashMap<ConnId, Vec<Judged>> = HashMap::new();
+        let mut by_conn: BTreeMap<ConnId, Vec<Judged>> = BTreeMap::new();
         for wire in verdicts {
             let submit_id = wire.submit_id;
             let Some(Sent { channel, token, .. }) = self.in_flight.take(submit_id) else {
@@ -254,6 +258,10 @@ impl Link {
                 }
                 continue;
             };
+            #[cfg(test)]
+            if planted::has(planted::Bug::LostVerdict) && submit_id % 7 == 0 {
+                continue;
+            }
             let judged = Judged { channel, token, submit_id, verdict: convert::verdict(wire) };
             by_conn.entry(channel.conn()).or_default().push(judged);
         }
