@@ -1,7 +1,7 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full bench lint rust-test go-test node interop gen prerequisites
+.PHONY: help demo test test-full bench lint rust-test go-test node interop conformance-reference gen prerequisites
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUST_FEATURES := --features gopool-sv2-proto/gen
@@ -26,6 +26,9 @@ test-full: test ## all tests, and the long ones
 
 interop: prerequisites ## published Stratum V2 programs mine here; builds them first, once (docs/interop.md)
 	@$(INTEROP)/run
+
+conformance-reference: prerequisites ## the conformance tests against SRI's pool_sv2 (docs/reference-pool.md)
+	@tests/conformance/reference
 
 # More connections than a shell's descriptors: raised as far as it may be, for all that it starts.
 bench: prerequisites ## what it costs and how fast it is; 10 minutes on a quiet machine (BENCH_QUICK=1: about 2)

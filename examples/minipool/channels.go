@@ -33,10 +33,19 @@ func (h watchedHost) OpenChannel(
 	return watchedChannel{channel, log}, opened, nil
 }
 
+var _ sv2.Withdrawer = watchedChannel{}
+
 // watchedChannel logs its end.
 type watchedChannel struct {
 	sv2.Channel
 	log *slog.Logger
+}
+
+// Withdraw passes on what is not part of sv2.Channel: a wrapper that forgets it hides it.
+func (c watchedChannel) Withdraw(verdicts []sv2.Verdict) {
+	if pool, ok := c.Channel.(sv2.Withdrawer); ok {
+		pool.Withdraw(verdicts)
+	}
 }
 
 // Close ends the channel.

@@ -89,6 +89,17 @@ type verdictLine struct {
 	Block    bool        `json:"block"`
 }
 
+type withdrawnLine struct {
+	Event    string      `json:"event"`
+	AtMS     int64       `json:"at_ms"`
+	Conn     uint64      `json:"conn"`
+	Channel  uint64      `json:"channel"`
+	SubmitID uint64      `json:"submit_id"`
+	Hash     string      `json:"hash"`
+	Credit   creditField `json:"credit"` // what is credited no more
+	User     string      `json:"user"`
+}
+
 // openJournal opens path for appending, or creates it, readable by the pool's user only, and keeps other
 // processes from doing the same until it is closed. A last line that a crash cut short is removed: what
 // it was about to say was told to nobody.
@@ -205,6 +216,25 @@ func (j *journal) verdict(channel sv2.ChannelInfo, submit sv2.Submit, verdict sv
 		line.Hash = verdict.Hash.String()
 	}
 	return j.append(line)
+}
+
+// withdrawn takes back what the verdict line of an accepted share said: it is not credited. If it is a
+// block it stays one.
+func (j *journal) withdrawn(channel sv2.ChannelInfo, verdict sv2.Verdict) error {
+	return j.append(withdrawnLine{
+		Event: "withdrawn", AtMS: now(), Conn: channel.Connection.ID, Channel: channel.ID,
+		SubmitID: verdict.SubmitID, Hash: verdict.Hash.String(), Credit: creditField(verdict.Credit),
+		User: escape(channel.UserIdentity),
+	})
+}
+
+// lasts reports whether there is a journal that the next process will find.
+func (j *journal) lasts() bool {
+	if j == nil {
+		return false
+	}
+	info, err := j.file.Stat()
+	return err == nil && info.Mode().IsRegular()
 }
 
 // append writes one line with one write(2). When that fails nothing of the line stays in the file, so

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/big"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -21,6 +22,10 @@ import (
 
 // software names the pool to sidecars.
 const software = "minipool"
+
+// startsFile is where the starts of the pool are counted, in the data directory or behind the journal's
+// name.
+const startsFile = "starts"
 
 // epochSize is the length of Welcome.epoch in bytes.
 const epochSize = 16
@@ -46,8 +51,11 @@ type minipool struct {
 	running sync.WaitGroup
 }
 
-// poolConfig is the whole of what a pool gives to package sv2: limits, and four functions.
-func (m *minipool) poolConfig() sv2.PoolConfig {
+// poolConfig is the whole of what a pool gives to package sv2: limits, and five functions.
+//
+// era is the number of this start: miners that were here before get their extranonce prefixes back, and
+// nobody else does.
+func (m *minipool) poolConfig(era uint64) sv2.PoolConfig {
 	s := m.settings
 	limits := sv2.Limits{
 		Easiest:  sv2.TargetFromDifficulty(s.minDifficulty),
@@ -59,12 +67,14 @@ func (m *minipool) poolConfig() sv2.PoolConfig {
 	return sv2.PoolConfig{
 		Limits:          limits,
 		ExtranonceSize:  s.extranonceSize,
+		Era:             era,
 		SharesPerMinute: 60 / s.shareSeconds,
 		// Whether a payout key is of use is the sidecar's to say: the mint is behind it.
 		AllowPayoutKeys: true,
 		Authorize:       m.authorize,
 		BuildJob:        m.work.buildJob,
 		OnVerdict:       m.onVerdict,
+		OnWithdraw:      m.onWithdraw,
 		OnBlock:         m.onBlock,
 		OnError:         func(err error) { m.log.Error("pool", "err", err) },
 	}
@@ -84,6 +94,27 @@ func (m *minipool) onVerdict(
 		"submit_id", submit.ID, "verdict", verdict.Reason, "hash", verdict.Hash,
 		"difficulty", verdict.Credit.Float(), "block", verdict.BlockCandidate)
 	return nil
+}
+
+// onWithdraw is sv2.PoolConfig.OnWithdraw: the miner was told that an accepted share is not, for the
+// sidecar was cut off. The books follow what he was told.
+func (m *minipool) onWithdraw(_ context.Context, channel sv2.ChannelInfo, verdict sv2.Verdict) error {
+	m.log.Debug("share withdrawn", "user", escape(channel.UserIdentity), "channel", channel.ID,
+		"submit_id", verdict.SubmitID, "hash", verdict.Hash)
+	return m.journal.withdrawn(channel, verdict)
+}
+
+// countStart is the number of this start, counted in a file beside what lasts: the chain, else the
+// journal. 0, for which package sv2 draws one, when nothing does.
+func (m *minipool) countStart() (uint64, error) {
+	switch {
+	case m.settings.dataDir != "":
+		return sv2.NextEra(filepath.Join(m.settings.dataDir, startsFile))
+	case m.journal.lasts():
+		return sv2.NextEra(m.settings.journal + "." + startsFile)
+	default:
+		return 0, nil
+	}
 }
 
 // start brings a pool up; end it with stop. Nothing is left behind when there is an error.
@@ -112,12 +143,16 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m.work = &work{source: m.source, payouts: newPayouts(poolScript, s.poolFee)}
+	m.work = &work{source: m.source, payouts: newPayouts(poolScript, s.poolFee), now: time.Now}
 	first, err := m.work.newest()
 	if err != nil {
 		return nil, err
 	}
-	if m.pool, err = sv2.NewPool(m.poolConfig()); err != nil {
+	era, err := m.countStart()
+	if err != nil {
+		return nil, err
+	}
+	if m.pool, err = sv2.NewPool(m.poolConfig(era)); err != nil {
 		return nil, err
 	}
 	host, err := m.openSV1()
@@ -189,8 +224,23 @@ func (m *minipool) stop(grace time.Duration) error {
 	m.cancel()
 	m.running.Wait()
 	if m.source != nil {
-		faults = append(faults, m.source.Close())
+		faults = append(faults, closeWithin(grace, m.source.Close))
 	}
 	faults = append(faults, m.journal.close())
 	return errors.Join(faults...)
+}
+
+// closeWithin doesn't wait longer than grace: the chain's database never closes when its files are gone or
+// can't be written.
+func closeWithin(grace time.Duration, shut func() error) error {
+	closed := make(chan error, 1)
+	go func() { closed <- shut() }()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("the chain did not close within %v: are its files gone, or the disk full?", grace)
+	}
 }

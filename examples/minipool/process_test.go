@@ -100,6 +100,19 @@ func TestStopsCleanlyOnASignal(t *testing.T) {
 	}
 }
 
+func TestStopsThoughItsFilesAreGone(t *testing.T) {
+	dir := t.TempDir()
+	p := launch(t, dir, "-datadir", filepath.Join(dir, "data"))
+	if err := os.RemoveAll(filepath.Join(dir, "data")); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGTERM)
+	// Its database may or may not notice; what counts is that it ends.
+	if code := p.exitCode(); code != exitOK && code != exitFailure {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 func TestASecondSignalEndsItAtOnce(t *testing.T) {
 	p := launch(t, t.TempDir())
 	s := dial(t, p.socket) // and never hangs up

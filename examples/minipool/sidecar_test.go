@@ -29,6 +29,7 @@ type sidecar struct {
 	t          testing.TB
 	stream     grpc.BidiStreamingClient[sv2pb.SessionRequest, sv2pb.SessionResponse]
 	hangUp     func()
+	hello      *sv2pb.Hello
 	welcome    *sv2pb.Welcome
 	channels   map[uint64]*miner
 	verdicts   map[uint64]*sv2pb.Verdict
@@ -54,13 +55,22 @@ type miner struct {
 // dial connects to a pool's socket and says Hello.
 func dial(t testing.TB, socket string) *sidecar {
 	t.Helper()
+	session := make([]byte, 16)
+	_, _ = rand.Read(session) // never fails
+	return dialAs(t, socket, &sv2pb.Hello{Protocol: 1, SidecarId: "test", BootId: make([]byte, 16),
+		SessionId: session, MaxInFlight: 4096})
+}
+
+// dialAs is dial with that Hello.
+func dialAs(t testing.TB, socket string, hello *sv2pb.Hello) *sidecar {
+	t.Helper()
 	conn, err := grpc.NewClient("unix:"+socket,
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	s := &sidecar{t: t, channels: map[uint64]*miner{}, verdicts: map[uint64]*sv2pb.Verdict{},
+	s := &sidecar{t: t, hello: hello, channels: map[uint64]*miner{}, verdicts: map[uint64]*sv2pb.Verdict{},
 		results: map[uint64]*sv2pb.BlockResult{}}
 	s.hangUp = func() {
 		cancel()
@@ -72,11 +82,7 @@ func dial(t testing.TB, socket string) *sidecar {
 	if err != nil {
 		t.Fatal(err)
 	}
-	session := make([]byte, 16)
-	_, _ = rand.Read(session) // never fails
-	s.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_Hello{Hello: &sv2pb.Hello{
-		Protocol: 1, SidecarId: "test", BootId: make([]byte, 16), SessionId: session,
-		MaxInFlight: 4096}}})
+	s.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_Hello{Hello: hello}})
 	s.until("Welcome", func() bool { return s.welcome != nil })
 	return s
 }

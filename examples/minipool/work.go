@@ -25,6 +25,7 @@ const keptTemplates = sv2.KnownJobs
 type work struct {
 	source  source
 	payouts payouts
+	now     func() time.Time
 
 	mu sync.Mutex
 	// present is what jobs are made of now; nil when there is no work.
@@ -68,8 +69,9 @@ func (w *work) buildJob(_ context.Context, request sv2.JobRequest) (*sv2.Job, er
 		NBits:       t.Bits,
 		Version:     uint32(t.Version),
 		VersionMask: sv2.RollableVersionBits &^ t.RequiredBits,
-		// The present, or median time past + 1 where blocks came so fast that this is later.
-		MinNTime: t.CurTime,
+		// The present, and not that of the template: it may be old when a channel opens. Median time
+		// past + 1 where blocks came so fast that this is later.
+		MinNTime: max(t.CurTime, uint32(w.now().Unix())),
 		// No MaxNTime: miners may roll up to two hours ahead of the clock, as consensus allows.
 		MerklePath:     t.path,
 		CoinbasePrefix: prefix,

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -113,6 +114,8 @@ type wire struct {
 	ctx      context.Context
 	incoming chan *sv2pb.SessionRequest
 	outgoing chan *sv2pb.SessionResponse
+	// lossy loses what has not been received yet.
+	lossy atomic.Bool
 }
 
 func (w *wire) Context() context.Context     { return w.ctx }
@@ -123,14 +126,14 @@ func (w *wire) Send(m *sv2pb.SessionResponse) error {
 }
 
 func (w *wire) Recv() (*sv2pb.SessionRequest, error) {
-	if m, ok := <-w.incoming; ok {
+	if m, ok := <-w.incoming; ok && !w.lossy.Load() {
 		return m, nil
 	}
 	return nil, io.EOF
 }
 
-func TestSharesReceivedAsTheSessionEndsReachTheHost(t *testing.T) {
-	server := start(t, Options{}, nil)
+func TestSharesReceivedAsTheStreamEndsReachTheHost(t *testing.T) {
+	server := start(t, Options{ResumeWindow: time.Millisecond}, nil)
 	ctx, hangUp := context.WithCancel(context.Background())
 	w := &wire{ctx: ctx, incoming: make(chan *sv2pb.SessionRequest, 10),
 		outgoing: make(chan *sv2pb.SessionResponse, 10)}

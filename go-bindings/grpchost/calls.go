@@ -29,7 +29,7 @@ type callTable struct {
 }
 
 // begin names a request and gives the channel its answer comes through, which is closed when the
-// session ends.
+// stream ends.
 func (t *callTable) begin() (uint64, <-chan *sv2pb.SessionRequest, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -77,31 +77,25 @@ func (t *callTable) close() {
 	t.waiting = nil
 }
 
-// usable reports whether the handshake is done, the session goes on and the sidecar stays.
-func (s *Session) usable() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.welcomed && !s.ended && !s.leaving
-}
-
-// call sends a request and waits for its answer, CallFailed, the end of ctx or of the session.
+// call sends a request and waits for its answer, CallFailed, the end of ctx or of the stream.
 func (s *Session) call(
 	ctx context.Context, request func(id uint64) *sv2pb.SessionResponse,
 ) (*sv2pb.SessionRequest, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, status.FromContextError(err).Err()
 	}
-	if !s.usable() {
+	l := s.present()
+	if l == nil {
 		return nil, errGone
 	}
-	id, answer, err := s.calls.begin()
+	id, answer, err := l.calls.begin()
 	if err != nil {
 		return nil, err
 	}
-	s.outbox.push(entry{message: request(id)})
+	l.outbox.push(entry{message: request(id)})
 	select {
 	case <-ctx.Done():
-		s.calls.cancel(id)
+		l.calls.cancel(id)
 		return nil, status.FromContextError(ctx.Err()).Err()
 	case got, ok := <-answer:
 		if !ok {

@@ -21,7 +21,7 @@ type channel struct {
 	id         uint64
 	connection uint64
 	sink       *sink
-	// ctx ends when the channel is closed or kicked, or the session ends.
+	// ctx ends when the channel is closed or kicked, or the session ends; not with a stream.
 	ctx    context.Context
 	cancel context.CancelFunc
 	// rolls is Opened.ExtranonceSize, or notOpen.
@@ -41,14 +41,19 @@ type channel struct {
 	// told is the newest TargetInEffect that waits to be handed on.
 	told *sv2.Target
 
+	// kept is how many answers the session's ring has of the channel, left that they count no more; the
+	// ring's.
+	kept int
+	left bool
+
 	// host is set by the opening call, before rolls, and used by later calls only.
 	host sv2.Channel
 }
 
-func newChannel(session *Session, id, connection uint64) *channel {
-	c := &channel{session: session, id: id, connection: connection, busy: true}
-	c.sink = &sink{channel: c}
-	c.ctx, c.cancel = context.WithCancel(session.ctx)
+func newChannel(l *link, id, connection uint64) *channel {
+	c := &channel{session: l.session, id: id, connection: connection, busy: true}
+	c.sink = &sink{channel: c, out: l.outbox}
+	c.ctx, c.cancel = context.WithCancel(l.session.ctx)
 	c.rolls.Store(notOpen)
 	return c
 }
@@ -58,7 +63,7 @@ func newChannel(session *Session, id, connection uint64) *channel {
 func (c *channel) submit(batch []sv2.Submit) bool {
 	c.submitting.Lock()
 	defer c.submitting.Unlock()
-	if !c.sink.owe(len(batch)) {
+	if !c.sink.owe(batch) {
 		return false
 	}
 	c.host.Submit(batch)
@@ -118,11 +123,32 @@ func (c *channel) close(reason string, done func()) {
 		c.mu.Lock()
 		kicked := c.kicked
 		c.mu.Unlock()
-		if c.host != nil && !kicked {
+		if c.host == nil {
+			return
+		}
+		c.sink.awaitCancelled(withdrawPatience)
+		c.withdraw()
+		if !kicked {
 			c.submitting.Lock() // waits for the last: the sink is finished, so no other begins
 			defer c.submitting.Unlock()
 			c.host.Close(reason)
 		}
+	})
+}
+
+// withdraw hands over the accepted shares that are to be taken back.
+func (c *channel) withdraw() {
+	accepted := c.sink.takeWithdrawn()
+	if len(accepted) == 0 {
+		return
+	}
+	if host, ok := c.host.(sv2.Withdrawer); ok {
+		host.Withdraw(accepted)
+		return
+	}
+	c.session.deaf.Do(func() {
+		c.session.log.Warn("the host can't take back shares that miners were told are not accepted: "+
+			"implement sv2.Withdrawer", "channel", c.id, "shares", len(accepted))
 	})
 }
 

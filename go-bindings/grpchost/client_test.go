@@ -198,6 +198,21 @@ func (c *client) ends(want codes.Code) error {
 	}
 }
 
+// hangUp ends the stream from the sidecar's side, without a word.
+func (c *client) hangUp() {
+	c.t.Helper()
+	if err := c.stream.CloseSend(); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// leave ends the stream as a sidecar does that stops.
+func (c *client) leave() {
+	c.t.Helper()
+	c.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_Drain{Drain: &sv2pb.Drain{}}})
+	c.hangUp()
+}
+
 func (c *client) hello(m *sv2pb.Hello) {
 	c.t.Helper()
 	c.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_Hello{Hello: m}})

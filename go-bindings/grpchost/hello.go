@@ -4,6 +4,7 @@ package grpchost
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -16,9 +17,6 @@ import (
 const (
 	idSize       = 16 // epoch, boot_id, session_id
 	maxSidecarID = 64
-	// fencePatience is how long a new stream waits for the host to take the closes of the one it
-	// fences, so that prefixes are free again when the channels come back.
-	fencePatience = 5 * time.Second
 )
 
 // sessionID is Hello.session_id.
@@ -27,9 +25,13 @@ type sessionID [idSize]byte
 // hello is a Hello whose lengths were checked.
 type hello struct {
 	sidecar     string
+	boot        [idSize]byte
 	session     sessionID
+	lastEpoch   []byte // empty, or idSize bytes
 	software    string
 	maxInFlight int64
+	// cancelled submits and open channels, ascending.
+	cancelled, open []uint64
 }
 
 // helloFrom checks a Hello; the error is a gRPC status.
@@ -68,13 +70,20 @@ func helloFrom(m *sv2pb.Hello, o Options) (hello, error) {
 			len(m.GetCancelledSubmitIds()), inFlight)
 	}
 	return hello{
-		sidecar: sidecar, session: sessionID(m.GetSessionId()),
-		software: printable(m.GetSoftware(), maxSoftware), maxInFlight: int64(inFlight),
+		sidecar: sidecar, boot: [idSize]byte(m.GetBootId()), session: sessionID(m.GetSessionId()),
+		lastEpoch: m.GetLastEpoch(), software: printable(m.GetSoftware(), maxSoftware),
+		maxInFlight: int64(inFlight), cancelled: ascending(m.GetCancelledSubmitIds()),
+		open: ascending(m.GetOpenChannelIds()),
 	}, nil
 }
 
-// welcomeMessage is the answer to a Hello. Every stream starts fresh: resumed is false, and no submit
-// of an earlier stream is known.
+// ascending is a list in order, each id once.
+func ascending(ids []uint64) []uint64 {
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// welcomeMessage is the answer to a Hello that begins a session.
 func welcomeMessage(o Options, epoch [idSize]byte, limits sv2.Limits) (*sv2pb.SessionResponse, error) {
 	if limits.Easiest.IsZero() {
 		return nil, status.Error(codes.Internal, "the host's easiest target is zero: no share meets it")
@@ -93,16 +102,17 @@ func welcomeMessage(o Options, epoch [idSize]byte, limits sv2.Limits) (*sv2pb.Se
 	return &sv2pb.SessionResponse{Message: &sv2pb.SessionResponse_Welcome{Welcome: welcome}}, nil
 }
 
-// handshake takes messages until Hello, fences an older stream of the session and queues Welcome.
-func (s *Session) handshake() error {
+// handshake takes messages until Hello, finds or makes the session and queues Welcome and, when the
+// session goes on, what repairs it.
+func (l *link) handshake() error {
 	late := status.Errorf(codes.FailedPrecondition, "no Hello within %v",
-		s.server.options.HelloTimeout)
-	deadline := time.AfterFunc(s.server.options.HelloTimeout, func() { s.fail(late) })
+		l.server.options.HelloTimeout)
+	deadline := time.AfterFunc(l.server.options.HelloTimeout, func() { l.fail(late) })
 	defer deadline.Stop()
 	var first *sv2pb.SessionRequest
 	for first.GetMessage() == nil { // a newer sidecar's message that we don't know
 		var err error
-		if first, err = s.stream.Recv(); err != nil {
+		if first, err = l.stream.Recv(); err != nil {
 			return err
 		}
 	}
@@ -110,24 +120,34 @@ func (s *Session) handshake() error {
 		return status.Errorf(codes.FailedPrecondition, "the first message must be Hello, not %T",
 			first.GetMessage())
 	}
-	said, err := helloFrom(first.GetHello(), s.server.options)
-	if err != nil {
+	var err error
+	if l.hello, err = helloFrom(first.GetHello(), l.server.options); err != nil {
 		return err
 	}
 	if !deadline.Stop() {
 		return late
 	}
-	if err := s.server.admit(s, said); err != nil {
-		return err
-	}
-	welcome, err := welcomeMessage(s.server.options, s.server.epoch, s.server.host.Limits())
+	s, resumed, err := l.server.admit(l)
 	if err != nil {
 		return err
 	}
+	welcome, err := welcomeMessage(l.server.options, l.server.epoch, l.server.host.Limits())
+	if err != nil {
+		return err
+	}
+	var repairs []entry
+	if resumed {
+		if repairs, err = s.resume(l); err != nil {
+			return err
+		}
+		welcome.GetWelcome().Resumed = true
+		welcome.GetWelcome().LastSubmitId = l.again
+	}
 	s.mu.Lock()
-	s.welcomed = true
-	s.outbox.push(entry{message: welcome})
+	l.welcomed = true
+	l.outbox.begin(append([]entry{{message: welcome}}, repairs...))
 	s.mu.Unlock()
-	s.log.Info("sidecar connected", "software", said.software, "max_in_flight", said.maxInFlight)
+	l.log.Info("sidecar connected", "software", l.hello.software,
+		"max_in_flight", l.hello.maxInFlight, "resumed", resumed)
 	return nil
 }

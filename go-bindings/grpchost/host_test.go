@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
@@ -54,6 +55,11 @@ type pool struct {
 	onClose func()
 	// mute keeps verdicts back.
 	mute bool
+	// paused keeps judging back until it is false again; see pause. Guarded by mu.
+	paused bool
+	// onTake hears of each submit that reaches the host, onVerdict of each verdict before it is given.
+	onTake    func(c *poolChannel, id uint64)
+	onVerdict func(c *poolChannel, verdict sv2.Verdict)
 
 	mu       sync.Mutex
 	queued   *sync.Cond
@@ -61,6 +67,7 @@ type pool struct {
 	stopped  bool
 	done     chan struct{}
 	nextID   uint64
+	nextJob  uint64
 	channels map[*poolChannel]struct{}
 	closed   []string
 	opened   int
@@ -81,6 +88,8 @@ type poolChannel struct {
 	told   []sv2.Target
 	judged int
 	closes int
+	// withdrawn are the submits that were taken back.
+	withdrawn []uint64
 	// running finds calls that overlap and must not.
 	running map[string]bool
 	fault   string
@@ -98,7 +107,7 @@ func (p *pool) judge() {
 	defer close(p.done)
 	for {
 		p.mu.Lock()
-		for len(p.work) == 0 && !p.stopped {
+		for (len(p.work) == 0 || p.paused) && !p.stopped {
 			p.queued.Wait()
 		}
 		work := p.work
@@ -119,6 +128,14 @@ func (p *pool) stop() {
 	p.queued.Broadcast()
 	p.mu.Unlock()
 	<-p.done
+}
+
+// pause keeps verdicts back, or lets them go.
+func (p *pool) pause(paused bool) {
+	p.mu.Lock()
+	p.paused = paused
+	p.queued.Broadcast()
+	p.mu.Unlock()
 }
 
 func (p *pool) later(work func()) {
@@ -231,6 +248,11 @@ func (c *poolChannel) enter(call string) func() {
 
 func (c *poolChannel) Submit(batch []sv2.Submit) {
 	defer c.enter("Submit")()
+	if c.pool.onTake != nil {
+		for _, share := range batch {
+			c.pool.onTake(c, share.ID)
+		}
+	}
 	if c.pool.mute {
 		return
 	}
@@ -238,6 +260,9 @@ func (c *poolChannel) Submit(batch []sv2.Submit) {
 		verdicts := make([]sv2.Verdict, len(batch))
 		for i, share := range batch {
 			verdicts[i] = c.check(share)
+			if c.pool.onVerdict != nil {
+				c.pool.onVerdict(c, verdicts[i])
+			}
 		}
 		c.sink.Verdicts(verdicts)
 		for _, v := range verdicts {
@@ -289,6 +314,24 @@ func (c *poolChannel) TargetInEffect(target sv2.Target) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.told = append(c.told, target)
+}
+
+func (c *poolChannel) Withdraw(verdicts []sv2.Verdict) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range verdicts {
+		if !v.Accepted() || slices.Contains(c.withdrawn, v.SubmitID) {
+			c.fault = fmt.Sprintf("Withdraw of %+v", v)
+		}
+		c.withdrawn = append(c.withdrawn, v.SubmitID)
+	}
+}
+
+// takenBack are the submits that were withdrawn.
+func (c *poolChannel) takenBack() []uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.withdrawn)
 }
 
 func (c *poolChannel) Close(reason string) {

@@ -14,7 +14,8 @@ const (
 	// maxOpenCalls is how many opens of one session the host is asked at a time. Opening may wait for
 	// a password check or a node; miners that come at once must not become as many goroutines.
 	maxOpenCalls = 16
-	// maxOpensWaiting is how many more wait; after a restart of the pool all channels come at once.
+	// maxOpensWaiting is how many more wait. Channels that were open before a restart of the pool come
+	// all at once and are not counted; MaxChannels bounds them.
 	maxOpensWaiting = 16384
 )
 
@@ -25,7 +26,8 @@ type opening struct {
 }
 
 // takeOpen starts or queues an open, or refuses it.
-func (s *Session) takeOpen(m *sv2pb.OpenChannel) error {
+func (l *link) takeOpen(m *sv2pb.OpenChannel) error {
+	s := l.session
 	id := m.GetChannelId()
 	if id == 0 {
 		return status.Error(codes.InvalidArgument, "OpenChannel.channel_id is 0")
@@ -44,15 +46,15 @@ func (s *Session) takeOpen(m *sv2pb.OpenChannel) error {
 		refusal = &sv2.Refusal{Reason: sv2.RefuseNoWork, Detail: "the pool is about to stop"}
 	case s.live >= s.server.options.MaxChannels:
 		refusal = &sv2.Refusal{Reason: sv2.RefuseCapacity, Detail: "the session has too many channels"}
-	case s.openCalls >= maxOpenCalls && len(s.waiting) >= maxOpensWaiting:
+	case s.openCalls >= maxOpenCalls && len(s.waiting) >= maxOpensWaiting && !request.Reopen:
 		refusal = &sv2.Refusal{Reason: sv2.RefuseRateLimited, Detail: "too many opens wait"}
 	}
 	if refusal != nil {
 		s.mu.Unlock()
-		s.outbox.push(entry{channel: id, message: refusedMessage(id, refusal)})
+		l.outbox.push(entry{channel: id, message: refusedMessage(id, refusal)})
 		return nil
 	}
-	next := opening{newChannel(s, id, request.Connection.ID), request}
+	next := opening{newChannel(l, id, request.Connection.ID), request}
 	s.channels[id] = next.channel
 	s.connections[next.channel.connection]++
 	s.live++
@@ -133,5 +135,6 @@ func (s *Session) refuse(c *channel, err error) {
 		s.live--
 	}
 	s.mu.Unlock()
-	s.outbox.push(entry{channel: c.id, message: refusedMessage(c.id, refusal)})
+	// Not open, so it is the stream's that it was asked for on: an answer to no other.
+	c.sink.out.push(entry{channel: c.id, message: refusedMessage(c.id, refusal)})
 }

@@ -50,16 +50,17 @@ type Options struct {
 	// PlainLoopback allows TCP without credentials on a loopback address. Any local user can then
 	// connect; use a Unix socket where there is one.
 	PlainLoopback bool
-	// ResumeWindow is told to the sidecar: how long channels outlive their stream. Whole
-	// milliseconds, 0 to 2^32-1. 0: DefaultResumeWindow.
+	// ResumeWindow is how long a session, with its channels and their extranonce prefixes, outlives a
+	// stream that broke; the sidecar is told. Whole milliseconds up to 2^32-1. 0: DefaultResumeWindow.
 	ResumeWindow time.Duration
-	// VerdictRing is how many verdicts are kept for submits that come again. 0: DefaultVerdictRing.
+	// VerdictRing is how many verdicts a session keeps for submits that come again, at some 110 bytes
+	// each; memory is taken as they come. 0: DefaultVerdictRing.
 	VerdictRing int
 	// MaxInFlight is the largest Hello.max_in_flight taken, at most VerdictRing: more could not be
 	// answered again after a break. 0: VerdictRing.
 	MaxInFlight int
 	// OutboxLimit is how many entries (a job for one channel, a verdict, any other message) may
-	// wait per session. One more ends the session. 0: DefaultOutboxLimit.
+	// wait per stream. One more ends the stream. 0: DefaultOutboxLimit.
 	OutboxLimit int
 	// MaxChannels per session; one more is refused with "channel-capacity-exhausted". 0:
 	// DefaultMaxChannels.

@@ -34,17 +34,32 @@ type outbox struct {
 	// wake holds a token while there may be something to take.
 	wake chan struct{}
 
-	mu       sync.Mutex
-	closed   bool
-	entries  []entry
-	head     int
-	verdicts []sv2.Verdict
+	mu sync.Mutex
+	// begun: what the stream begins with is in front, and sending may start. greeted: its very first
+	// message, Welcome, which no verdict may overtake, was taken.
+	begun, greeted, closed bool
+	entries                []entry
+	head                   int
+	verdicts               []sv2.Verdict
 }
 
 // newOutbox takes at most limit entries and verdicts together; the first one too many closes it and
 // calls full, once, outside the lock.
 func newOutbox(limit int, full func()) *outbox {
 	return &outbox{limit: limit, full: full, wake: make(chan struct{}, 1)}
+}
+
+// begin puts first before all that waits already, whatever the limit, and lets it be taken. Once.
+func (o *outbox) begin(first []entry) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	o.begun = true
+	o.limit += len(first)
+	o.entries = append(first, o.entries...)
+	o.signal()
 }
 
 // push appends entries in order.
@@ -69,6 +84,10 @@ func (o *outbox) add(entries []entry, verdicts []sv2.Verdict) {
 	o.entries = append(o.entries, entries...)
 	o.verdicts = append(o.verdicts, verdicts...)
 	o.mu.Unlock()
+	o.signal()
+}
+
+func (o *outbox) signal() {
 	select {
 	case o.wake <- struct{}{}:
 	default:
@@ -94,10 +113,18 @@ func (o *outbox) take(
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	clear(verdicts)
-	takenVerdicts, o.verdicts = o.verdicts, verdicts[:0]
+	if !o.begun {
+		return verdicts[:0], nil
+	}
+	limit := maxTake
+	if o.greeted {
+		takenVerdicts, o.verdicts = o.verdicts, verdicts[:0]
+	} else {
+		takenVerdicts, limit, o.greeted = verdicts[:0], 1, true
+	}
 	tail := o.entries[o.head:]
 	count, messages := 0, 0
-	for count < len(tail) && messages < maxTake {
+	for count < len(tail) && messages < limit {
 		count += run(tail[count:])
 		messages++
 	}

@@ -40,19 +40,14 @@ type Server struct {
 	epoch   [idSize]byte
 	grpc    *grpc.Server
 	health  *health.Server
-	// streams counts the goroutines of sessions.
-	streams sync.WaitGroup
+	// running counts the goroutines of streams and of sessions that are closed. Those of the latter begin
+	// under mu, before stopping is set.
+	running sync.WaitGroup
 
 	mu       sync.Mutex
 	stopping bool
 	order    uint64
-	sessions map[sessionID]*admitted
-}
-
-// admitted is a session and its place in the order of arrival.
-type admitted struct {
-	session *Session
-	order   uint64
+	sessions map[sessionID]*Session
 }
 
 // New makes a server of host. It reads the epoch, so it is made once per life of the host's channels
@@ -65,7 +60,7 @@ func New(host sv2.Host, options Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("grpchost: %w", err)
 	}
-	s := &Server{host: host, options: options, sessions: make(map[sessionID]*admitted)}
+	s := &Server{host: host, options: options, sessions: make(map[sessionID]*Session)}
 	if _, err := io.ReadFull(options.Epoch, s.epoch[:]); err != nil {
 		return nil, fmt.Errorf("grpchost: read %d bytes of epoch: %w", idSize, err)
 	}
@@ -99,9 +94,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 }
 
-// Shutdown stops in order: no new session or channel is taken, each sidecar gets Drain with the time
-// that is left, the host is drained, and then sidecars may hang up until ctx ends. Streams that are
-// left end with UNAVAILABLE. The error says what could not be waited for; the server has stopped all
+// Shutdown stops in order: no new session or channel is taken, sessions that wait for their sidecar are
+// closed, each sidecar gets Drain with the time that is left, the host is drained, and then sidecars may
+// hang up until ctx ends. Streams that are left end with UNAVAILABLE. The error says what could not be waited for; the server has stopped all
 // the same.
 func (s *Server) Shutdown(ctx context.Context) error {
 	sessions := s.refuseNew()
@@ -139,12 +134,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // stop ends all sessions and waits for their goroutines until ctx ends, and then closeGrace more.
 func (s *Server) stop(ctx context.Context) error {
 	for _, session := range s.refuseNew() {
-		session.fail(errStopping)
+		session.cut(errStopping)
 	}
 	s.grpc.Stop()
 	gone := make(chan struct{})
 	go func() {
-		s.streams.Wait()
+		s.running.Wait()
 		close(gone)
 	}()
 	select {
@@ -162,78 +157,52 @@ func (s *Server) stop(ctx context.Context) error {
 	}
 }
 
-// refuseNew turns the server to stopping and gives the sessions there are.
+// refuseNew turns the server to stopping, closes the sessions that no stream can come for any more, and
+// gives the sessions there are.
 func (s *Server) refuseNew() []*Session {
 	s.health.Shutdown()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stopping = true
-	return s.inOrder()
-}
-
-// Sessions are the sidecars that are connected now, in the order they came.
-func (s *Server) Sessions() []*Session {
-	s.mu.Lock()
 	sessions := s.inOrder()
-	s.mu.Unlock()
-	return slices.DeleteFunc(sessions, func(session *Session) bool { return !session.usable() })
-}
-
-func (s *Server) inOrder() []*Session {
-	all := make([]*admitted, 0, len(s.sessions))
-	for _, a := range s.sessions {
-		all = append(all, a)
+	if s.stopping {
+		return sessions
 	}
-	slices.SortFunc(all, func(a, b *admitted) int { return cmp.Compare(a.order, b.order) })
-	sessions := make([]*Session, len(all))
-	for i, a := range all {
-		sessions[i] = a.session
+	s.stopping = true
+	for _, session := range sessions {
+		session.mu.Lock()
+		detached := session.latest == nil && session.retireLocked()
+		session.mu.Unlock()
+		if detached {
+			s.closeLocked([]*Session{session}, "the pool is about to stop", errStopping)
+		}
 	}
 	return sessions
 }
 
-// admit enters a session whose Hello was good, and ends an older stream of the same session.
-func (s *Server) admit(session *Session, said hello) error {
+// Sessions are the sidecars that are connected now, in the order in which they first came.
+func (s *Server) Sessions() []*Session {
 	s.mu.Lock()
-	if s.stopping {
-		s.mu.Unlock()
-		return errStopping
-	}
-	session.mu.Lock()
-	if session.ended {
-		session.mu.Unlock()
-		s.mu.Unlock()
-		return context.Cause(session.ctx)
-	}
-	session.hello = said
-	session.log = session.log.With("sidecar", said.sidecar)
-	session.mu.Unlock()
-	older := s.sessions[said.session]
-	s.order++
-	s.sessions[said.session] = &admitted{session, s.order}
+	sessions := s.inOrder()
 	s.mu.Unlock()
-	if older == nil {
-		return nil
+	return slices.DeleteFunc(sessions, func(session *Session) bool {
+		return session.present() == nil
+	})
+}
+
+func (s *Server) inOrder() []*Session {
+	sessions := make([]*Session, 0, len(s.sessions))
+	for _, session := range s.sessions {
+		sessions = append(sessions, session)
 	}
-	older.session.fail(errFenced)
-	patience := time.NewTimer(fencePatience)
-	defer patience.Stop()
-	select {
-	case <-older.session.over:
-	case <-session.ctx.Done():
-		return context.Cause(session.ctx)
-	case <-patience.C:
-		session.log.Warn("the host has not closed all channels of the fenced stream yet; going on",
-			"waited", fencePatience)
-	}
-	return nil
+	slices.SortFunc(sessions, func(a, b *Session) int { return cmp.Compare(a.order, b.order) })
+	return sessions
 }
 
 // forget takes an ended session out of the table, unless a newer one has its place.
 func (s *Server) forget(session *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a := s.sessions[session.hello.session]; a != nil && a.session == session {
+	if s.sessions[session.hello.session] == session {
 		delete(s.sessions, session.hello.session)
 	}
 }

@@ -129,7 +129,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 func TestSurvivesAHostThatNeverReturns(t *testing.T) {
 	hold := make(chan struct{})
 	entered := make(chan struct{}, 1)
-	server := start(t, Options{}, nil)
+	server := start(t, Options{ResumeWindow: time.Millisecond}, nil)
 	server.pool.onUpdate = func(context.Context, *poolChannel, sv2.UpdateRequest) error {
 		entered <- struct{}{}
 		<-hold
@@ -154,18 +154,20 @@ func TestSurvivesAHostThatNeverReturns(t *testing.T) {
 func TestTheLogTellsASidecarThatLeftFromASessionThatFailed(t *testing.T) {
 	server := start(t, Options{}, nil)
 	for number, leave := range []func(*client){
-		func(c *client) { _ = c.stream.CloseSend() },
+		func(c *client) { c.leave() },
+		func(c *client) { c.hangUp() },
 		func(c *client) { c.cancel() },
 	} {
 		c, _ := server.welcomed(t, goodHello(byte(number)))
 		c.open(goodOpen(1))
 		leave(c)
-		eventually(t, "the session is over", func() bool {
+		eventually(t, "the stream is over", func() bool {
 			return strings.Count(server.logs.String(), "sidecar disconnected") == number+1
 		})
 	}
 	if text := server.logs.String(); strings.Contains(text, "cause") ||
-		!slices.Equal(server.pool.reasons(), []string{"the sidecar disconnected", "the sidecar disconnected"}) {
+		strings.Count(text, "its channels wait for it") != 2 ||
+		!slices.Equal(server.pool.reasons(), []string{"the sidecar disconnected"}) {
 		t.Errorf("a fault was told: %s\n%q", text, server.pool.reasons())
 	}
 	c, _ := server.welcomed(t, goodHello(3))

@@ -3,25 +3,43 @@
 package grpchost
 
 import (
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
 )
 
 // sink is the sv2.Sink of one channel. It keeps the order of what the host delivers, holds it back
-// until ChannelOpened is queued, and drops it once the channel is over. Its lock is held for an append
-// only, and never together with the session's or the channel's.
+// until ChannelOpened is queued, and drops it once the channel is over. What is delivered while there is
+// no stream is dropped, too, but for what another stream begins with: the newest target, the newest job,
+// and verdicts, which the session's ring has.
+//
+// Its lock is held for an append only. Below it are the locks of the ring, of the outbox and of the
+// session's news, never the session's or the channel's own.
 type sink struct {
 	channel *channel
 
 	mu sync.Mutex
+	// out is the stream's that the channel was opened on, or came over to.
+	out *outbox
 	// opened: ChannelOpened is queued. over: the channel is closed, refused or kicked.
 	opened, over bool
 	held         []entry
 	heldKick     *sv2.Kick
-	// owed is how many submits the host has not answered yet.
-	owed int
+	// target is the newest one given since the channel was opened; zero when none was. job is the
+	// newest of all.
+	target sv2.Target
+	job    *sv2.Job
+	// owed are the submits that the host has not answered yet; their ids ascend.
+	owed queue
+	// cancelled are those of them that the sidecar has answered itself.
+	cancelled map[uint64]struct{}
+	// accepted are verdicts of cancelled submits that the host is yet to be told of.
+	accepted []sv2.Verdict
+	// settled is closed when no cancelled submit is owed any more; nil unless Close waits for that.
+	settled chan struct{}
 }
 
 var _ sv2.Sink = (*sink)(nil)
@@ -52,21 +70,52 @@ func (k *sink) BlockResult(result sv2.BlockResult) {
 	k.put(entry{channel: k.channel.id, message: blockResultMessage(k.channel.id, result)})
 }
 
-// Verdicts queues answers to submits.
+// Verdicts queues answers to submits. What answers none is dropped: a submit has one verdict.
 func (k *sink) Verdicts(verdicts []sv2.Verdict) {
 	k.mu.Lock()
-	if k.over {
+	if k.over && k.settled == nil {
 		k.mu.Unlock()
 		return
 	}
-	answered := min(k.owed, len(verdicts))
-	k.owed -= answered
-	k.channel.session.outstanding.Add(int64(-answered))
-	k.channel.session.outbox.answer(verdicts)
+	told, paid, late := 0, 0, 0
+	for i := range verdicts {
+		id := verdicts[i].SubmitID
+		if !k.owed.remove(id) {
+			continue
+		}
+		paid++
+		if _, cancelled := k.cancelled[id]; cancelled {
+			delete(k.cancelled, id)
+			late++
+			if verdicts[i].Accepted() {
+				k.accepted = append(k.accepted, verdicts[i])
+			}
+			continue
+		}
+		if told != i {
+			verdicts[told] = verdicts[i]
+		}
+		told++
+	}
+	s := k.channel.session
+	if k.over { // only cancelled ones are owed
+		if len(k.cancelled) == 0 {
+			close(k.settled)
+			k.settled = nil
+		}
+		k.mu.Unlock()
+		return
+	}
+	s.outstanding.Add(int64(late - paid)) // those that were cancelled count no more
+	s.answers.record(k.channel, verdicts[:told])
+	withdraw := len(k.accepted) > 0
 	k.mu.Unlock()
-	if answered < len(verdicts) {
-		k.channel.session.log.Error("the host gave more verdicts than it had submits",
-			"channel", k.channel.id, "surplus", len(verdicts)-answered)
+	if withdraw {
+		s.withdraw(k.channel)
+	}
+	if paid < len(verdicts) {
+		s.log.Error("the host gave more verdicts than it had submits",
+			"channel", k.channel.id, "surplus", len(verdicts)-paid)
 	}
 }
 
@@ -80,12 +129,18 @@ func (k *sink) Kick(kick sv2.Kick) {
 		k.mu.Unlock()
 		return
 	default:
-		k.finishLocked()
-		k.channel.session.outbox.push(
-			entry{channel: k.channel.id, message: kickMessage(k.channel.id, kick)})
+		k.out.push(k.farewell(kick))
 	}
 	k.mu.Unlock()
-	k.channel.session.kicked(k.channel, kick.Action)
+	k.channel.session.kicked(k.channel, kick)
+}
+
+// farewell ends the channel with a kick and gives the message; the caller holds mu. The session
+// remembers it first, so that a stream that begins now finds the channel open or knows why it isn't.
+func (k *sink) farewell(kick sv2.Kick) entry {
+	k.channel.session.news.kicked(k.channel, kick)
+	k.finishLocked(true)
+	return entry{channel: k.channel.id, message: kickMessage(k.channel.id, kick)}
 }
 
 // put queues an entry, or holds it back while the channel is being opened.
@@ -95,12 +150,37 @@ func (k *sink) put(e entry) {
 	switch {
 	case k.over:
 	case k.opened:
-		k.channel.session.outbox.push(e)
-	case len(k.held) >= k.channel.session.outbox.limit:
-		k.finishLocked()
-		k.channel.session.outbox.full()
+		k.note(e)
+		k.out.push(e)
+	case len(k.held) >= k.out.limit:
+		k.finishLocked(false)
+		k.out.full()
 	default:
 		k.held = append(k.held, e)
+	}
+}
+
+// note remembers what a stream that begins later must be told; the caller holds mu.
+func (k *sink) note(e entry) {
+	if e.job != nil {
+		k.job = e.job
+		return
+	}
+	switch m := e.message.GetMessage().(type) {
+	case *sv2pb.SessionResponse_SetTarget:
+		k.target = sv2.Target(m.SetTarget.GetTarget())
+	case *sv2pb.SessionResponse_BlockResult:
+		k.channel.session.news.block(e)
+	}
+}
+
+// reply queues an answer to what came on out's stream, and drops it when that is not the channel's any
+// more: the sidecar has asked again since.
+func (k *sink) reply(out *outbox, e entry) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.over && k.out == out {
+		out.push(e)
 	}
 }
 
@@ -113,24 +193,36 @@ func (k *sink) open(opened *sv2pb.SessionResponse, first *sv2.Job) {
 		return
 	}
 	k.opened = true
+	k.job = first
 	entries := []entry{{channel: k.channel.id, message: opened}}
 	for _, e := range k.held {
 		if e.job == nil || e.job != first {
+			k.note(e)
 			entries = append(entries, e)
 		}
 	}
 	k.held = nil
 	kick := k.heldKick
 	if kick != nil {
-		entries = append(entries,
-			entry{channel: k.channel.id, message: kickMessage(k.channel.id, *kick)})
-		k.finishLocked()
+		entries = append(entries, k.farewell(*kick))
 	}
-	k.channel.session.outbox.push(entries...)
+	k.out.push(entries...)
 	k.mu.Unlock()
 	if kick != nil {
-		k.channel.session.kicked(k.channel, kick.Action)
+		k.channel.session.kicked(k.channel, *kick)
 	}
+}
+
+// adopt goes over to another stream, which begins with the newest target (zero: that of the open) and
+// the newest job. False when the channel is not open: it stays where it is.
+func (k *sink) adopt(out *outbox) (target sv2.Target, job *sv2.Job, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.opened || k.over {
+		return sv2.Target{}, nil, false
+	}
+	k.out = out
+	return k.target, k.job, true
 }
 
 // kickHeld reports whether the host kicked the channel while it opened it.
@@ -140,16 +232,82 @@ func (k *sink) kickHeld() bool {
 	return k.heldKick != nil
 }
 
-// owe counts submits about to reach the host; false when the channel is over.
-func (k *sink) owe(submits int) bool {
+// owe notes submits about to reach the host; false when the channel is over.
+func (k *sink) owe(submits []sv2.Submit) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.over {
 		return false
 	}
-	k.owed += submits
-	k.channel.session.outstanding.Add(int64(submits))
+	for i := range submits {
+		k.owed.add(submits[i].ID)
+	}
+	k.channel.session.outstanding.Add(int64(len(submits)))
 	return true
+}
+
+// owes reports whether the host has yet to answer a submit.
+func (k *sink) owes(id uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.owed.has(id)
+}
+
+// cancel takes down which of these submits the host has yet to answer: their verdicts are not told, and
+// withdrawn if need be. ids ascend.
+func (k *sink) cancel(ids []uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.over {
+		return
+	}
+	for _, id := range k.owed.all() {
+		if _, ok := slices.BinarySearch(ids, id); ok {
+			if k.cancelled == nil {
+				k.cancelled = make(map[uint64]struct{})
+			}
+			if _, before := k.cancelled[id]; !before {
+				k.cancelled[id] = struct{}{}
+				k.channel.session.outstanding.Add(-1)
+			}
+		}
+	}
+}
+
+// withdrawn adds verdicts that the host is to be told of.
+func (k *sink) withdrawn(verdict sv2.Verdict) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.accepted = append(k.accepted, verdict)
+}
+
+// takeWithdrawn gives the verdicts that the host is to be told of now.
+func (k *sink) takeWithdrawn() []sv2.Verdict {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	accepted := k.accepted
+	k.accepted = nil
+	return accepted
+}
+
+// awaitCancelled waits until the host has answered what was cancelled before it closes the channel, but
+// not forever.
+func (k *sink) awaitCancelled(patience time.Duration) {
+	k.mu.Lock()
+	settled := k.settled
+	k.mu.Unlock()
+	if settled == nil {
+		return
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-settled:
+	case <-timer.C:
+	}
+	k.mu.Lock()
+	k.settled, k.cancelled, k.owed = nil, nil, queue{}
+	k.mu.Unlock()
 }
 
 // finish drops what the host still delivers and reports whether this call ended the channel.
@@ -159,13 +317,25 @@ func (k *sink) finish() bool {
 	if k.over {
 		return false
 	}
-	k.finishLocked()
+	k.finishLocked(false)
 	return true
 }
 
-func (k *sink) finishLocked() {
+// finishLocked is finish for who holds mu. A host that kicked the channel answers nothing more.
+func (k *sink) finishLocked(kicked bool) {
 	k.over = true
 	k.held = nil
-	k.channel.session.outstanding.Add(int64(-k.owed))
-	k.owed = 0
+	k.job = nil
+	k.channel.session.answers.leave(k.channel)
+	k.channel.session.outstanding.Add(int64(len(k.cancelled) - k.owed.len()))
+	if kicked || len(k.cancelled) == 0 {
+		k.owed, k.cancelled = queue{}, nil
+		return
+	}
+	k.owed = queue{}
+	for id := range k.cancelled {
+		k.owed.ids = append(k.owed.ids, id)
+	}
+	slices.Sort(k.owed.ids)
+	k.settled = make(chan struct{})
 }

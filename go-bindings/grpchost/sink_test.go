@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
@@ -24,12 +25,12 @@ func TestASharedJobIsOneMessage(t *testing.T) {
 	}
 	job := newJob(5, 2)
 	job.MaxNTime, job.StaleRule = 1_800_000_000, sv2.StaleStrict
-	session := server.Sessions()[0]
+	outbox := server.Sessions()[0].present().outbox
 	entries := make([]entry, channels)
 	for i := range entries {
 		entries[i] = entry{channel: uint64(i + 1), job: job}
 	}
-	session.outbox.push(entries...)
+	outbox.push(entries...)
 	got := c.next().GetJob()
 	if len(got.GetChannelIds()) != channels || got.GetSeq() != channels+1 || got.GetId() != 5 ||
 		got.GetMaxNtime() != job.MaxNTime || got.GetHeight() != job.Height ||
@@ -42,7 +43,7 @@ func TestASharedJobIsOneMessage(t *testing.T) {
 		}
 	}
 	// Equal but not the same: each channel's own.
-	session.outbox.push(entry{channel: 1, job: newJob(6, 2)}, entry{channel: 2, job: newJob(6, 2)})
+	outbox.push(entry{channel: 1, job: newJob(6, 2)}, entry{channel: 2, job: newJob(6, 2)})
 	for id := range uint64(2) {
 		got := c.next().GetJob()
 		if !slices.Equal(got.GetChannelIds(), []uint64{id + 1}) || got.GetSeq() != channels+2+id {
@@ -92,8 +93,8 @@ func TestTargetsAndJobsOfAChannelKeepTheirOrder(t *testing.T) {
 	}
 }
 
-func TestAFullOutboxEndsTheSessionAndClosesItsChannels(t *testing.T) {
-	server := start(t, Options{OutboxLimit: 64}, nil)
+func TestAFullOutboxEndsTheStreamAndItsChannelsOutliveItNoLongerThanTheWindow(t *testing.T) {
+	server := start(t, Options{OutboxLimit: 64, ResumeWindow: time.Millisecond}, nil)
 	c, _ := server.welcomed(t, goodHello(1))
 	for id := range uint64(3) {
 		c.open(goodOpen(id + 1))
@@ -111,15 +112,15 @@ func TestAFullOutboxEndsTheSessionAndClosesItsChannels(t *testing.T) {
 		t.Error("nothing in the log")
 	}
 	for _, reason := range server.pool.reasons() {
-		if !strings.Contains(reason, "doesn't read") {
+		if !strings.Contains(reason, "did not come back") {
 			t.Errorf("closed because of %q", reason)
 		}
 	}
 	server.welcomed(t, goodHello(1)) // the server goes on
 }
 
-func TestAnOverfullOpenEndsTheSession(t *testing.T) {
-	server := start(t, Options{OutboxLimit: 8}, func(p *pool) {
+func TestAnOverfullOpenEndsTheStream(t *testing.T) {
+	server := start(t, Options{OutboxLimit: 8, ResumeWindow: time.Millisecond}, func(p *pool) {
 		p.afterOpen = func(_ *sv2.Opened, sink sv2.Sink) {
 			for id := range uint64(9) {
 				sink.Job(newJob(id+2, 1))
@@ -132,24 +133,24 @@ func TestAnOverfullOpenEndsTheSession(t *testing.T) {
 	eventually(t, "the channel is closed", func() bool { return len(server.pool.reasons()) == 1 })
 }
 
-func TestAStreamThatEndsClosesAllItsChannels(t *testing.T) {
-	for name, end := range map[string]func(*client){
-		"hung up": func(c *client) {
-			if err := c.stream.CloseSend(); err != nil {
-				c.t.Error(err)
-			}
-		},
-		"cancelled": func(c *client) { c.cancel() },
+func TestASidecarThatLeavesOrStaysAwayClosesAllItsChannels(t *testing.T) {
+	for name, test := range map[string]struct {
+		end    func(*client)
+		window time.Duration
+	}{
+		"left":          {func(c *client) { c.leave() }, time.Hour},
+		"only hung up":  {func(c *client) { c.hangUp() }, time.Millisecond},
+		"stream broken": {func(c *client) { c.cancel() }, time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := start(t, Options{}, nil)
+			server := start(t, Options{ResumeWindow: test.window}, nil)
 			c, _ := server.welcomed(t, goodHello(1))
 			for id := range uint64(100) {
 				c.open(goodOpen(id + 1))
 			}
 			other, _ := server.welcomed(t, goodHello(2))
 			other.open(goodOpen(1))
-			end(c)
+			test.end(c)
 			eventually(t, "all closed", func() bool { return len(server.pool.reasons()) == 100 })
 			if n := server.pool.open(); n != 1 {
 				t.Errorf("%d channels are open, want that of the other sidecar", n)
@@ -186,7 +187,7 @@ func TestAKickEndsTheChannelWithoutClose(t *testing.T) {
 
 func TestAKickThatCrossesACloseSparesTheHostTheClose(t *testing.T) {
 	entered, hold := make(chan struct{}), make(chan struct{})
-	server := start(t, Options{}, nil)
+	server := start(t, Options{ResumeWindow: time.Millisecond}, nil)
 	server.pool.onUpdate = func(context.Context, *poolChannel, sv2.UpdateRequest) error {
 		close(entered)
 		<-hold
@@ -257,10 +258,16 @@ func TestBadDeliveriesAreDroppedAndLogged(t *testing.T) {
 	if n := strings.Count(server.logs.String(), "dropped"); n != 3 {
 		t.Errorf("%d lines in the log:\n%s", n, server.logs)
 	}
-	channel.sink.Verdicts([]sv2.Verdict{{SubmitID: 9, Reason: 200, Detail: "é"}})
-	got := c.next().GetVerdictBatch().GetVerdicts()[0]
-	if got.GetReason() != sv2pb.RejectReason_REJECT_REASON_INVALID_SHARE || got.GetDetail() != "??" {
-		t.Errorf("verdict %v", got)
+	server.pool.mute = true
+	c.submit(share(9, 1, 1))
+	eventually(t, "the host has it", func() bool { return server.Sessions()[0].outstanding.Load() == 1 })
+	// Nobody asked for the verdict on 8, nor for a second one on 9.
+	channel.sink.Verdicts([]sv2.Verdict{{SubmitID: 8}, {SubmitID: 9, Reason: 200, Detail: "é"},
+		{SubmitID: 9}})
+	verdicts := c.next().GetVerdictBatch().GetVerdicts()
+	if len(verdicts) != 1 || verdicts[0].GetSubmitId() != 9 || verdicts[0].GetDetail() != "??" ||
+		verdicts[0].GetReason() != sv2pb.RejectReason_REJECT_REASON_INVALID_SHARE {
+		t.Errorf("verdicts %v", verdicts)
 	}
 	if !strings.Contains(server.logs.String(), "more verdicts") {
 		t.Error("the surplus verdict is not in the log")

@@ -115,6 +115,10 @@ func miners(c *client, random *rand.Rand) error {
 			return err
 		}
 	}
+	if err := send(&sv2pb.SessionRequest{
+		Message: &sv2pb.SessionRequest_Drain{Drain: &sv2pb.Drain{}}}); err != nil {
+		return err
+	}
 	return c.stream.CloseSend()
 }
 

@@ -29,6 +29,11 @@ const maxCoinbasePart = 65535
 // Were a job's target to change, a miner could hand in its hard shares before and the easy ones it kept
 // back after the change, and be paid twice for the same work.
 //
+// A job that came with its tip is a future job to the miner, and for those SV2 (spec 5.3.21) lets a
+// later target count, too. So a share that meets only that, the channel's present one, is accepted, with
+// no credit: nothing can be gained by it, and nothing is lost, for the work on the job is paid in full
+// by the shares that meet the job's own target.
+//
 // Not safe for concurrent use, except that several may share one [Seen].
 type Check struct {
 	prefix         []byte
@@ -53,6 +58,7 @@ type knownJob struct {
 	network   Target // of nbits
 	target    Target // the channel's when the job was given
 	credit    Difficulty
+	future    bool // told before its tip
 	fixedRoot bool // nothing to roll in the coinbase: root is the merkle root
 	root      Hash
 }
@@ -84,8 +90,8 @@ func (c *Check) Relay() { c.relay = true }
 func (c *Check) Target() Target { return c.target }
 
 // SetTarget sets the target of jobs given later; it takes effect with the next AddJob. Tell the miner of
-// an easier target only together with that job: SV2 (spec 5.3.21) lets it count for a job before, too,
-// if that came with a new tip, and such shares are rejected here.
+// an easier target only together with that job: on a job before it what meets only the new target is
+// accepted without credit or, if the job came without a new tip, rejected.
 func (c *Check) SetTarget(target Target) {
 	c.target = target
 	c.credit = target.Difficulty()
@@ -135,6 +141,7 @@ func (c *Check) AddJob(job *Job) error {
 		network:   network,
 		target:    c.target,
 		credit:    c.credit,
+		future:    len(c.jobs) == 0 || c.jobs[len(c.jobs)-1].PrevHash != job.PrevHash,
 		fixedRoot: c.extranonceSize == 0,
 	}
 	c.mindSameWork(known)
@@ -224,7 +231,8 @@ func (c *Check) Judge(submit Submit, now time.Time) Verdict {
 	}
 	candidate := verdict.Hash.Meets(job.network)
 	verdict.Reason = c.policy(job, &submit, now)
-	if verdict.Reason == RejectNone && !verdict.Hash.Meets(job.target) {
+	earned := verdict.Hash.Meets(job.target)
+	if verdict.Reason == RejectNone && !earned && !(job.future && verdict.Hash.Meets(c.target)) {
 		verdict.Reason = RejectLowDifficulty
 	}
 	if verdict.Reason != RejectNone {
@@ -239,7 +247,9 @@ func (c *Check) Judge(submit Submit, now time.Time) Verdict {
 		c.seen.Accept(job.PrevHash, verdict.Hash, *held, candidate)
 	if verdict.Reason == RejectNone {
 		*held++
-		verdict.Credit = job.credit
+		if earned {
+			verdict.Credit = job.credit
+		}
 	}
 	return verdict
 }

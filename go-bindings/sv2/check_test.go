@@ -192,26 +192,30 @@ func TestForgetsTheOldestJobOfATipOnly(t *testing.T) {
 	}
 }
 
-func TestAJobKeepsItsTarget(t *testing.T) {
-	easy, hard := bitsTarget(255), bitsTarget(251)
+func TestTG1AJobKeepsItsTargetButAFutureOneTakesSharesOfAnEasierOne(t *testing.T) {
+	easiest, easy, hard := bitsTarget(255), bitsTarget(253), bitsTarget(251)
 	check := newTestCheck(t, hard, testJob(1, 'a', hardBits), testJob(2, 'a', hardBits))
-	first, second := between(t, check, 1, hard, easy), between(t, check, 2, hard, easy)
-	check.SetTarget(easy)
-	for _, submit := range []Submit{first, second} {
-		if got := judgeAt(check, submit, 0).Reason; got != RejectLowDifficulty {
-			t.Errorf("job %d after an easier target: %s", submit.JobID, got)
+	judge := func(when string, submit Submit, reason RejectReason, credit Difficulty) {
+		t.Helper()
+		if got := judgeAt(check, submit, 0); got.Reason != reason || got.Credit != credit {
+			t.Errorf("job %d %s: %s, credit %v", submit.JobID, when, got.Reason, got.Credit.Float())
 		}
 	}
+	// Only job 1 came with the tip.
+	first, second := between(t, check, 1, hard, easy), between(t, check, 2, hard, easy)
+	judge("at its own target", first, RejectLowDifficulty, Difficulty{})
+	check.SetTarget(easy)
+	judge("after an easier target", first, RejectNone, Difficulty{})
+	judge("once more", first, RejectDuplicate, Difficulty{})
+	judge("above both", between(t, check, 1, easy, easiest), RejectLowDifficulty, Difficulty{})
+	judge("after an easier target", second, RejectLowDifficulty, Difficulty{})
 	addJobs(t, check, testJob(3, 'a', hardBits))
+	judge("at its own target, later", between(t, check, 1, bitsTarget(0), hard), RejectNone,
+		hard.Difficulty())
 	third := between(t, check, 3, hard, easy)
 	check.SetTarget(hard)
-	got := judgeAt(check, third, 0)
-	if got.Reason != RejectNone || got.Credit != easy.Difficulty() {
-		t.Errorf("job 3 after a harder target: %+v", got)
-	}
-	if got := judgeAt(check, first, 0).Reason; got != RejectLowDifficulty {
-		t.Errorf("job 1 after a job at an easier target: %s", got)
-	}
+	judge("after a harder target", third, RejectNone, easy.Difficulty())
+	judge("after an easy time", first, RejectLowDifficulty, Difficulty{})
 }
 
 func TestRejectsTheWorkOfAKnownJobUnderAnotherID(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math"
 	"math/big"
 	"math/rand/v2"
 	"slices"
@@ -175,6 +176,52 @@ func TestWorkHeldBackUntilTheTargetIsEasyIsNotPaidTwice(t *testing.T) {
 				t.Errorf("%.2f times its work", got)
 			}
 		})
+	}
+}
+
+// What the tolerance for shares of an easier target is worth to who digs on a future job, keeps what is
+// too easy, and hands it in each time the target gets easier: nothing, to the last share. Were it paid,
+// even at the easier target only, he would get several times his work.
+func TestTG1WorkHeldBackOnAFutureJobIsTakenButPaysNothing(t *testing.T) {
+	const hashes = 1 << 16
+	hard, easy := int64(1<<9), int64(1<<4)
+	check := newTestCheck(t, hashesTarget(hard), testJob(1, 'a', hardBits))
+	w := &withholder{}
+	w.dig(check.Job(1), check.prefix, []byte{0, 0}, hashes, hashesTarget(easy))
+	honest, found := Difficulty{}, len(w.kept)
+	for _, submit := range w.kept {
+		header, _ := check.Header(submit)
+		if HashHeader(header).Meets(hashesTarget(hard)) {
+			honest = honest.Add(hashesTarget(hard).Difficulty())
+		}
+	}
+	literal := 0.0
+	for level := hard; level >= easy; level /= 2 {
+		if level < hard {
+			check.SetTarget(hashesTarget(level))
+			addJobs(t, check, testJob(uint64(hard/level), 'a', hardBits))
+		}
+		var verdicts []Verdict
+		for _, submit := range w.kept {
+			verdict := judgeAt(check, submit, 1500)
+			if verdict.Accepted() {
+				literal += hashesTarget(level).Difficulty().Float()
+			}
+			verdicts = append(verdicts, verdict)
+		}
+		w.book(verdicts)
+	}
+	work := worth(hashes)
+	t.Logf("%d shares kept: credited %.2f times the work, %.2f if all were paid at the target they met",
+		found, w.credit/work, literal/work)
+	if len(w.kept) != 0 {
+		t.Errorf("%d shares of the easiest target were refused", len(w.kept))
+	}
+	if got := w.credit; math.Abs(got-honest.Float()) > 1e-12 || got/work > fair || got/work < 1/fair {
+		t.Errorf("%.2f times its work, an honest miner gets %.2f", got/work, honest.Float()/work)
+	}
+	if literal/work < 2 {
+		t.Errorf("holding back would have paid %.2f times the work: the test shows nothing", literal/work)
 	}
 }
 

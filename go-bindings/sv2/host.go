@@ -12,7 +12,7 @@ type Host interface {
 
 	// OpenChannel opens a channel or says why not; a [*Refusal] reaches the miner as
 	// OpenMiningChannel.Error (SV2 spec 5.3.6), any other error as "internal-error". ctx ends when the
-	// miner or the session is gone.
+	// miner or the session is gone; a stream that breaks is not the end of a session.
 	//
 	// The host may use sink as soon as it was called; the carrier delivers what came through sink
 	// after what Opened says. The host closes sink's use after Channel.Close returned.
@@ -39,6 +39,20 @@ type Channel interface {
 	// Close ends the channel: the miner closed it, left, or the session ended. reason is for logs.
 	// Verdicts still owed may be dropped. Nothing is sent to the Sink after Close returned.
 	Close(reason string)
+}
+
+// Withdrawer may be implemented by a [Channel] whose host can take back shares that it accepted.
+//
+// A carrier that loses the sidecar, and the sidecar that can't wait for the pool any longer, have to answer
+// the miner all the same: "backend-unavailable". When they find each other again, those shares that the
+// host accepted meanwhile are withdrawn, so that what the host credits and what miners were told is
+// accepted are the same. A host that can't do this credits more than miners were told, never less.
+type Withdrawer interface {
+	// Withdraw takes back accepted shares of this channel: these are the verdicts that the host gave,
+	// none of which the miner was told, or will be. Each comes once. What a share was besides stays: a
+	// block is offered, and its header was seen. Called like Update, but possibly after Close, or after
+	// a kick.
+	Withdraw(verdicts []Verdict)
 }
 
 // Sink takes what the host has for one channel. Its methods may be called from any goroutine, return at

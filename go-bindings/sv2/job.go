@@ -30,7 +30,8 @@ type Job struct {
 	// or 0 to forbid rolling. SV2 knows only yes or no, so a mask that lacks some of these bits
 	// forbids rolling, too, and the sidecar warns of it; bits beyond them are left out.
 	VersionMask uint32
-	// MinNTime is the lowest ntime accepted.
+	// MinNTime is the lowest ntime accepted, and what miners start at: give the time at which the job
+	// is built, or median time past + 1 if that is later, but not the time of an old template.
 	MinNTime uint32
 	// MaxNTime is the highest ntime accepted. 0: up to two hours ahead of the clock, whatever the age
 	// of the job.

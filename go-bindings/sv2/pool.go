@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -61,9 +62,18 @@ type PoolConfig struct {
 	// PrefixLeading starts every prefix, shorter than PrefixSize: give each of several pools that pay
 	// to one coinbase its own. Empty is fine.
 	PrefixLeading []byte
+	// Era is the number of this start of the pool, one more than that of the start before: see
+	// [NextEra], which counts them in a file. Prefixes handed out to new channels carry it, so that
+	// nobody gets a prefix that a channel of an earlier run may still come back for (see
+	// [ExtranonceAllocator.StartEra]). The counter behind it has room for four times MaxChannels; the
+	// rest of PrefixSize is the era's: 2^14 starts by default. Where PrefixSize leaves it no bit,
+	// a prefix that somebody may want can be handed out. 0: drawn at random, which is as good with
+	// that probability.
+	Era uint64
 	// SharesPerMinute is what vardiff aims at per channel; 0 means [DefaultSharesPerMinute].
 	SharesPerMinute float64
-	// MaxChannels may be open at once; 0 means [DefaultMaxChannels].
+	// MaxChannels may be open at once; 0 means [DefaultMaxChannels]. Channels that come back after a
+	// restart ([OpenRequest].Reopen) are let in up to twice as many: new ones may have been quicker.
 	MaxChannels int
 	// QueueSize is how many submits of one channel may wait to be judged; more are answered
 	// [RejectRateLimited]. A submit takes some 150 bytes; how many of all channels wait together is
@@ -90,6 +100,13 @@ type PoolConfig struct {
 	// later either. Shares taken before a channel closed come here even if the close overtook them.
 	// Not called for shares refused because the queue was full. Nil: no journal.
 	OnVerdict func(ctx context.Context, channel ChannelInfo, submit Submit, verdict Verdict) error
+
+	// OnWithdraw takes a share out of the books that OnVerdict entered as accepted: the sidecar had to
+	// answer the miner with an error before it could hear of the verdict (see [Withdrawer]). It comes
+	// after OnVerdict, once, possibly when the channel is closed. A block stays a block. What can't be
+	// written is told to OnError; the pool then credits a share more than the miner knows of. Nil: not
+	// taken back.
+	OnWithdraw func(ctx context.Context, channel ChannelInfo, verdict Verdict) error
 
 	// OnBlock offers a block to the node, on a goroutine of its own so that no verdict waits for it.
 	// The block may be that of a share rejected for policy. Nil means that the node took it; the text
@@ -205,13 +222,18 @@ func NewPool(config PoolConfig) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pool configuration: %w", err)
 	}
-	// A start of its own keeps a restarted pool from giving away the prefix that a miner of the
-	// run before is about to ask for again; and from giving it the same job, whose shares could then
+	// An era of its own keeps a restarted pool from giving away the prefix that a miner of the run before
+	// is about to ask for again; job ids of its own from giving it the same job, whose shares could then
 	// be credited a second time.
-	var start [16]byte
+	var start [24]byte
 	if _, err := rand.Read(start[:]); err != nil {
 		return nil, fmt.Errorf("start of the extranonce prefixes and job ids: %w", err)
 	}
+	era := config.Era
+	if era == 0 {
+		era = binary.LittleEndian.Uint64(start[16:])
+	}
+	prefixes.StartEra(era, bits.Len(uint(4*config.MaxChannels-1)))
 	prefixes.StartAt(binary.LittleEndian.Uint64(start[:8]))
 
 	p := &Pool{
@@ -224,7 +246,7 @@ func NewPool(config PoolConfig) (*Pool, error) {
 		finished: make(chan struct{}),
 		channels: make(map[uint64]*poolChannel),
 	}
-	p.nextID.Store(binary.LittleEndian.Uint64(start[8:]) >> (64 - runBits) << (63 - runBits))
+	p.nextID.Store(binary.LittleEndian.Uint64(start[8:16]) >> (64 - runBits) << (63 - runBits))
 	p.running, p.cancel = context.WithCancel(context.Background())
 	for range runtime.GOMAXPROCS(0) {
 		p.ended.Go(p.work)
@@ -273,8 +295,8 @@ func (c PoolConfig) complete() (PoolConfig, error) {
 			c.PrefixSize, c.ExtranonceSize, maxFullExtranonce)
 	case !(c.SharesPerMinute > 0) || c.SharesPerMinute > 6000:
 		return c, fmt.Errorf("SharesPerMinute is %v: above 0, at most 6000", c.SharesPerMinute)
-	case c.MaxChannels < 0:
-		return c, errors.New("MaxChannels is negative")
+	case c.MaxChannels < 0 || c.MaxChannels > 1<<24:
+		return c, fmt.Errorf("MaxChannels is %d: 0 to %d", c.MaxChannels, 1<<24)
 	case c.QueueSize < 0 || c.QueueSize > maxQueueSize:
 		return c, fmt.Errorf("QueueSize is %d: 0 to %d", c.QueueSize, maxQueueSize)
 	}

@@ -32,7 +32,10 @@ type poolChannel struct {
 	closed  bool
 }
 
-var _ Channel = (*poolChannel)(nil)
+var (
+	_ Channel    = (*poolChannel)(nil)
+	_ Withdrawer = (*poolChannel)(nil)
+)
 
 func newPoolChannel(
 	p *Pool, request OpenRequest, account any, prefix []byte, sink Sink,
@@ -103,13 +106,13 @@ func (c *poolChannel) Submit(batch []Submit) {
 	}
 }
 
-// deliver sends verdicts, counts the accepted ones for vardiff, and lets out the results of those
+// deliver sends verdicts, counts the credited ones for vardiff, and lets out the results of those
 // offers whose verdict is now told.
 func (c *poolChannel) deliver(verdicts []Verdict, offers []*blockOffer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, verdict := range verdicts {
-		if verdict.Accepted() {
+		if verdict.Accepted() && c.isWork(verdict.Credit) {
 			c.vardiff.Accepted(verdict.Credit)
 		}
 	}
@@ -123,6 +126,12 @@ func (c *poolChannel) deliver(verdicts []Verdict, offers []*blockOffer) {
 			c.sink.BlockResult(*offer.result)
 		}
 	}
+}
+
+// isWork reports whether an accepted share counts for vardiff: what earns nothing doesn't, unless that
+// is all that the target is worth. The caller holds mu.
+func (c *poolChannel) isWork(credit Difficulty) bool {
+	return !credit.IsZero() || c.check.Target().Difficulty().IsZero()
 }
 
 // Update takes the miner's new hash rate and maximum target. The target follows a hash rate that
@@ -183,6 +192,19 @@ func (c *poolChannel) update(ctx context.Context, request UpdateRequest) (noJob,
 
 // Close ends the channel. Shares taken before are judged and journalled, but not answered.
 func (c *poolChannel) Close(string) { c.end(nil) }
+
+// Withdraw takes accepted shares out of the books.
+func (c *poolChannel) Withdraw(verdicts []Verdict) {
+	if c.pool.config.OnWithdraw == nil {
+		return
+	}
+	for _, verdict := range verdicts {
+		if err := c.pool.config.OnWithdraw(c.pool.running, c.info, verdict); err != nil {
+			c.pool.report(fmt.Errorf("channel %d: submit %d stays credited though the miner was told "+
+				"it isn't: %w", c.info.ID, verdict.SubmitID, err))
+		}
+	}
+}
 
 // end closes the channel once and frees what it held; with a kick it tells the sink. It reports whether
 // the channel was open.

@@ -18,7 +18,7 @@ func (p *Pool) OpenChannel(
 	if err := p.checkOpen(request); err != nil {
 		return nil, Opened{}, err
 	}
-	if err := p.admit(); err != nil {
+	if err := p.admit(request.Reopen); err != nil {
 		return nil, Opened{}, err
 	}
 	c, opened, err := p.open(ctx, request, sink)
@@ -57,16 +57,21 @@ func (p *Pool) checkRate(hashRate float64, maxTarget Target) error {
 	return nil
 }
 
-// admit takes one of MaxChannels places; register or dismiss gives it on.
-func (p *Pool) admit() error {
+// admit takes one of MaxChannels places; register or dismiss gives it on. Channels that come back find a
+// place though new ones were quicker.
+func (p *Pool) admit(reopen bool) error {
+	limit := p.config.MaxChannels
+	if reopen {
+		limit *= 2
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.closing:
 		return &Refusal{Reason: RefuseNoWork, Detail: "the pool is closing"}
-	case len(p.channels)+p.opening >= p.config.MaxChannels:
+	case len(p.channels)+p.opening >= limit:
 		return &Refusal{Reason: RefuseCapacity, Detail: fmt.Sprintf(
-			"%d channels are open", p.config.MaxChannels)}
+			"%d channels are open", limit)}
 	}
 	p.opening++
 	return nil

@@ -1,4 +1,4 @@
-// Extranonce prefixes, each for one holder at a time.
+// Extranonce prefixes, each for one holder at a time, over restarts of the pool too.
 
 package sv2
 
@@ -8,14 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"sync"
 )
 
 // ErrNoPrefix says that every extranonce prefix is in use.
 var ErrNoPrefix = errors.New("every extranonce prefix is in use")
 
-// ErrPrefixTaken says that a wanted extranonce prefix can't be granted: somebody has it, gave it back
-// too recently, or it is none of this allocator's.
+// ErrPrefixTaken says that a wanted extranonce prefix can't be granted: somebody has it, or it is none
+// of this allocator's.
 var ErrPrefixTaken = errors.New("the wanted extranonce prefix is not free")
 
 // quarantineSize is how many released prefixes are held back at most.
@@ -23,19 +24,31 @@ const quarantineSize = 65536
 
 // ExtranonceAllocator hands out extranonce prefixes of one length, each to one holder at a time. A prefix
 // given back is held in quarantine and comes again as late as the space allows, because shares mined
-// with it may still be under way. Safe for concurrent use.
+// with it may still be under way, and because its holder may come back and want it: who wants a certain
+// prefix gets it out of quarantine, too.
+//
+// [ExtranonceAllocator.StartEra] keeps what one start of the pool hands out apart from what others did.
+// Safe for concurrent use.
 type ExtranonceAllocator struct {
 	leading []byte
 	size    int
 	last    uint64 // the largest index
 
-	mu     sync.Mutex
-	cursor uint64 // where the search for an index goes on
-	held   map[uint64]struct{}
-	// quarantine is a queue of released indices, oldest first; resting says which are in it.
-	quarantine []uint64
-	resting    map[uint64]struct{}
+	mu sync.Mutex
+	// An index is an era above a counter: base is the era's first index, mask the counter's bits.
+	base, mask uint64
+	cursor     uint64 // where the search for a counter goes on
+	held       map[uint64]struct{}
+	taken      uint64 // how many of the era's are held or rest
+	// quarantine is a queue of released indices of the era, oldest first; resting has the ticket of those
+	// that are still in it. Whoever wanted one has left its place behind.
+	quarantine []rest
+	resting    map[uint64]uint64
+	tickets    uint64
 }
+
+// rest is a place in quarantine.
+type rest struct{ index, ticket uint64 }
 
 // NewExtranonceAllocator hands out prefixes of size bytes, 1 to 32, that all start with leading, which
 // must be shorter than size.
@@ -52,20 +65,42 @@ func NewExtranonceAllocator(leading []byte, size int) (*ExtranonceAllocator, err
 		size:    size,
 		last:    math.MaxUint64,
 		held:    make(map[uint64]struct{}),
-		resting: make(map[uint64]struct{}),
+		resting: make(map[uint64]uint64),
 	}
 	if free := size - len(leading); free < 8 {
 		a.last = 1<<(8*free) - 1
 	}
+	a.mask = a.last
 	return a, nil
 }
 
-// StartAt moves the place from which prefixes are counted up, modulo their number. For the start of a
-// pool, so that two runs don't hand out the same ones at once.
+// StartEra makes [ExtranonceAllocator.Allocate] hand out prefixes of one era only: those whose index,
+// the number behind the leading bytes, is era above a counter of counterBits bits. Eras that differ in
+// their EraBits lowest bits have no prefix in common. It returns how many bits that is; at 0 there is
+// one era, with room for all. Once, before the first prefix is handed out.
+//
+// A pool that gives each start the next era never hands out, to somebody new, a prefix that a channel of
+// one of the 2^EraBits - 1 starts before may come back for, be they still open or not, whatever the
+// clock says and however short those lives were. Wanted prefixes are granted from any era.
+func (a *ExtranonceAllocator) StartEra(era uint64, counterBits int) (eraBits int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	total := bits.Len64(a.last)
+	counterBits = min(max(counterBits, 1), total)
+	a.mask = a.last >> (total - counterBits)
+	a.base = 0
+	if counterBits < total {
+		a.base = era << counterBits & a.last
+	}
+	a.cursor &= a.mask
+	return total - counterBits
+}
+
+// StartAt moves the place from which the prefixes of the era are counted up, modulo their number.
 func (a *ExtranonceAllocator) StartAt(index uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.cursor = index & a.last
+	a.cursor = index & a.mask
 }
 
 // Allocate hands out a prefix that nobody holds; it is the caller's. The error is [ErrNoPrefix].
@@ -73,24 +108,24 @@ func (a *ExtranonceAllocator) Allocate() ([]byte, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	// As long as not all indices are held or resting, the search comes to one that is neither.
-	if taken := uint64(len(a.held) + len(a.resting)); taken <= a.last {
-		for a.isTaken(a.cursor) {
-			a.cursor = (a.cursor + 1) & a.last
+	if a.taken <= a.mask {
+		for a.isTaken(a.base | a.cursor) {
+			a.cursor = (a.cursor + 1) & a.mask
 		}
-		index := a.cursor
-		a.cursor = (a.cursor + 1) & a.last
-		a.held[index] = struct{}{}
+		index := a.base | a.cursor
+		a.cursor = (a.cursor + 1) & a.mask
+		a.hold(index)
 		return a.prefix(index), nil
 	}
-	if len(a.quarantine) == 0 {
+	index, ok := a.wake()
+	if !ok {
 		return nil, ErrNoPrefix
 	}
-	index := a.wake()
-	a.held[index] = struct{}{}
+	a.hold(index)
 	return a.prefix(index), nil
 }
 
-// AllocateWanted hands out exactly this prefix, if it is free and not in quarantine. The error is
+// AllocateWanted hands out exactly this prefix, of whatever era, if nobody holds it. The error is
 // [ErrPrefixTaken].
 func (a *ExtranonceAllocator) AllocateWanted(prefix []byte) error {
 	index, ok := a.index(prefix)
@@ -99,10 +134,14 @@ func (a *ExtranonceAllocator) AllocateWanted(prefix []byte) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.isTaken(index) {
+	if _, held := a.held[index]; held {
 		return ErrPrefixTaken
 	}
-	a.held[index] = struct{}{}
+	if _, rests := a.resting[index]; rests {
+		delete(a.resting, index)
+		a.taken--
+	}
+	a.hold(index)
 	return nil
 }
 
@@ -118,10 +157,14 @@ func (a *ExtranonceAllocator) Release(prefix []byte) bool {
 		return false
 	}
 	delete(a.held, index)
-	a.quarantine = append(a.quarantine, index)
-	a.resting[index] = struct{}{}
+	if !a.ofEra(index) {
+		return true // nobody new gets it
+	}
+	a.tickets++
+	a.quarantine = append(a.quarantine, rest{index, a.tickets})
+	a.resting[index] = a.tickets
 	if len(a.quarantine) > quarantineSize {
-		a.wake()
+		a.leave()
 	}
 	return true
 }
@@ -141,12 +184,36 @@ func (a *ExtranonceAllocator) isTaken(index uint64) bool {
 	return resting
 }
 
-// wake takes the oldest index out of quarantine; there must be one.
-func (a *ExtranonceAllocator) wake() uint64 {
-	index := a.quarantine[0]
+func (a *ExtranonceAllocator) ofEra(index uint64) bool { return index&^a.mask == a.base }
+
+// hold gives an index that is neither held nor resting a holder.
+func (a *ExtranonceAllocator) hold(index uint64) {
+	a.held[index] = struct{}{}
+	if a.ofEra(index) {
+		a.taken++
+	}
+}
+
+// leave takes the oldest place out of quarantine. It reports whether its index still rested there.
+func (a *ExtranonceAllocator) leave() (index uint64, rested bool) {
+	oldest := a.quarantine[0]
 	a.quarantine = a.quarantine[1:]
-	delete(a.resting, index)
-	return index
+	if a.resting[oldest.index] != oldest.ticket {
+		return 0, false
+	}
+	delete(a.resting, oldest.index)
+	a.taken--
+	return oldest.index, true
+}
+
+// wake takes the oldest index out of quarantine, if there is one.
+func (a *ExtranonceAllocator) wake() (uint64, bool) {
+	for len(a.quarantine) > 0 {
+		if index, rested := a.leave(); rested {
+			return index, true
+		}
+	}
+	return 0, false
 }
 
 // prefix writes an index behind the leading bytes, big-endian and right-aligned.

@@ -26,7 +26,8 @@ type Verdict struct {
 	// Hash is the header hash; always set when accepted.
 	Hash Hash
 	// Credit is the difficulty of the easiest target under which the host would have accepted a share
-	// at that moment; never the luck of the hash. Zero when rejected.
+	// at that moment; never the luck of the hash. Zero when rejected, and for an accepted share that
+	// earns nothing (see [Check]).
 	Credit Difficulty
 	// BlockCandidate is true when the hash meets nbits. The verdict doesn't wait for the node:
 	// Sink.BlockResult follows.
@@ -35,7 +36,7 @@ type Verdict struct {
 	Detail string
 }
 
-// Accepted reports whether the share is credited.
+// Accepted reports whether the share is taken: it is credited with Credit.
 func (v Verdict) Accepted() bool { return v.Reason == RejectNone }
 
 // RejectReason says why a share is not credited. The numbers equal the contract's.

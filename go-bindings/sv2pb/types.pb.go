@@ -807,14 +807,15 @@ type Verdict struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Submit.id.
 	SubmitId uint64 `protobuf:"varint,1,opt,name=submit_id,json=submitId,proto3" json:"submit_id,omitempty"`
-	// true: the pool credits the share.
+	// true: the pool takes the share and credits it with the credit below.
 	Accepted bool `protobuf:"varint,2,opt,name=accepted,proto3" json:"accepted,omitempty"`
 	// Why not. REJECT_REASON_UNSPECIFIED when accepted.
 	Reason RejectReason `protobuf:"varint,3,opt,name=reason,proto3,enum=gopool.sv2.v1.RejectReason" json:"reason,omitempty"`
 	// Header hash, 32 bytes, internal order. Always present when accepted; may be absent otherwise.
 	ShareHash []byte `protobuf:"bytes,4,opt,name=share_hash,json=shareHash,proto3" json:"share_hash,omitempty"`
 	// Whole part of the credit: the difficulty of the easiest target under which the pool would have
-	// accepted a share at that moment. Never the luck of the hash. 0 when rejected.
+	// accepted a share at that moment. Never the luck of the hash. 0 when rejected; whole and rest are 0
+	// for an accepted share that earns nothing, one that meets only a target easier than its job's.
 	CreditWhole uint64 `protobuf:"varint,5,opt,name=credit_whole,json=creditWhole,proto3" json:"credit_whole,omitempty"`
 	// Rest of the credit in units of 2^-32.
 	CreditFraction uint32 `protobuf:"fixed32,6,opt,name=credit_fraction,json=creditFraction,proto3" json:"credit_fraction,omitempty"`

@@ -669,7 +669,8 @@ type Hello struct {
 	Protocol uint32 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	// Operator's name of the sidecar, 1 to 64 printable ASCII characters, stable over restarts.
 	SidecarId string `protobuf:"bytes,2,opt,name=sidecar_id,json=sidecarId,proto3" json:"sidecar_id,omitempty"`
-	// 16 random bytes, new at each start of the sidecar process.
+	// 16 random bytes, new at each start of the sidecar process. Another one ends at once the
+	// sessions of the same sidecar_id that wait for a stream: nobody will come for them.
 	BootId []byte `protobuf:"bytes,3,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
 	// 16 random bytes that name the session. Kept while the sidecar wants the same channels and
 	// submits to live on; a second Hello of a session fences the older stream.
@@ -677,13 +678,17 @@ type Hello struct {
 	// Epoch of the last Welcome of this session, 16 bytes. Empty on the first stream.
 	LastEpoch []byte `protobuf:"bytes,5,opt,name=last_epoch,json=lastEpoch,proto3" json:"last_epoch,omitempty"`
 	// Most submits the sidecar keeps unanswered. The pool's verdict ring must hold as many, else it
-	// refuses with FAILED_PRECONDITION.
+	// refuses with FAILED_PRECONDITION. A cancelled submit counts until a Welcome has answered the
+	// Hello that names it; submits of a channel that is closed count no more after CloseChannel or
+	// Kick.
 	MaxInFlight uint32 `protobuf:"varint,6,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
 	// Submits that were answered `backend-unavailable` meanwhile: the pool must not credit them,
-	// whatever it had decided. At most max_in_flight.
+	// whatever it had decided or will. No verdict comes for them. A block stays one. At most
+	// max_in_flight; ignored unless the session is resumed.
 	CancelledSubmitIds []uint64 `protobuf:"varint,7,rep,packed,name=cancelled_submit_ids,json=cancelledSubmitIds,proto3" json:"cancelled_submit_ids,omitempty"`
-	// Channels the sidecar still holds open in the same epoch. The pool closes all others of this
-	// session.
+	// Channels the sidecar still holds open in the same epoch, those without an answer to OpenChannel
+	// not among them. The pool closes all others of this session; what it has not is answered by
+	// Kick.
 	OpenChannelIds []uint64 `protobuf:"varint,8,rep,packed,name=open_channel_ids,json=openChannelIds,proto3" json:"open_channel_ids,omitempty"`
 	// Version text of the sidecar, for logs. At most 64 bytes.
 	Software      string `protobuf:"bytes,9,opt,name=software,proto3" json:"software,omitempty"`
@@ -791,8 +796,8 @@ type Welcome struct {
 	Protocol uint32 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	// 16 random bytes, new whenever the pool lost its channels and jobs (a restart).
 	Epoch []byte `protobuf:"bytes,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// true: same epoch, channels and the ring of verdicts are still there. Unanswered submits are to
-	// be sent again. false: nothing of the old epoch counts.
+	// true: the session goes on, its channels and the ring of verdicts are still there. What is
+	// unanswered is to be sent again. false: nothing of an earlier stream counts.
 	Resumed bool `protobuf:"varint,3,opt,name=resumed,proto3" json:"resumed,omitempty"`
 	// Easiest target the pool accepts (its minimum difficulty), 32 bytes. No channel is told an
 	// easier one.
@@ -800,13 +805,16 @@ type Welcome struct {
 	// Hardest target the pool can assign (its maximum difficulty), 32 bytes. Empty: no limit. A
 	// max_target harder than this is refused.
 	HardestTarget []byte `protobuf:"bytes,5,opt,name=hardest_target,json=hardestTarget,proto3" json:"hardest_target,omitempty"`
-	// How long the pool keeps channels of a session after its stream broke.
+	// How long the pool keeps a session after its stream broke.
 	ResumeWindowMs uint32 `protobuf:"varint,6,opt,name=resume_window_ms,json=resumeWindowMs,proto3" json:"resume_window_ms,omitempty"`
 	// Verdicts the pool keeps for submits that are sent again. At least Hello.max_in_flight.
 	VerdictRing uint32 `protobuf:"varint,7,opt,name=verdict_ring,json=verdictRing,proto3" json:"verdict_ring,omitempty"`
 	// Version text of the pool, for logs. At most 64 bytes.
 	Software string `protobuf:"bytes,8,opt,name=software,proto3" json:"software,omitempty"`
-	// Highest Submit.id of this session the pool has judged. 0 when none.
+	// Highest Submit.id of this session that reached the pool, judged or not. 0 when none. Submits up
+	// to it that come again are not judged again: known verdicts are repeated, all the same, and the
+	// others come once when they are made. What the pool knows nothing of any more is rejected:
+	// `invalid-channel-id` when its channel is not open, else `backend-unavailable`.
 	LastSubmitId  uint64 `protobuf:"varint,9,opt,name=last_submit_id,json=lastSubmitId,proto3" json:"last_submit_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -908,7 +916,9 @@ func (x *Welcome) GetLastSubmitId() uint64 {
 // Asks for a channel. Answered by ChannelOpened or ChannelRefused with the same channel_id.
 type OpenChannel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The sidecar's name of the channel, unique in the session, never used again. Not 0.
+	// The sidecar's name of the channel, unique in the session, never used again, but for an open
+	// whose answer was lost with the stream: on the next one it comes again under the same id, and
+	// whatever the first may have opened is closed. Not 0.
 	ChannelId uint64 `protobuf:"varint,1,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
 	// The connection it belongs to.
 	Connection *Connection `protobuf:"bytes,2,opt,name=connection,proto3" json:"connection,omitempty"`
@@ -923,11 +933,13 @@ type OpenChannel struct {
 	// Rollable bytes the miner needs at least. 0 on a standard channel.
 	MinExtranonceSize uint32 `protobuf:"varint,7,opt,name=min_extranonce_size,json=minExtranonceSize,proto3" json:"min_extranonce_size,omitempty"`
 	// The extranonce prefix the channel had before the pool restarted. Empty on a first open. The
-	// pool grants it if nobody else has it.
+	// pool grants it if nobody else has it; it gives no prefix to a new channel that another may come
+	// back for.
 	WantedExtranoncePrefix []byte `protobuf:"bytes,8,opt,name=wanted_extranonce_prefix,json=wantedExtranoncePrefix,proto3" json:"wanted_extranonce_prefix,omitempty"`
 	// Target in effect before the pool restarted, 32 bytes. Empty on a first open.
 	LastTarget []byte `protobuf:"bytes,9,opt,name=last_target,json=lastTarget,proto3" json:"last_target,omitempty"`
-	// Cashu payout key (33 bytes, compressed secp256k1) given with the user identity. Empty when none.
+	// Cashu payout key (33 bytes, compressed secp256k1) given with the user identity. Empty when
+	// none.
 	PayoutKey []byte `protobuf:"bytes,10,opt,name=payout_key,json=payoutKey,proto3" json:"payout_key,omitempty"`
 	// true: the channel was open before (see wanted_extranonce_prefix). Connection limits don't
 	// count it again.
@@ -1200,7 +1212,8 @@ type UpdateChannel struct {
 	NominalHashRate float32 `protobuf:"fixed32,2,opt,name=nominal_hash_rate,json=nominalHashRate,proto3" json:"nominal_hash_rate,omitempty"`
 	// New easiest target the miner takes, 32 bytes, not zero.
 	MaxTarget []byte `protobuf:"bytes,3,opt,name=max_target,json=maxTarget,proto3" json:"max_target,omitempty"`
-	// Names the update on its channel; repeated in ChannelUpdated.
+	// Names the update on its channel; repeated in ChannelUpdated. An update whose answer was lost
+	// with the stream may come again under the same number: it is applied again and answered.
 	RequestId     uint32 `protobuf:"varint,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1503,7 +1516,7 @@ func (x *TargetInEffect) GetTarget() []byte {
 	return nil
 }
 
-// Shares in the order the sidecar took them.
+// Shares in the order the sidecar took them. Ids rise on each stream.
 type SubmitBatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 256.
@@ -1595,7 +1608,8 @@ func (x *VerdictBatch) GetVerdicts() []*Verdict {
 	return nil
 }
 
-// What the node said about a block candidate. Comes any time after its verdict.
+// What the node said about a block candidate. Comes any time after its verdict; after a break of
+// the stream it may come again, and before the verdict does.
 type BlockResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Submit.id of the candidate.
@@ -1687,7 +1701,7 @@ func (x *BlockResult) GetDetail() string {
 }
 
 // Send a miner away. The channel (or all channels of its connection) is closed in the pool already;
-// no CloseChannel comes back for it.
+// no CloseChannel comes back for it. One that was lost with the stream comes again on the next.
 type Kick struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A channel of the connection meant.

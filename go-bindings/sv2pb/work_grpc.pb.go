@@ -32,8 +32,22 @@ const (
 // `x-gopool-sv2-protocol: 1`, checked both ways (FAILED_PRECONDITION names the versions spoken).
 // Over the C ABI the same messages travel as bytes.
 type WorkServiceClient interface {
-	// One stream per sidecar. First message of the sidecar: Hello. First of the pool: Welcome. Order
-	// is kept in both directions. When the stream ends the sidecar dials again, with jitter.
+	// One stream per sidecar at a time. First message of the sidecar: Hello. First of the pool:
+	// Welcome. Order is kept in both directions, but that verdicts may overtake other messages
+	// (nothing overtakes a verdict). When the stream ends the sidecar dials again, with jitter.
+	//
+	// A session outlives its stream for Welcome.resume_window_ms, unless the sidecar ended it (Drain,
+	// then the end of its side) or broke this contract. Hello with the same session_id, sidecar_id,
+	// boot_id and the pool's epoch resumes it: Welcome.resumed. Nothing else does; then the session
+	// begins anew, and channels of an old one of that session_id are closed first.
+	//
+	// After a Welcome that says resumed, the pool sends, before anything newer: a Kick for each
+	// channel of Hello.open_channel_ids that it has closed meanwhile (one for all channels of a
+	// connection that is to be closed); the newest SetTarget of each open channel, if there was one
+	// since it was opened; its newest Job, which may be the one the sidecar has; BlockResults that
+	// may have been lost, so they may come twice. The sidecar sends, before anything new: the submits
+	// that have no answer, as they were, in the order of their ids; OpenChannel and UpdateChannel
+	// that have no answer. Every answer is to a request of the same stream, but for verdicts.
 	Session(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SessionRequest, SessionResponse], error)
 }
 
@@ -66,8 +80,22 @@ type WorkService_SessionClient = grpc.BidiStreamingClient[SessionRequest, Sessio
 // `x-gopool-sv2-protocol: 1`, checked both ways (FAILED_PRECONDITION names the versions spoken).
 // Over the C ABI the same messages travel as bytes.
 type WorkServiceServer interface {
-	// One stream per sidecar. First message of the sidecar: Hello. First of the pool: Welcome. Order
-	// is kept in both directions. When the stream ends the sidecar dials again, with jitter.
+	// One stream per sidecar at a time. First message of the sidecar: Hello. First of the pool:
+	// Welcome. Order is kept in both directions, but that verdicts may overtake other messages
+	// (nothing overtakes a verdict). When the stream ends the sidecar dials again, with jitter.
+	//
+	// A session outlives its stream for Welcome.resume_window_ms, unless the sidecar ended it (Drain,
+	// then the end of its side) or broke this contract. Hello with the same session_id, sidecar_id,
+	// boot_id and the pool's epoch resumes it: Welcome.resumed. Nothing else does; then the session
+	// begins anew, and channels of an old one of that session_id are closed first.
+	//
+	// After a Welcome that says resumed, the pool sends, before anything newer: a Kick for each
+	// channel of Hello.open_channel_ids that it has closed meanwhile (one for all channels of a
+	// connection that is to be closed); the newest SetTarget of each open channel, if there was one
+	// since it was opened; its newest Job, which may be the one the sidecar has; BlockResults that
+	// may have been lost, so they may come twice. The sidecar sends, before anything new: the submits
+	// that have no answer, as they were, in the order of their ids; OpenChannel and UpdateChannel
+	// that have no answer. Every answer is to a request of the same stream, but for verdicts.
 	Session(grpc.BidiStreamingServer[SessionRequest, SessionResponse]) error
 	mustEmbedUnimplementedWorkServiceServer()
 }

@@ -59,7 +59,7 @@ fn cl_2_closing_the_group_of_a_standard_channel_closes_it() {
 fn gc_7_miners_that_know_no_groups_are_served() {
     let mut miner = Miner::new();
     let ids = both(&mut miner).map(|channel| {
-        renewed(&mut miner, &channel);
+        let _ = renewed(&mut miner, &channel);
         channel.id
     });
     for message in &miner.heard {
@@ -114,7 +114,7 @@ fn keeps_its_prefix(wish: &Wish) {
     let _tip = rig().same_tip();
     let mut miner = Miner::new();
     let first = miner.open(wish);
-    let second = renewed(&mut miner, &first);
+    let Some(second) = renewed(&mut miner, &first) else { return };
     for channel in [&second, &first] {
         assert_eq!(miner.judge(&channel.share(1)), Ok(()));
     }

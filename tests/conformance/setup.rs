@@ -94,7 +94,7 @@ fn sc_6_the_unsupported_set_is_the_same_in_each_error() {
 
 #[test]
 fn sc_7_an_error_for_another_cause_has_no_flags() {
-    for payload in [setup_payload(1, 2, 2, 0), setup_payload(9, 2, 2, 5), setup_payload(0, 3, 3, 0)]
+    for payload in [setup_payload(1, 2, 2, 0), setup_payload(2, 2, 2, 5), setup_payload(0, 3, 3, 0)]
     {
         assert_eq!(refused(&payload).0, 0);
     }

@@ -1,11 +1,12 @@
 //! SH: shares (SV2 spec 5.3.11 to 5.3.14, 10.2).
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::message::Message;
 use crate::miner::{Channel, Miner, Wish, EASIEST, NO_CHANNEL};
 use crate::rig::rig;
-use crate::work::{difficulty, Share};
+use crate::work::{difficulty, half, Share};
 
 type Verdict = Result<(), String>;
 
@@ -14,7 +15,9 @@ fn refused(code: &str) -> Verdict {
 }
 
 fn both(miner: &mut Miner) -> [Channel; 2] {
-    [miner.open(&Wish::extended()), miner.open(&Wish::standard())]
+    // Not every hash is a share, whatever the server thinks of a hash rate of 0.
+    let max_target = half(&EASIEST);
+    [Wish::extended(), Wish::standard()].map(|wish| miner.open(&Wish { max_target, ..wish }))
 }
 
 fn now() -> u32 {
@@ -79,12 +82,14 @@ fn sh_4_the_time_may_be_rolled_as_far_as_consensus_goes() {
     let mut miner = Miner::new();
     for channel in both(&mut miner) {
         let start = channel.tip.min_ntime;
-        for ntime in [start, start + 1, start + 60, now(), now() + 3600, now() + 7000] {
+        let times = [start, start + 1, start + 60, now(), now() + 3600, now() + 7000];
+        // Each once: the tip may be of this very second.
+        for ntime in times.map(|time| time.max(start)).into_iter().collect::<BTreeSet<_>>() {
             let mut draft = channel.draft(1);
-            draft.ntime = ntime.max(start);
+            draft.ntime = ntime;
             assert_eq!(miner.judge(&channel.worked(draft)), Ok(()), "{ntime}");
         }
-        let mut draft = channel.draft(2);
+        let mut draft = channel.draft(9);
         draft.ntime = now() + 7300;
         assert!(miner.judge(&channel.worked(draft)).is_err(), "no node takes that");
     }
@@ -201,7 +206,7 @@ fn sh_11_the_same_work_counts_once() {
         for _ in 0..3 {
             assert_eq!(miner.judge(&share), refused("duplicate-share"));
         }
-        let newer = crate::jobs::renewed(&mut miner, &channel);
+        let Some(newer) = crate::jobs::renewed(&mut miner, &channel) else { return };
         assert_eq!(miner.judge(&share), refused("duplicate-share"), "under a newer job, too");
         let other = Share { job: newer.job.id, ..share };
         assert!(miner.judge(&other).is_err(), "nor as another job's");
@@ -240,7 +245,9 @@ fn sh_15_shares_for_no_job_of_the_channel_are_refused() {
     let mut miner = Miner::new();
     let [extended, standard] = both(&mut miner);
     for (channel, other) in [(&extended, &standard), (&standard, &extended)] {
-        for job in [0, u32::MAX, other.job.id, channel.job.id + 1000] {
+        // Job ids are a channel's own: two channels may use the same.
+        let other = if other.job.id == channel.job.id { 0 } else { other.job.id };
+        for job in [0, u32::MAX, other, channel.job.id + 1000] {
             let share = Share { job, ..channel.share(1) };
             assert_eq!(miner.judge(&share), refused("invalid-job-id"), "{job}");
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::jobs::renewed;
 use crate::message::Message;
-use crate::miner::{Miner, Wish, EASIEST};
+use crate::miner::{Channel, Miner, Wish, EASIEST};
 use crate::rig::rig;
 use crate::work::{at_most, half};
 
@@ -14,7 +14,7 @@ fn tg_1_a_target_holds_for_the_jobs_after_it_and_leaves_those_before_alone() {
     let mut miner = Miner::new();
     for wish in [Wish::extended(), Wish::standard()] {
         let before = miner.open(&wish);
-        let after = renewed(&mut miner, &before);
+        let Some(after) = renewed(&mut miner, &before) else { return };
         assert!(at_most(&after.target, &half(&before.target)));
         // Good enough for the older target only.
         let late = before.between(before.draft(1), &after.target, &before.target);
@@ -22,6 +22,49 @@ fn tg_1_a_target_holds_for_the_jobs_after_it_and_leaves_those_before_alone() {
         let weak = after.between(after.draft(2), &after.target, &before.target);
         assert_eq!(miner.judge(&weak), Err("difficulty-too-low".into()));
         assert_eq!(miner.judge(&after.share(3)), Ok(()));
+    }
+}
+
+/// Has the server ease the target by a lower hash rate: the channel with the easier target and the
+/// job under it. `None`: it doesn't.
+fn eased(miner: &mut Miner, channel: &Channel, rate: f32) -> Option<Channel> {
+    miner.update(channel.id, rate, &EASIEST);
+    let heard = miner.listen(Duration::from_secs(1));
+    let easier = heard.iter().find_map(|message| match message {
+        Message::Target { channel: c, target } if *c == channel.id => Some(*target),
+        _ => None,
+    });
+    let target = easier.filter(|target| !at_most(target, &channel.target))?;
+    let job = heard.iter().find_map(|message| match message {
+        Message::Job(job) if job.channel == channel.id => Some(job.clone()),
+        _ => None,
+    })?;
+    Some(Channel { target, job, ..channel.clone() })
+}
+
+#[test]
+fn tg_1_an_easier_target_counts_for_a_future_job_before_it_and_for_no_other() {
+    let _tip = rig().same_tip();
+    let mut miner = Miner::new();
+    for wish in [Wish::extended(), Wish::standard()] {
+        // A share takes some 8,000, 500 and 30 hashes at 20 shares a minute.
+        let future = miner.open(&Wish { rate: 2_800.0, ..wish });
+        let active = eased(&mut miner, &future, 170.0);
+        let newest = active.as_ref().and_then(|active| eased(&mut miner, active, 10.0));
+        let (Some(active), Some(newest)) = (active, newest) else {
+            assert!(!rig().is_ours("tg_1", "a target that gets easier with the hash rate"));
+            return;
+        };
+        assert!(active.job.min_ntime.is_some(), "sent for the present tip");
+        let late = future.between(future.draft(1), &future.target, &newest.target);
+        assert_eq!(miner.judge(&late), Ok(()), "the future job's target was replaced");
+        let weak = future.between(future.draft(2), &newest.target, &EASIEST);
+        assert_eq!(miner.judge(&weak), Err("difficulty-too-low".into()));
+        let weak = active.between(active.draft(3), &active.target, &newest.target);
+        assert_eq!(miner.judge(&weak), Err("difficulty-too-low".into()), "not that of another");
+        for channel in [&future, &active, &newest] {
+            assert_eq!(miner.judge(&channel.share(4)), Ok(()));
+        }
     }
 }
 
@@ -105,7 +148,7 @@ fn tg_6_targets_are_for_single_channels() {
     let mut miner = Miner::new();
     let channels = [miner.open(&Wish::extended()), miner.open(&Wish::standard())];
     for channel in &channels {
-        renewed(&mut miner, channel);
+        let _ = renewed(&mut miner, channel);
     }
     for message in &miner.heard {
         if let Message::Target { channel, .. } = message {

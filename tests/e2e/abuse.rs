@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gopool_sv2::miner;
+use gopool_sv2_tests::attacker::{socket, Attacker};
 use gopool_sv2_tests::{binaries, Line, LineOptions};
 
-use crate::attacker::{socket, Attacker};
 use crate::block_on;
 
 /// The clock, in unix seconds.

@@ -3,9 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use gopool_sv2_tests::attacker::{socket, socket_from, Attacker};
 use gopool_sv2_tests::{Line, LineOptions};
-
-use crate::attacker::{socket, socket_from, Attacker};
 
 /// Whether the listener closed a connection without a word.
 fn is_closed(mut socket: TcpStream) -> bool {

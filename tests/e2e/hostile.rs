@@ -7,11 +7,11 @@ use std::net::{Shutdown, TcpStream};
 use binary_sv2::{Str0255Owned, U256Owned};
 use gopool_sv2::client::{ConnectOptions, Connection};
 use gopool_sv2::miner::{self, ChannelKind};
+use gopool_sv2_tests::attacker::{socket, Attacker};
 use gopool_sv2_tests::{Line, LineOptions};
 use mining_sv2::OpenExtendedMiningChannelOwned;
 use parsers_sv2::MiningOwned;
 
-use crate::attacker::{socket, Attacker};
 use crate::block_on;
 use crate::peer::setup;
 

@@ -4,13 +4,13 @@
 
 mod abuse;
 mod admission;
-mod attacker;
 mod books;
 mod cli;
 mod drain;
 mod hostile;
 mod key_renewal;
 mod load;
+mod pace;
 mod peer;
 mod pool_away;
 mod probe;

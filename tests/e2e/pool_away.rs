@@ -95,7 +95,7 @@ fn keeps_miners_for_as_long_as_told_and_then_sends_them_away() {
         stop.send(()).unwrap();
         mining.await.unwrap().unwrap();
     });
-    assert!(line.sidecar.log().contains("pool-lost"));
+    line.sidecar.wait_for("pool-lost").unwrap();
     line.start_pool().unwrap();
     line.sidecar.wait_for_nth("link to the pool is up", 2).unwrap();
     block_on(Peer::mining(&line, "back")).unwrap();

@@ -1,8 +1,7 @@
 //! SetupConnection and RequestExtensions over the wire: what is refused is told before the close.
 
+use gopool_sv2_tests::attacker::Attacker;
 use gopool_sv2_tests::{Line, LineOptions};
-
-use crate::attacker::Attacker;
 
 const SETUP_ERROR: u8 = 0x02;
 const OPEN_ERROR: u8 = 0x12;
@@ -51,7 +50,7 @@ fn sc_8_every_error_is_delivered_before_the_close() {
 fn sc_2_a_setup_with_the_channel_bit_is_answered() {
     let line = Line::start(LineOptions::default()).unwrap();
     let mut peer = Attacker::new(&line);
-    assert_eq!(peer.send(0x8000, 0, &setup(0, 2, 0)).next(), (0x01, vec![2, 0, 0, 0, 0, 0]));
+    assert_eq!(peer.send(0x8000, 0, &setup(0, 2, 0)).next_frame(), (0x01, vec![2, 0, 0, 0, 0, 0]));
     line.stop().unwrap();
 }
 
@@ -72,18 +71,18 @@ fn ex_5_a_miner_that_retries_with_the_required_extension_mines() {
     let line = requiring_workers();
     let mut peer = Attacker::new(&line);
     peer.set_up();
-    assert_eq!(peer.next().0, 0x01);
+    assert_eq!(peer.next_frame().0, 0x01);
     // None of the unsupported, one of the required.
     let lacking = vec![1, 0, 1, 0, 9, 0, 1, 0, 2, 0];
-    assert_eq!(peer.send(EXTENSIONS, 0, &request(1, &[9])).next(), (2, lacking));
+    assert_eq!(peer.send(EXTENSIONS, 0, &request(1, &[9])).next_frame(), (2, lacking));
     let granted = vec![2, 0, 1, 0, 2, 0];
-    assert_eq!(peer.send(EXTENSIONS, 0, &request(2, &[2, 9])).next(), (1, granted));
+    assert_eq!(peer.send(EXTENSIONS, 0, &request(2, &[2, 9])).next_frame(), (1, granted));
     let mut open = vec![9, 0, 0, 0, line.address.len() as u8];
     open.extend(line.address.as_bytes());
     open.extend(1e9_f32.to_le_bytes());
     open.extend([0xff; 32]);
     open.extend([4, 0]);
-    assert_eq!(peer.send(0, 0x13, &open).next().0, 0x14);
+    assert_eq!(peer.send(0, 0x13, &open).next_frame().0, 0x14);
     line.stop().unwrap();
 }
 

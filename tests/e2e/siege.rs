@@ -1,298 +1,234 @@
-//! A siege: every cheap way to do harm at once, from many addresses, while honest miners mine.
+//! A siege: every cheap way to do harm at once, while honest miners mine. Miners, attackers and the
+//! line are processes of their own; miners come from 127.0.1.x, attackers, niced, from 127.2.x.x.
 
-use std::collections::BTreeSet;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{sync_channel, Receiver};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use gopool_sv2::miner;
-use gopool_sv2_tests::{Line, LineOptions};
-use socket2::SockRef;
-use tokio::sync::watch;
-
-use crate::attacker::{socket_from, Attacker};
-use crate::{abuse, block_on};
+use gopool_sv2_tests::{Line, LineOptions, Process};
+use serde_json::Value;
 
 /// Memory that may still be held when the siege is over, in KiB.
 const LEFT_KIB: u64 = 64 * 1024;
-/// How long connections that are to be closed are waited for.
+/// How long memory may take to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The easiest difficulty that minipool gives: nearly every hash is a share.
+const EASIEST: &str = "2.3283064365386963e-10";
 
-/// How many of each.
+/// How many of each, and for how long.
 struct Siege {
-    miners: u8,
-    silent: u16,
-    slow: u16,
-    holders: u16,
-    opens: u32,
-    bad_shares: u32,
-    deaf: u16,
-    /// Round trips measured in peace and in the siege; 0: none.
-    samples: u32,
+    miners: u64,
+    /// Seconds of one measurement of the honest miners.
+    seconds: u64,
+    silent: u64,
+    slow: u64,
+    holders: u64,
+    opens: u64,
+    bad_shares: u64,
+    deaf: u64,
+    /// TOML of the sidecar's `[limits]`.
+    limits: &'static str,
 }
 
-/// The `index`-th address of a group of attackers.
-const fn address(group: u8, index: u16) -> [u8; 4] {
-    let [high, low] = (index + 1).to_be_bytes();
-    [127, 2 + high, low, 1 + group]
+/// The honest miners: one process, one connection and one channel each, five shares a second each.
+struct Honest {
+    driver: Child,
+    reports: Receiver<Value>,
 }
 
-fn attacker(line: &Line, group: u8, index: u16) -> Attacker {
-    let socket = socket_from(line, address(group, index));
-    // One that is not read from any more is left to its fate.
-    socket.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
-    Attacker::on(socket)
-}
+impl Honest {
+    fn start(line: &Line, siege: &Siege) -> Self {
+        let plan = format!(
+            "--source 127.0.1.1 --runs 0 shares --connections {} --seconds {} --window 8 \
+             --pace 0.2 --warm-up 0",
+            siege.miners, siege.seconds
+        );
+        let mut driver = Command::new(env!("CARGO_BIN_EXE_sv2-load"))
+            .args(["--url", &line.url, "--user", &format!("{}.honest", line.address)])
+            .args(plan.split_whitespace())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let (sender, reports) = sync_channel(100);
+        thread::spawn(move || {
+            for line in lines {
+                let line = line.unwrap();
+                let _ = sender.send(serde_json::from_str(&line).expect(&line));
+            }
+        });
+        Self { driver, reports }
+    }
 
-/// Reads and drops what comes until the listener closes.
-fn closed(mut socket: &TcpStream) {
-    let deadline = Instant::now() + PATIENCE;
-    let mut bytes = [0; 4096];
-    loop {
-        match socket.read(&mut bytes) {
-            Ok(0) => return,
-            Ok(_) => assert!(Instant::now() < deadline, "not closed"),
-            Err(error) => return assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
-        }
+    /// Ends after the measurement that is under way; gives the reports that are left.
+    fn end(mut self) -> Vec<Value> {
+        drop(self.driver.stdin.take());
+        let left = self.reports.iter().collect();
+        assert!(self.driver.wait().unwrap().success(), "{left:?}");
+        left
     }
 }
 
-/// One byte now and then, until the listener closes.
-fn drip(mut socket: &TcpStream, byte: u8) {
-    let deadline = Instant::now() + PATIENCE;
-    while socket.write_all(&[byte]).is_ok() {
-        assert!(Instant::now() < deadline, "not closed");
-        sleep(Duration::from_millis(200));
+/// Attacks, and waits for the end of it; gives the attackers' own report.
+fn attack(line: &Line, siege: &Siege) -> Value {
+    let mut command = Command::new("nice");
+    command.args(["-n", "10", env!("CARGO_BIN_EXE_sv2-attack")]);
+    command.args(["--url", &line.url, "--user", &format!("{}.enemy", line.address)]);
+    for (option, count) in [
+        ("--silent", siege.silent),
+        ("--slow", siege.slow),
+        ("--holders", siege.holders),
+        ("--opens", siege.opens),
+        ("--bad-shares", siege.bad_shares),
+        ("--deaf", siege.deaf),
+    ] {
+        command.arg(option).arg(count.to_string());
     }
-}
-
-/// Connections that say nothing, before and after the handshake.
-fn silent(line: &Line, siege: &Siege) {
-    let sockets: Vec<_> =
-        (0..siege.silent).map(|index| socket_from(line, address(0, index))).collect();
-    let peers: Vec<_> = (0..siege.slow).map(|index| attacker(line, 1, index)).collect();
-    sockets.iter().for_each(closed);
-    peers.iter().for_each(|peer| closed(&peer.socket));
-}
-
-/// A byte at a time: in the handshake, in SetupConnection, and in a frame after it.
-fn slow(line: &Line, siege: &Siege) {
-    thread::scope(|scope| {
-        for index in 0..siege.slow {
-            let bare = move || drip(&socket_from(line, address(2, index)), 0x55);
-            scope.spawn(bare);
-            scope.spawn(move || {
-                let peer = attacker(line, 3, index);
-                // Fewer bytes than a header has, or it would fail before its time.
-                (&peer.socket).write_all(&[1; 10]).unwrap();
-                closed(&peer.socket);
-            });
-            scope.spawn(move || {
-                let mut peer = attacker(line, 4, index);
-                peer.set_up().open(&line.address);
-                (&peer.socket).write_all(&[1; 10]).unwrap();
-                closed(&peer.socket);
-            });
-        }
-    });
-}
-
-/// Long frames: of types that are never long, closed before their payload; and of unknown types,
-/// held just before their end.
-fn holders(line: &Line, siege: &Siege) {
-    let mut held = Vec::new();
-    for index in 0..siege.holders {
-        let mut peer = attacker(line, 5, index);
-        peer.set_up().send_part(0, 0x13, 16_000_000, 22);
-        closed(&peer.socket);
-        let mut peer = attacker(line, 6, index);
-        peer.set_up().send_part(0, 0x7f, 65_000, 60_000);
-        held.push(peer);
+    let mut attackers = Process::start("attack", &line.path(""), &mut command).unwrap();
+    while attackers.is_running() {
+        sleep(Duration::from_millis(50));
     }
-    held.iter().for_each(|peer| closed(&peer.socket));
-}
-
-/// Opens, and nothing else: some are granted, and the rest is refused.
-fn opens(line: &Line, siege: &Siege) {
-    let mut peer = attacker(line, 7, 0);
-    peer.set_up();
-    for request in 0..siege.opens {
-        peer.send_open(request, &line.address);
-    }
-    let mut kinds = BTreeSet::new();
-    while !(kinds.contains(&0x12) && kinds.contains(&0x14)) {
-        kinds.insert(peer.next().0);
-    }
-}
-
-/// Shares that are no work, as fast as they are taken: closed after a while.
-fn bad_shares(line: &Line, siege: &Siege) {
-    let mut peer = attacker(line, 7, 1);
-    peer.set_up().open(&line.address);
-    for sequence in 1..=siege.bad_shares {
-        peer.junk(sequence, abuse::now());
-    }
-    let errors = peer.until_closed().iter().filter(|(kind, _)| *kind == 0x1d).count();
-    assert!(errors > 100, "{errors} answers before the close");
-}
-
-/// Peers that ask for long answers and read none.
-fn deaf(line: &Line, siege: &Siege) {
-    // All distinct, none supported: each comes back in the answer.
-    let extensions = 3..=u16::MAX;
-    let count = u16::try_from(extensions.len()).unwrap();
-    let mut list = vec![7, 0];
-    list.extend(count.to_le_bytes());
-    list.extend(extensions.flat_map(u16::to_le_bytes));
-    let ask = &|index| {
-        let mut peer = attacker(line, 8, index);
-        // Or the system would take megabytes in its place.
-        SockRef::from(&peer.socket).set_recv_buffer_size(16 * 1024).unwrap();
-        peer.set_up();
-        for _ in 0..100 {
-            peer.send(1, 0, &list);
-        }
-        peer
-    };
-    let peers: Vec<_> = thread::scope(|scope| {
-        let asking: Vec<_> = (0..siege.deaf).map(|index| scope.spawn(move || ask(index))).collect();
-        asking.into_iter().map(|peer| peer.join().unwrap()).collect()
-    });
-    // They still don't read: the listener has to end it.
-    let deadline = Instant::now() + PATIENCE;
-    while line.sidecar.log().matches("slow-reader").count() < peers.len() {
-        assert!(Instant::now() < deadline, "not closed:\n{}", line.sidecar.log());
-        sleep(Duration::from_millis(100));
-    }
-}
-
-/// The 99th percentile of a share's way to the pool and back.
-fn p99(line: &Line, samples: u32) -> Option<Duration> {
-    if samples == 0 {
-        return None;
-    }
-    let mut times = Vec::new();
-    let mut peer = attacker(line, 9, 0);
-    peer.set_up().open(&line.address);
-    for sequence in 1..=samples {
-        let begun = Instant::now();
-        peer.junk(sequence, abuse::now());
-        while peer.next().0 != 0x1d {}
-        times.push(begun.elapsed());
-        sleep(Duration::from_millis(80));
-    }
-    times.sort_unstable();
-    times.get(times.len() * 99 / 100).copied()
+    let said = attackers.log();
+    assert!(attackers.wait().unwrap().success(), "{said}");
+    serde_json::from_str(said.trim()).expect(&said)
 }
 
 fn run(siege: &Siege) {
-    let mut line = Line::start(LineOptions {
+    let line = Line::start(LineOptions {
         // No block in hours, so that no share is stale.
         network_bits: "1c010000",
-        minipool: vec!["-share-seconds".into(), "0.3".into()],
-        listen: "connections_per_sec_per_address = 1000".into(),
-        limits: "handshake_timeout_ms = 3000\nsetup_timeout_ms = 3000\nframe_timeout_ms = 3000\n\
-                 write_stall_ms = 3000"
-            .into(),
+        // Vardiff wants more shares than the honest miners send: theirs stay at the easiest. Those
+        // of an attacker, who claims a thousand million hashes a second, are far from it.
+        minipool: ["-min-difficulty", EASIEST, "-share-seconds", "0.1"].map(Into::into).into(),
+        limits: siege.limits.into(),
         ..LineOptions::default()
     })
     .unwrap();
-    let (finish, finished) = watch::channel(false);
-    let miners: Vec<_> = (0..siege.miners)
-        .map(|number| {
-            let mut options = line.miner(&format!("honest{number}")).unwrap();
-            options.reconnect = false;
-            options
-        })
-        .collect();
-    block_on(async {
-        let mining: Vec<_> = miners
-            .into_iter()
-            .map(|options| {
-                let mut finished = finished.clone();
-                tokio::spawn(miner::run(options, async move {
-                    let _ = finished.wait_for(|finished| *finished).await;
-                }))
-            })
-            .collect();
-        tokio::task::block_in_place(|| {
-            line.sidecar.wait_for_nth("channel opened", usize::from(siege.miners)).unwrap();
-            let peace = p99(&line, siege.samples);
-            let before = line.sidecar.resident_kib();
-            let war = attack(&line, siege);
-            for cause in ["handshake failed", "setup-deadline", "frame-deadline", "bad-frame"] {
-                line.sidecar.wait_for(cause).unwrap();
-            }
-            line.sidecar.wait_for("bad-shares").unwrap();
-            let deadline = Instant::now() + PATIENCE;
-            while line.sidecar.resident_kib() > before + LEFT_KIB {
-                let held = line.sidecar.resident_kib();
-                assert!(Instant::now() < deadline, "{held} KiB after {before} KiB");
-                sleep(Duration::from_millis(100));
-            }
-            let after = line.sidecar.resident_kib();
-            report(&format!("resident: {before} KiB before, {after} KiB after"));
-            if let (Some(peace), Some(war)) = (peace, war) {
-                let ratio = war.as_secs_f64() / peace.as_secs_f64();
-                report(&format!("p99 of a round trip: {peace:?}, besieged {war:?}: x {ratio:.2}"));
-            }
-        });
-        finish.send(true).unwrap();
-        for miner in mining {
-            let summary = miner.await.unwrap().unwrap();
-            assert_eq!((summary.connects, summary.unanswered), (1, 0), "{summary}");
-            assert_eq!(summary.submitted, summary.accepted, "{summary}");
-            assert!(summary.accepted > 0, "{summary}");
-        }
-    });
+    let honest = Honest::start(&line, siege);
+    let next = || honest.reports.recv().expect("a report of the honest miners");
+    // The first one warms everything up.
+    let mut reports = vec![next(), next()];
+    let before = line.sidecar.resident_kib();
+    let attacked = attack(&line, siege);
+    reports.extend(honest.reports.try_iter());
+    // The one that is under way began in the siege, too.
+    let besieged = 2..=reports.len();
+    let peak = line.sidecar.peak_kib();
+    let deadline = Instant::now() + PATIENCE;
+    while line.sidecar.resident_kib() > before + LEFT_KIB {
+        let held = line.sidecar.resident_kib();
+        assert!(Instant::now() < deadline, "{held} KiB after {before} KiB");
+        sleep(Duration::from_millis(100));
+    }
+    let after = line.sidecar.resident_kib();
+    let log = line.sidecar.log();
+    let closed = |line: &&str| line.contains("connection closed") && line.contains("=127.0.1.");
+    assert_eq!(log.lines().find(closed), None, "an honest miner's connection");
+    reports.extend(honest.end());
+    let accepted = all_is_well(&reports, siege);
+    say(&format!("attackers: {attacked}"));
+    say(&format!("resident: {before} KiB before, {peak} KiB at most, {after} KiB after"));
+    let p99 = |report: &Value| report["latency_us"]["p99"].as_f64().unwrap();
+    let peace = p99(&reports[1]);
+    let war: Vec<_> = reports[besieged].iter().map(p99).collect();
+    let worst = war.iter().copied().fold(0.0, f64::max);
+    let ratio = worst / peace;
+    say(&format!("{} honest miners, {accepted} shares, none lost", siege.miners));
+    say(&format!("their p99: {peace} us in peace, {war:?} us besieged: x {ratio:.2} at worst"));
+
     let log = line.sidecar.log();
     assert!(!log.contains("panicked") && !log.contains("the link broke"), "{log}");
-    line.stop().unwrap();
+    let stopped = line.stop().unwrap();
+    let (sidecar, pool) = (stopped.books("sidecar").unwrap(), stopped.books("minipool").unwrap());
+    assert_eq!((sidecar.accepted(), pool.accepted()), (accepted, accepted));
+    let mut causes = BTreeMap::new();
+    for end in sidecar.of("connection_closed") {
+        *causes.entry(end.text("cause").to_owned()).or_insert(0) += 1;
+    }
+    let refused = sidecar.rejected();
+    say(&format!("the sidecar's books: {causes:?}, refused shares {refused:?}"));
+    it_happened(siege, &attacked, &causes);
+    let bad = attacked["attacks"]["bad_shares"]["refused"].as_u64().unwrap();
+    assert!(refused["difficulty-too-low"] >= bad, "{refused:?}");
+}
+
+/// No share and no connection of an honest miner was lost; gives the accepted shares.
+fn all_is_well(reports: &[Value], siege: &Siege) -> u64 {
+    for report in reports {
+        assert_eq!(report["connections"], siege.miners, "{report}");
+        for lost in ["unanswered", "miscounted"] {
+            assert_eq!(report[lost], 0, "{report}");
+        }
+        assert_eq!(report["rejected"], serde_json::json!({}), "{report}");
+        assert_eq!(report["faults"], serde_json::json!([]), "{report}");
+        assert_eq!(report["accepted"], report["latency_us"]["count"], "{report}");
+        assert!(report["accepted"].as_u64() > Some(siege.miners), "{report}");
+    }
+    reports.iter().map(|report| report["accepted"].as_u64().unwrap()).sum()
+}
+
+/// Every attack was what it should be, by the attackers' word and by the sidecar's journal.
+fn it_happened(siege: &Siege, attacked: &Value, causes: &BTreeMap<String, u64>) {
+    assert!(attacked["nice"].as_i64() >= Some(10), "{attacked}");
+    let by = |attack: &str, what: &str| attacked["attacks"][attack][what].as_u64().unwrap();
+    assert_eq!(by("silent", "closed"), siege.silent);
+    assert_eq!(by("silent", "closed_after_handshake"), siege.silent / 10);
+    assert_eq!((by("slow", "stages"), by("slow", "closed_at_each")), (4, siege.slow));
+    assert_eq!(by("holders", "closed"), 3 * siege.holders);
+    assert_eq!(by("holders", "declared_bytes_each"), 16 * 1024 * 1024 - 1);
+    assert_eq!(by("opens", "granted") + by("opens", "refused"), siege.opens);
+    assert!(by("opens", "granted") > 0 && by("opens", "refused") > 0, "{attacked}");
+    assert_eq!(by("bad_shares", "sent"), siege.bad_shares);
+    assert_eq!(by("deaf", "closed"), siege.deaf);
+    let times = |cause: &str| causes.get(cause).copied().unwrap_or_default();
+    assert!(times("handshake-failed") >= siege.silent + siege.slow, "{causes:?}");
+    assert!(times("setup-deadline") >= siege.silent / 10 + siege.slow, "{causes:?}");
+    assert!(times("frame-deadline") >= 2 * siege.slow + siege.holders, "{causes:?}");
+    assert!(times("bad-frame") >= 2 * siege.holders, "{causes:?}");
+    assert!(times("bad-shares") >= by("bad_shares", "closed").max(1), "{causes:?}");
+    assert!(times("slow-reader") >= siege.deaf, "{causes:?}");
 }
 
 /// Figures for whoever runs this by hand.
 #[allow(clippy::print_stdout)]
-fn report(text: &str) {
+fn say(text: &str) {
     println!("{text}");
-}
-
-/// All at once; gives the p99 meanwhile.
-fn attack(line: &Line, siege: &Siege) -> Option<Duration> {
-    thread::scope(|scope| {
-        for attack in [silent, slow, holders, opens, bad_shares, deaf] {
-            scope.spawn(move || attack(line, siege));
-        }
-        p99(line, siege.samples)
-    })
 }
 
 #[test]
 fn fr_13_honest_miners_notice_nothing_of_a_siege() {
     run(&Siege {
-        miners: 2,
+        miners: 5,
+        seconds: 2,
         silent: 40,
         slow: 3,
         holders: 5,
         opens: 500,
         bad_shares: 2_000,
         deaf: 2,
-        samples: 0,
+        limits: "handshake_timeout_ms = 3000\nsetup_timeout_ms = 2000\nframe_timeout_ms = 3000\n\
+                 write_stall_ms = 3000",
     });
 }
 
-/// By hand, or with `make test-full`: it takes the machine for itself for a minute.
+/// With default limits. By hand, or with `make test-full`: it takes the machine for itself for two
+/// minutes.
 #[test]
 #[ignore = "long: make test-full runs it"]
 fn fr_13_fifty_honest_miners_notice_nothing_of_a_long_siege() {
     run(&Siege {
         miners: 50,
+        seconds: 15,
         silent: 1_000,
         slow: 30,
         holders: 50,
         opens: 5_000,
         bad_shares: 10_000,
         deaf: 10,
-        samples: 300,
+        limits: "",
     });
 }

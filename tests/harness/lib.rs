@@ -4,6 +4,7 @@
 //! Unix socket in a directory that goes away with it. Only processes started here are ended, by
 //! their id.
 
+pub mod attacker;
 mod books;
 mod line;
 mod process;

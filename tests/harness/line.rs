@@ -156,7 +156,10 @@ impl Line {
         let ids = [Some(self.sidecar.id()), self.pool.as_ref().map(Process::id)];
         let ids = ids.iter().flatten().map(u32::to_string);
         // Its input ends with this process, who holds the other end.
-        let script = "directory=$1; shift; read -r _; kill \"$@\"; rm -rf \"$directory\"";
+        let script = "alive() { for id do kill -0 \"$id\" 2>/dev/null && return; done; false; }; \
+                      directory=$1; shift; read -r _; kill \"$@\"; \
+                      for _ in 1 2 3 4 5 6 7 8 9; do alive \"$@\" || break; sleep 0.5; done; \
+                      kill -9 \"$@\" 2>/dev/null; rm -rf \"$directory\"";
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh"]).arg(self.directory.path()).args(ids);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());

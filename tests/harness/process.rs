@@ -38,6 +38,9 @@ fn build() -> Result<Binaries> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "-q", "--bin", "gopool-sv2"]).current_dir(&repository);
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
     // What cargo told this test of its own package would make `ring` build itself anew, each time.
     for (name, _) in std::env::vars_os() {
         let told = name.to_string_lossy();
@@ -138,9 +141,19 @@ impl Process {
     /// Its resident memory in KiB, as the kernel counts it; 0 when it is gone.
     #[must_use]
     pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most that was ever resident of it, in KiB; 0 when it is gone.
+    #[must_use]
+    pub fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
     }
 

@@ -1,11 +1,12 @@
 //! The command line.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gopool_sv2::client::PoolUrl;
 
-use crate::peer::Place;
+use crate::peer::{Place, Sources};
 use crate::watch::Watched;
 
 /// Load for a Stratum V2 mining pool, and what it takes to bear it.
@@ -36,7 +37,12 @@ pub struct Common {
     /// Speed told to the pool, in hashes per second; the lower, the easier its shares may be.
     #[arg(long, default_value_t = 1.0)]
     hash_rate: f32,
-    /// How many times to measure.
+    /// First address of this machine to connect from: each connection takes the next one, such as
+    /// 127.0.1.1, 127.0.1.2 for a pool on 127.0.0.1 [default: the system chooses].
+    #[arg(long, value_name = "IPV4")]
+    source: Option<Ipv4Addr>,
+    /// How many times to measure; 0, for shares only: until standard input ends, and then the run
+    /// that is under way.
     #[arg(long, default_value_t = 1)]
     pub runs: u32,
     /// A process of the pool whose CPU time and memory are reported, as NAME=PID. Repeat it for
@@ -49,7 +55,7 @@ impl Common {
     /// Where to and as whom.
     pub fn place(&self) -> Place {
         let (url, user) = (self.url.clone(), self.user.clone());
-        Place { url, user, hash_rate: self.hash_rate }
+        Place { url, user, hash_rate: self.hash_rate, sources: self.source.map(Sources::from) }
     }
 
     /// This process and those of the pool.
@@ -130,6 +136,10 @@ pub struct Shares {
     /// Seconds before the first run that don't count.
     #[arg(long, default_value = "0.5", value_parser = seconds)]
     pub warm_up: Duration,
+    /// Seconds between two shares of a connection, which begins at a moment of its own; 0: each is
+    /// sent as soon as the window has room.
+    #[arg(long, default_value = "0", value_parser = seconds)]
+    pub pace: Duration,
     /// Ends a connection's run after that many shares; 0: only the time does.
     #[arg(long, default_value_t = 0)]
     pub limit: u64,

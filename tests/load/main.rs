@@ -18,6 +18,8 @@ mod window;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use clap::Parser as _;
 use gopool_sv2_tests::Result;
@@ -62,6 +64,9 @@ fn main() -> ExitCode {
 
 /// Runs the measure; false: a share was not accepted.
 async fn measure(arguments: &Arguments) -> Result<bool> {
+    if arguments.common.runs == 0 && !matches!(arguments.measure, Measure::Shares(_)) {
+        return Err("--runs 0 is for shares only".into());
+    }
     let (place, watched) = (arguments.common.place(), arguments.common.watched());
     let mut clean = true;
     let mut run = 0;
@@ -97,7 +102,8 @@ async fn measure(arguments: &Arguments) -> Result<bool> {
                     report(0, value);
                 }
             }
-            while run < arguments.common.runs {
+            let mut more = more(arguments.common.runs);
+            while more() {
                 run += 1;
                 let (back, value, good) = shares::run(miners, plan, plan.seconds, &watched).await?;
                 miners = back;
@@ -114,6 +120,22 @@ async fn measure(arguments: &Arguments) -> Result<bool> {
         }
     }
     Ok(clean)
+}
+
+/// Whether one more run is wanted, each time it is asked.
+fn more(runs: u32) -> Box<dyn FnMut() -> bool> {
+    if runs > 0 {
+        let mut left = 0..runs;
+        return Box::new(move || left.next().is_some());
+    }
+    let ended = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&ended);
+    std::thread::spawn(move || {
+        // What is read means nothing, and an input that can't be read has ended.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        ended.store(true, Ordering::Relaxed);
+    });
+    Box::new(move || !seen.load(Ordering::Relaxed))
 }
 
 /// Better said before than in the middle.

@@ -1,6 +1,9 @@
 //! One miner's connection, light: two small buffers, frames opened and sealed in place.
 
 use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use binary_sv2::{from_bytes, Str0255, B032, U256};
@@ -8,7 +11,7 @@ use common_messages_sv2::{
     Protocol, SetupConnection, CHANNEL_BIT_SETUP_CONNECTION, MESSAGE_TYPE_SETUP_CONNECTION,
     MESSAGE_TYPE_SETUP_CONNECTION_SUCCESS,
 };
-use gopool_sv2::client::{PoolUrl, FLAG_REQUIRES_STANDARD_JOBS, PROTOCOL_VERSION};
+use gopool_sv2::client::{dial, PoolUrl, FLAG_REQUIRES_STANDARD_JOBS, PROTOCOL_VERSION};
 use gopool_sv2::frame::{Frame, Reader, Writer};
 use gopool_sv2::miner::target::Target;
 use gopool_sv2::miner::work::{Channel, Step, Task, Work};
@@ -37,6 +40,24 @@ pub struct Place {
     pub user: String,
     /// Speed told to the pool, in hashes per second.
     pub hash_rate: f32,
+    /// From which addresses; `None`: the system chooses.
+    pub sources: Option<Sources>,
+}
+
+/// Addresses of this machine, each for one connection. Clones count together.
+#[derive(Debug, Clone)]
+pub struct Sources(Arc<AtomicU32>);
+
+impl From<Ipv4Addr> for Sources {
+    fn from(first: Ipv4Addr) -> Self {
+        Self(Arc::new(AtomicU32::new(first.to_bits())))
+    }
+}
+
+impl Sources {
+    fn next(&self) -> IpAddr {
+        Ipv4Addr::from_bits(self.0.fetch_add(1, Ordering::Relaxed)).into()
+    }
 }
 
 /// What a message of the pool means to the driver. What it says about work is already noted.
@@ -81,7 +102,8 @@ impl Peer {
     /// # Errors
     /// The pool can't be reached, is another one, or refuses.
     pub async fn connect(place: &Place, kind: Kind) -> Result<Self> {
-        let mut stream = TcpStream::connect(place.url.address()).await.map_err(in_("connect"))?;
+        let source = place.sources.as_ref().map(Sources::next);
+        let mut stream = dial(&place.url.address(), source).await.map_err(in_("connect"))?;
         stream.set_nodelay(true)?;
         let broken = |error| -> Fault { format!("handshake: {error:?}").into() };
         let mut initiator = Initiator::from_raw_k(place.url.authority()).map_err(broken)?;

@@ -30,6 +30,8 @@ struct Shift {
     begin: tokio::time::Instant,
     end: Instant,
     window: usize,
+    /// Between two shares; zero: as the window has room.
+    pace: Duration,
     /// Shares at most.
     limit: u64,
 }
@@ -140,20 +142,29 @@ impl Miner {
     ) -> Result<()> {
         let deadline = tokio::time::Instant::from_std(shift.end) + PATIENCE;
         let mut left = shift.limit;
+        // Not all in the same moment.
+        let mut due = shift.begin + shift.pace.mul_f64(rand::random());
         sleep_until(shift.begin).await;
         loop {
             let now = Instant::now();
-            while now < shift.end && self.window.len() < shift.window && left > 0 {
+            let ready = |due: tokio::time::Instant| due.into_std() <= now && now < shift.end;
+            while ready(due) && self.window.len() < shift.window && left > 0 {
                 left -= 1;
+                due += shift.pace;
                 let share = supply.share()?;
                 self.peer.submit(self.window.submit(now), &share)?;
             }
             self.peer.flush().await?;
-            if self.window.len() == 0 {
+            let open = self.window.len();
+            let waits = left > 0 && open < shift.window && due.into_std().max(now) < shift.end;
+            if open == 0 && !waits {
                 return Ok(());
             }
             let late = |_| -> Fault { format!("no answer for {PATIENCE:?}").into() };
-            timeout_at(deadline, self.peer.fill()).await.map_err(late)??;
+            tokio::select! {
+                filled = timeout_at(deadline, self.peer.fill()) => filled.map_err(late)??,
+                () = sleep_until(due), if waits => continue,
+            }
             let now = Instant::now();
             while let Some(event) = self.peer.read_event()? {
                 if tally.take(event, &mut self.window, now) {
@@ -177,7 +188,10 @@ pub async fn run(
     watched: &[Watched],
 ) -> Result<(Vec<Miner>, Value, bool)> {
     let connections = miners.len();
-    let limit = if plan.limit == 0 { u64::MAX } else { plan.limit };
+    let mut limit = if plan.limit == 0 { u64::MAX } else { plan.limit };
+    if !plan.pace.is_zero() {
+        limit = limit.min((length.as_secs_f64() / plan.pace.as_secs_f64()).ceil() as u64);
+    }
     let all = (length.as_secs_f64() * AHEAD_PER_SECOND).min(AHEAD_MAX);
     let each = u64::min(limit, all as u64 / connections.max(1) as u64 + plan.window as u64);
     let mut ready = Vec::with_capacity(connections);
@@ -188,8 +202,9 @@ pub async fn run(
     }
     let clock = Clock::read(watched)?;
     let begin = Instant::now() + COUNTDOWN;
-    let (end, window) = (begin + length, plan.window);
-    let shift = Shift { begin: tokio::time::Instant::from_std(begin), end, window, limit };
+    let (end, window, pace) = (begin + length, plan.window, plan.pace);
+    let begin_at = tokio::time::Instant::from_std(begin);
+    let shift = Shift { begin: begin_at, end, window, pace, limit };
     let mut workers = JoinSet::new();
     for (miner, supply) in ready {
         workers.spawn(miner.work(supply, shift));

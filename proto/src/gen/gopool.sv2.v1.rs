@@ -137,7 +137,7 @@ pub struct Verdict {
     /// Submit.id.
     #[prost(uint64, tag = "1")]
     pub submit_id: u64,
-    /// true: the pool credits the share.
+    /// true: the pool takes the share and credits it with the credit below.
     #[prost(bool, tag = "2")]
     pub accepted: bool,
     /// Why not. REJECT_REASON_UNSPECIFIED when accepted.
@@ -147,7 +147,8 @@ pub struct Verdict {
     #[prost(bytes = "bytes", tag = "4")]
     pub share_hash: ::prost::bytes::Bytes,
     /// Whole part of the credit: the difficulty of the easiest target under which the pool would have
-    /// accepted a share at that moment. Never the luck of the hash. 0 when rejected.
+    /// accepted a share at that moment. Never the luck of the hash. 0 when rejected; whole and rest are 0
+    /// for an accepted share that earns nothing, one that meets only a target easier than its job's.
     #[prost(uint64, tag = "5")]
     pub credit_whole: u64,
     /// Rest of the credit in units of 2^-32.
@@ -518,7 +519,8 @@ pub struct Hello {
     /// Operator's name of the sidecar, 1 to 64 printable ASCII characters, stable over restarts.
     #[prost(string, tag = "2")]
     pub sidecar_id: ::prost::alloc::string::String,
-    /// 16 random bytes, new at each start of the sidecar process.
+    /// 16 random bytes, new at each start of the sidecar process. Another one ends at once the
+    /// sessions of the same sidecar_id that wait for a stream: nobody will come for them.
     #[prost(bytes = "bytes", tag = "3")]
     pub boot_id: ::prost::bytes::Bytes,
     /// 16 random bytes that name the session. Kept while the sidecar wants the same channels and
@@ -529,15 +531,19 @@ pub struct Hello {
     #[prost(bytes = "bytes", tag = "5")]
     pub last_epoch: ::prost::bytes::Bytes,
     /// Most submits the sidecar keeps unanswered. The pool's verdict ring must hold as many, else it
-    /// refuses with FAILED_PRECONDITION.
+    /// refuses with FAILED_PRECONDITION. A cancelled submit counts until a Welcome has answered the
+    /// Hello that names it; submits of a channel that is closed count no more after CloseChannel or
+    /// Kick.
     #[prost(uint32, tag = "6")]
     pub max_in_flight: u32,
     /// Submits that were answered `backend-unavailable` meanwhile: the pool must not credit them,
-    /// whatever it had decided. At most max_in_flight.
+    /// whatever it had decided or will. No verdict comes for them. A block stays one. At most
+    /// max_in_flight; ignored unless the session is resumed.
     #[prost(uint64, repeated, tag = "7")]
     pub cancelled_submit_ids: ::prost::alloc::vec::Vec<u64>,
-    /// Channels the sidecar still holds open in the same epoch. The pool closes all others of this
-    /// session.
+    /// Channels the sidecar still holds open in the same epoch, those without an answer to OpenChannel
+    /// not among them. The pool closes all others of this session; what it has not is answered by
+    /// Kick.
     #[prost(uint64, repeated, tag = "8")]
     pub open_channel_ids: ::prost::alloc::vec::Vec<u64>,
     /// Version text of the sidecar, for logs. At most 64 bytes.
@@ -553,8 +559,8 @@ pub struct Welcome {
     /// 16 random bytes, new whenever the pool lost its channels and jobs (a restart).
     #[prost(bytes = "bytes", tag = "2")]
     pub epoch: ::prost::bytes::Bytes,
-    /// true: same epoch, channels and the ring of verdicts are still there. Unanswered submits are to
-    /// be sent again. false: nothing of the old epoch counts.
+    /// true: the session goes on, its channels and the ring of verdicts are still there. What is
+    /// unanswered is to be sent again. false: nothing of an earlier stream counts.
     #[prost(bool, tag = "3")]
     pub resumed: bool,
     /// Easiest target the pool accepts (its minimum difficulty), 32 bytes. No channel is told an
@@ -565,7 +571,7 @@ pub struct Welcome {
     /// max_target harder than this is refused.
     #[prost(bytes = "bytes", tag = "5")]
     pub hardest_target: ::prost::bytes::Bytes,
-    /// How long the pool keeps channels of a session after its stream broke.
+    /// How long the pool keeps a session after its stream broke.
     #[prost(uint32, tag = "6")]
     pub resume_window_ms: u32,
     /// Verdicts the pool keeps for submits that are sent again. At least Hello.max_in_flight.
@@ -574,14 +580,19 @@ pub struct Welcome {
     /// Version text of the pool, for logs. At most 64 bytes.
     #[prost(string, tag = "8")]
     pub software: ::prost::alloc::string::String,
-    /// Highest Submit.id of this session the pool has judged. 0 when none.
+    /// Highest Submit.id of this session that reached the pool, judged or not. 0 when none. Submits up
+    /// to it that come again are not judged again: known verdicts are repeated, all the same, and the
+    /// others come once when they are made. What the pool knows nothing of any more is rejected:
+    /// `invalid-channel-id` when its channel is not open, else `backend-unavailable`.
     #[prost(uint64, tag = "9")]
     pub last_submit_id: u64,
 }
 /// Asks for a channel. Answered by ChannelOpened or ChannelRefused with the same channel_id.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OpenChannel {
-    /// The sidecar's name of the channel, unique in the session, never used again. Not 0.
+    /// The sidecar's name of the channel, unique in the session, never used again, but for an open
+    /// whose answer was lost with the stream: on the next one it comes again under the same id, and
+    /// whatever the first may have opened is closed. Not 0.
     #[prost(uint64, tag = "1")]
     pub channel_id: u64,
     /// The connection it belongs to.
@@ -603,13 +614,15 @@ pub struct OpenChannel {
     #[prost(uint32, tag = "7")]
     pub min_extranonce_size: u32,
     /// The extranonce prefix the channel had before the pool restarted. Empty on a first open. The
-    /// pool grants it if nobody else has it.
+    /// pool grants it if nobody else has it; it gives no prefix to a new channel that another may come
+    /// back for.
     #[prost(bytes = "bytes", tag = "8")]
     pub wanted_extranonce_prefix: ::prost::bytes::Bytes,
     /// Target in effect before the pool restarted, 32 bytes. Empty on a first open.
     #[prost(bytes = "bytes", tag = "9")]
     pub last_target: ::prost::bytes::Bytes,
-    /// Cashu payout key (33 bytes, compressed secp256k1) given with the user identity. Empty when none.
+    /// Cashu payout key (33 bytes, compressed secp256k1) given with the user identity. Empty when
+    /// none.
     #[prost(bytes = "bytes", tag = "10")]
     pub payout_key: ::prost::bytes::Bytes,
     /// true: the channel was open before (see wanted_extranonce_prefix). Connection limits don't
@@ -663,7 +676,8 @@ pub struct UpdateChannel {
     /// New easiest target the miner takes, 32 bytes, not zero.
     #[prost(bytes = "bytes", tag = "3")]
     pub max_target: ::prost::bytes::Bytes,
-    /// Names the update on its channel; repeated in ChannelUpdated.
+    /// Names the update on its channel; repeated in ChannelUpdated. An update whose answer was lost
+    /// with the stream may come again under the same number: it is applied again and answered.
     #[prost(uint32, tag = "4")]
     pub request_id: u32,
 }
@@ -714,7 +728,7 @@ pub struct TargetInEffect {
     #[prost(bytes = "bytes", tag = "2")]
     pub target: ::prost::bytes::Bytes,
 }
-/// Shares in the order the sidecar took them.
+/// Shares in the order the sidecar took them. Ids rise on each stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SubmitBatch {
     /// 1 to 256.
@@ -728,7 +742,8 @@ pub struct VerdictBatch {
     #[prost(message, repeated, tag = "1")]
     pub verdicts: ::prost::alloc::vec::Vec<Verdict>,
 }
-/// What the node said about a block candidate. Comes any time after its verdict.
+/// What the node said about a block candidate. Comes any time after its verdict; after a break of
+/// the stream it may come again, and before the verdict does.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BlockResult {
     /// Submit.id of the candidate.
@@ -751,7 +766,7 @@ pub struct BlockResult {
     pub detail: ::prost::alloc::string::String,
 }
 /// Send a miner away. The channel (or all channels of its connection) is closed in the pool already;
-/// no CloseChannel comes back for it.
+/// no CloseChannel comes back for it. One that was lost with the stream comes again on the next.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Kick {
     /// A channel of the connection meant.
@@ -1050,8 +1065,22 @@ pub mod work_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// One stream per sidecar. First message of the sidecar: Hello. First of the pool: Welcome. Order
-        /// is kept in both directions. When the stream ends the sidecar dials again, with jitter.
+        /// One stream per sidecar at a time. First message of the sidecar: Hello. First of the pool:
+        /// Welcome. Order is kept in both directions, but that verdicts may overtake other messages
+        /// (nothing overtakes a verdict). When the stream ends the sidecar dials again, with jitter.
+        ///
+        /// A session outlives its stream for Welcome.resume_window_ms, unless the sidecar ended it (Drain,
+        /// then the end of its side) or broke this contract. Hello with the same session_id, sidecar_id,
+        /// boot_id and the pool's epoch resumes it: Welcome.resumed. Nothing else does; then the session
+        /// begins anew, and channels of an old one of that session_id are closed first.
+        ///
+        /// After a Welcome that says resumed, the pool sends, before anything newer: a Kick for each
+        /// channel of Hello.open_channel_ids that it has closed meanwhile (one for all channels of a
+        /// connection that is to be closed); the newest SetTarget of each open channel, if there was one
+        /// since it was opened; its newest Job, which may be the one the sidecar has; BlockResults that
+        /// may have been lost, so they may come twice. The sidecar sends, before anything new: the submits
+        /// that have no answer, as they were, in the order of their ids; OpenChannel and UpdateChannel
+        /// that have no answer. Every answer is to a request of the same stream, but for verdicts.
         pub async fn session(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::SessionRequest>,

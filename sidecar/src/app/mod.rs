@@ -15,9 +15,14 @@ use crate::config::Config;
 use crate::keys::{AuthorityKey, KeyError};
 use crate::listen::Listener;
 use crate::noise::Acceptor;
-use crate::obs::Journal;
+use crate::obs::bounds::Teller;
+use crate::obs::{Bounds, Journal};
 use crate::session::Context;
+use crate::sys::stopped;
 use renewal::Renewal;
+
+/// How often the log is told which places had no room.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Why the sidecar can't start.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +76,7 @@ pub struct Sidecar {
     listener: JoinHandle<()>,
     link: JoinHandle<()>,
     renewal: JoinHandle<()>,
+    teller: JoinHandle<()>,
     /// Asks for a look at the key file.
     look: mpsc::Sender<()>,
     journal: Journal,
@@ -105,11 +111,14 @@ impl Sidecar {
             None => Journal::off(),
         };
         let limits = config.limits;
+        let bounds = Bounds::default();
         let wanted = config.listen.address;
         let bind_error = |error| StartError::Bind(wanted, error);
-        let listener = Listener::bind(&config.listen, inherited).await.map_err(bind_error)?;
+        let listener =
+            Listener::bind(&config.listen, inherited, bounds.clone()).await.map_err(bind_error)?;
         let address = listener.address().map_err(bind_error)?;
-        let (backend, link) = grpc::new(&config.pool, limits.max_in_flight, journal.clone());
+        let (backend, link) =
+            grpc::new(&config.pool, limits.max_in_flight, journal.clone(), bounds.clone());
         let acceptor = Acceptor::new(
             *key.keypair(),
             config.authority.cert_validity_sec,
@@ -120,14 +129,21 @@ impl Sidecar {
         let file = config.authority.key_file.clone();
         let renewal = Renewal::new(file, stamp, &key, acceptor.clone(), dialable(address));
         let required_extensions = config.extensions.required.into();
-        let context =
-            Context { acceptor, backend, limits, required_extensions, journal: journal.clone() };
+        let context = Context {
+            acceptor,
+            backend,
+            limits,
+            required_extensions,
+            journal: journal.clone(),
+            bounds: bounds.clone(),
+        };
         let (stop_listener, listener_stops) = watch::channel(false);
         let (stop_link, link_stops) = watch::channel(false);
         Ok(Self {
             address,
             miner_url: key.miner_url(dialable(address)),
             renewal: tokio::spawn(renewal.run(looks, listener_stops.clone())),
+            teller: tokio::spawn(tell(bounds, listener_stops.clone())),
             look,
             stop_listener,
             stop_link,
@@ -173,6 +189,7 @@ impl Sidecar {
         self.stop_listener.send_replace(true);
         ended(self.listener, "the listener").await;
         ended(self.renewal, "the watch of the authority key").await;
+        ended(self.teller, "the report on full places").await;
         self.stop_link.send_replace(true);
         ended(self.link, "the link to the pool").await;
         match tokio::task::spawn_blocking(move || self.journal.close()).await {
@@ -182,6 +199,18 @@ impl Sidecar {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::error!(%error, "the journal is not complete"),
             Err(error) => tracing::error!(%error, "the journal's writer failed"),
+        }
+    }
+}
+
+/// Tells from time to time which places had no room.
+async fn tell(bounds: Bounds, mut stop: watch::Receiver<bool>) {
+    let mut teller = Teller::default();
+    let mut tick = tokio::time::interval(TELL_EVERY);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => teller.tell(&bounds),
+            () = stopped(&mut stop) => return teller.tell(&bounds),
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::types::{ChannelKey, RefuseReason, RejectReason, Submit, Target, Verdi
 
 /// Submits in one message at most (the contract's bound).
 pub(super) const MAX_BATCH: usize = 256;
+/// Longest payload that every device takes: firmware made of ESP-Miner (Bitaxe) drops what is
+/// longer, and mines on without the job.
+const DEVICE_PAYLOAD: usize = 4096;
 /// Status code of a request that isn't served: gRPC's UNIMPLEMENTED.
 const UNIMPLEMENTED: u32 = 12;
 
@@ -35,6 +38,8 @@ pub(super) struct Link {
     journal: Journal,
     /// The pool's narrow version mask was complained of.
     warned_of_mask: bool,
+    /// The pool's long jobs were complained of.
+    warned_of_size: bool,
     /// The pool is about to stop.
     draining: bool,
 }
@@ -49,6 +54,7 @@ impl Link {
             directory,
             journal,
             warned_of_mask: false,
+            warned_of_size: false,
             draining: false,
         }
     }
@@ -56,6 +62,11 @@ impl Link {
     /// How many commands may be taken now: each may be a submit.
     pub(super) fn room(&self) -> usize {
         self.in_flight.room().min(MAX_BATCH)
+    }
+
+    /// How many submits wait for a verdict.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
     }
 
     /// The oldest submit that waits, and the id the next one gets: what the watchdog compares.
@@ -209,5 +220,7 @@ fn told_message(channel: ChannelKey, target: Target) -> ToPool {
     })
 }
 
+#[cfg(test)]
+mod size_tests;
 #[cfg(test)]
 mod tests;

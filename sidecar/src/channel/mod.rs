@@ -8,6 +8,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -56,6 +57,7 @@ pub struct Channel {
     updates: VecDeque<(u32, Target)>,
     next_update: u32,
     update_pace: Bucket,
+    told: Duration,
 }
 
 impl Channel {
@@ -87,6 +89,7 @@ impl Channel {
             updates: VecDeque::new(),
             next_update: 1,
             update_pace: Bucket::default(),
+            told: Duration::ZERO,
         };
         channel.in_effect = channel.hardest_bound();
         channel
@@ -211,6 +214,17 @@ impl Channel {
     /// How often the miner updates it: kept here, held to its rate by the connection.
     pub const fn update_pace(&mut self) -> &mut Bucket {
         &mut self.update_pace
+    }
+
+    /// When the miner was told something last, as said to [`Channel::set_told`].
+    #[must_use]
+    pub const fn told(&self) -> Duration {
+        self.told
+    }
+
+    /// Says that the miner is told something now: kept here, the time is the connection's.
+    pub const fn set_told(&mut self, now: Duration) {
+        self.told = now;
     }
 
     /// UpdateChannel of the miner (SV2 spec 5.3.7): the request id to send to the pool.

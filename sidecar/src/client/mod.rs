@@ -21,7 +21,7 @@ mod tests;
 mod url;
 
 pub(crate) use connection::unix_now;
-pub use connection::{ConnectOptions, Connection};
+pub use connection::{dial, ConnectOptions, Connection};
 pub use error::{CertificateFault, ClientError, Stage};
 pub use exchange::{
     ExtendedChannel, OpenRequest, SetupAccepted, SetupRequest, StandardChannel,

@@ -176,5 +176,5 @@ impl PeerConnection {
 /// Waiting times fit for a test that expects them to pass.
 pub(crate) fn short(millis: u64) -> super::ConnectOptions {
     let time = Duration::from_millis(millis);
-    super::ConnectOptions { handshake_deadline: time, reply_timeout: time }
+    super::ConnectOptions { handshake_deadline: time, reply_timeout: time, source: None }
 }

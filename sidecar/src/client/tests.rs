@@ -115,6 +115,29 @@ async fn opens_both_kinds_and_keeps_what_comes_before_the_answer() {
 }
 
 #[tokio::test]
+async fn connects_from_the_address_it_is_given() {
+    let peer = Peer::bind().await;
+    let source = [127, 0, 1, 7].into();
+    let options = ConnectOptions { source: Some(source), ..ConnectOptions::default() };
+    let url = peer.url();
+    let (client, server) = tokio::join!(Connection::connect(&url, &options), peer.accept());
+    client.expect("connect");
+    assert_eq!(server.stream.peer_addr().expect("address").ip(), source);
+}
+
+#[tokio::test]
+async fn rejects_a_source_that_is_not_of_this_machine_or_of_another_family() {
+    let peer = Peer::bind().await;
+    for (source, told) in [("192.0.2.1", "address"), ("::1", "no IPv6 address")] {
+        let source = Some(source.parse().expect("address"));
+        let options = ConnectOptions { source, ..ConnectOptions::default() };
+        let error = Connection::connect(&peer.url(), &options).await.expect_err("no such source");
+        let ClientError::Connect { source, .. } = error else { panic!("{error}") };
+        assert!(source.to_string().contains(told), "{source}");
+    }
+}
+
+#[tokio::test]
 async fn rejects_a_server_of_another_authority() {
     let peer = Peer::bind().await;
     let (url, options) = (peer.url(), ConnectOptions::default());

@@ -187,6 +187,11 @@ pub struct Limits {
     pub setup_timeout_ms: u64,
     /// From the end of the handshake to the first open channel, in milliseconds; 0: no limit.
     pub first_open_timeout_ms: u64,
+    /// From the last message of a connection to its end, in milliseconds; 0: no limit.
+    pub idle_timeout_ms: u64,
+    /// A channel that was told nothing for this long is told its target again, in milliseconds; 0:
+    /// never.
+    pub channel_silence_ms: u64,
     /// Opens of one connection in a minute, answered or refused; 0: no limit.
     pub opens_per_min: u32,
     /// Updates of one channel in a minute; 0: no limit.
@@ -226,6 +231,8 @@ impl Default for Limits {
             handshakes_at_once: 0,
             setup_timeout_ms: 10_000,
             first_open_timeout_ms: 3_600_000,
+            idle_timeout_ms: 43_200_000,
+            channel_silence_ms: 60_000,
             opens_per_min: 240,
             updates_per_min: 60,
             bad_shares_per_min: 1_000,

@@ -18,6 +18,7 @@ pub use admission::{Admission, Refusal, Refused, TELL_EVERY};
 pub use proxy::{ProxyError, HEADER_MAX};
 
 use crate::config::Listen;
+use crate::obs::{self, Bounds};
 use crate::session::{self, Context};
 use crate::sys::stopped;
 use crate::types::{ConnId, Network};
@@ -48,14 +49,18 @@ impl Listener {
     /// # Errors
     /// The address is in use, not ours, or not allowed to this user; or `inherited` listens
     /// elsewhere (`InvalidInput`).
-    pub async fn bind(listen: &Listen, inherited: Option<StdListener>) -> io::Result<Self> {
+    pub async fn bind(
+        listen: &Listen,
+        inherited: Option<StdListener>,
+        bounds: Bounds,
+    ) -> io::Result<Self> {
         let socket = match inherited {
             Some(inherited) => taken_over(inherited, listen.address)?,
             None => TcpListener::bind(listen.address).await?,
         };
         Ok(Self {
             socket,
-            door: Door::new(listen),
+            door: Door::new(listen, bounds),
             proxies: listen.proxy_protocol_from.clone(),
             max_connections: listen.max_connections,
         })
@@ -134,11 +139,15 @@ struct Door {
     /// Held for a few steps without a wait; by the listener and by connections that end.
     admission: Arc<Mutex<Admission>>,
     opened: Instant,
+    max: usize,
+    bounds: Bounds,
 }
 
 impl Door {
-    fn new(listen: &Listen) -> Self {
+    fn new(listen: &Listen, bounds: Bounds) -> Self {
         Self {
+            max: listen.max_connections,
+            bounds,
             permits: Arc::new(Semaphore::new(listen.max_connections)),
             admission: Arc::new(Mutex::new(Admission::new(listen))),
             opened: Instant::now(),
@@ -148,7 +157,9 @@ impl Door {
     /// One of all connections; `None`: it is to be closed, and was counted.
     fn seat(&self, ip: IpAddr) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        self.count();
         if permit.is_none() {
+            self.bounds.full(obs::Place::Connections);
             self.refuse(ip, Refusal::Full);
         }
         permit
@@ -171,7 +182,13 @@ impl Door {
         self.tell();
     }
 
+    fn count(&self) {
+        let open = self.max.saturating_sub(self.permits.available_permits());
+        self.bounds.depth(obs::Place::Connections, open);
+    }
+
     fn tell(&self) {
+        self.count();
         let refused = self.books().tell(self.opened.elapsed());
         if let Some(refused) = refused {
             tracing::warn!("{refused}");

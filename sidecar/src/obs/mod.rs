@@ -1,8 +1,10 @@
 //! What the sidecar writes about itself: log lines (through `tracing`) and the journal of answers.
 
+pub mod bounds;
 pub mod journal;
 mod line;
 
+pub use bounds::{Bounds, Place};
 pub use journal::Journal;
 pub use line::Line;
 

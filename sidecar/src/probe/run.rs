@@ -79,8 +79,11 @@ async fn channel(
     let judged = async { certificate::judge(greeting, authority, unix_now()) };
     let transport = walk.step(Stage::Certificate, judged).await?;
 
-    let waits =
-        ConnectOptions { handshake_deadline: options.timeout, reply_timeout: options.timeout };
+    let waits = ConnectOptions {
+        handshake_deadline: options.timeout,
+        reply_timeout: options.timeout,
+        ..ConnectOptions::default()
+    };
     let mut connection = Connection::new(stream, transport, waits);
     walk.step(Stage::Setup, work::setup(&mut connection, options, kind)).await?;
     let opened = walk.step(Stage::Open, work::open(&mut connection, options, kind)).await?;

@@ -11,19 +11,26 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::{sleep_until, timeout, Instant};
 
-use super::{caps, decode, Bounds, Cause, Effects, Rates, Session};
+use super::{caps, decode, farewell, Bounds, Cause, Effects, Rates, Session};
 use crate::backend::{Backend, Command, Event, Port};
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
 use crate::noise::{Acceptor, HandshakeError};
-use crate::obs::{Journal, Line};
+use crate::obs::{self, Journal, Line, Place};
 use crate::sys::{stopped, unix_millis, unix_seconds};
 use crate::types::ConnId;
 
 /// How long the last messages may take, and the peer may take to hear them, before the close.
 const LINGER: Duration = Duration::from_secs(2);
+/// Messages taken in a turn, then others have theirs: the runtime counts reads, and there can be
+/// many messages in one. A longer message counts as one for each [`MESSAGE`] bytes of it.
+const TURN: usize = 64;
+/// What no message of a miner that mines is longer than, in bytes.
+const MESSAGE: usize = 256;
+
 /// What every connection shares. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -37,6 +44,8 @@ pub struct Context {
     pub required_extensions: Arc<[u16]>,
     /// The journal of answers.
     pub journal: Journal,
+    /// Where it counts what had no room.
+    pub bounds: obs::Bounds,
 }
 
 /// Serves one connection until it ends. `arrived`: when it was accepted. `stop`: true when the
@@ -100,8 +109,10 @@ async fn serve(
             .requiring(Arc::clone(&context.required_extensions)),
         port,
         commands: VecDeque::new(),
+        turn: 0,
         limits,
         journal: &context.journal,
+        places: &context.bounds,
         stop,
     };
     Ok(driver.run().await)
@@ -118,21 +129,32 @@ struct Driver<'a> {
     port: Port,
     /// Commands the pool's queue had no room for yet.
     commands: VecDeque<Command>,
+    /// Messages taken in this turn.
+    turn: usize,
     limits: &'a Limits,
     journal: &'a Journal,
+    places: &'a obs::Bounds,
     stop: watch::Receiver<bool>,
 }
 
 impl Driver<'_> {
     async fn run(mut self) -> Cause {
         let cause = self.until_closed().await;
+        match cause {
+            Cause::MailboxFull => self.places.full(Place::Mailbox),
+            Cause::SlowReader => self.places.full(Place::Outbox),
+            _ => {}
+        }
         if cause == Cause::Stopping {
             let mut fx = Effects::default();
             self.session.stop(&mut fx);
             // It ends all the same.
             let _ = self.apply(fx);
         }
-        let flushed = timeout(LINGER, self.farewell());
+        let flushed = timeout(
+            LINGER,
+            farewell::say(&mut self.writer, &mut self.to_miner, &mut self.from_miner),
+        );
         // A peer that is gone or slow can't be told anything more.
         let _ = flushed.await;
         let mut fx = Effects::default();
@@ -154,6 +176,7 @@ impl Driver<'_> {
         let drain_timeout = Duration::from_millis(self.limits.drain_timeout_ms);
         let frame_timeout = Duration::from_millis(self.limits.frame_timeout_ms);
         let mut frame_deadline: Option<Instant> = None;
+        let mut was_full = false;
         // Why nothing more is read, and until when the last answers are awaited.
         let mut drain: Option<(Cause, Instant)> = None;
         loop {
@@ -164,6 +187,16 @@ impl Driver<'_> {
                 Err(cause) => return cause,
             }
             self.push_commands();
+            let full = !self.session.takes_more();
+            if full && !std::mem::replace(&mut was_full, full) {
+                self.places.full(Place::Unanswered);
+            }
+            was_full = full;
+            if self.turn >= TURN {
+                self.turn = 0;
+                yield_now().await;
+                continue;
+            }
             if let Some((cause, _)) = &drain {
                 if self.session.waiting() == 0 && self.commands.is_empty() {
                     return cause.clone();
@@ -173,7 +206,7 @@ impl Driver<'_> {
             frame_deadline = (reads && self.reader.is_mid_frame())
                 .then(|| frame_deadline.unwrap_or_else(|| Instant::now() + frame_timeout));
             let set_up = self.session.is_set_up();
-            let first_open = self.session.awaits_first_open();
+            let due = self.session.due();
             let writes = !self.writer.pending().is_empty();
             let listens = self.has_outbox();
             let queue = (!self.commands.is_empty()).then(|| self.port.commands.clone());
@@ -214,11 +247,12 @@ impl Driver<'_> {
                         return cause;
                     }
                 }
-                () = sleep_until(self.begun + first_open.unwrap_or_default()),
-                    if first_open.is_some() =>
+                () = sleep_until(self.begun + due.unwrap_or_default()),
+                    if due.is_some() && listens =>
                 {
                     let mut fx = Effects::default();
-                    self.session.first_open_deadline(&mut fx);
+                    self.session.set_elapsed(self.begun.elapsed());
+                    self.session.tick(&mut fx);
                     if let Err(cause) = self.apply(fx) {
                         return cause;
                     }
@@ -266,7 +300,11 @@ impl Driver<'_> {
     }
 
     fn take_frames(&mut self, fx: &mut Effects, count: &mut usize) -> Result<(), Cause> {
-        while self.commands.is_empty() && fx.close.is_none() && self.session.takes_more() {
+        while self.commands.is_empty()
+            && fx.close.is_none()
+            && self.turn < TURN
+            && self.session.takes_more()
+        {
             let frame = match self.reader.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
@@ -275,6 +313,7 @@ impl Driver<'_> {
                     return Err(Cause::BadFrame);
                 }
             };
+            self.turn += 1 + frame.payload.len() / MESSAGE;
             let message = decode(frame).map_err(|error| {
                 tracing::info!(%error, "closing: bad message");
                 Cause::BadMessage
@@ -330,25 +369,10 @@ impl Driver<'_> {
     fn push_commands(&mut self) {
         while let Some(command) = self.commands.pop_front() {
             if let Err(refused) = self.port.commands.try_send(command) {
+                self.places.full(Place::Commands);
                 return self.commands.push_front(refused.into_inner());
             }
         }
-    }
-
-    /// Sends what waits, says that no more follows, and lets the peer hear it: a close with unread
-    /// input would reset the connection and take the last messages with it.
-    async fn farewell(&mut self) -> io::Result<()> {
-        while !self.writer.pending().is_empty() {
-            let sent = self.to_miner.write(self.writer.pending()).await?;
-            if sent == 0 {
-                return Ok(());
-            }
-            self.writer.advance(sent);
-        }
-        self.to_miner.shutdown().await?;
-        let mut rest = [0; 2048];
-        while self.from_miner.read(&mut rest).await? > 0 {}
-        Ok(())
     }
 }
 

@@ -42,10 +42,12 @@ impl Session {
                 _ => {}
             }
         }
+        let from = fx.out.len();
         for event in events {
             self.event(event, &newest, arrived, fx);
         }
         self.send_answers(fx);
+        self.note_told(from, fx);
         self.keep_pace(fx);
     }
 
@@ -71,6 +73,7 @@ impl Session {
                 self.job(channel, job, newest, arrived, fx);
             }
             Event::Reopened { channel, generation, target, job } => {
+                self.send_answers(fx);
                 let limits = self.limits;
                 self.with_channel(channel, fx, |channel, fx| {
                     let told = channel.reopened(generation, target, limits);
@@ -94,6 +97,8 @@ impl Session {
             }
             Event::Job { channel, job } => self.job(channel, job, newest, arrived, fx),
             Event::Target { channel, target } => {
+                // A Success leaves before the target that it wasn't earned under.
+                self.send_answers(fx);
                 self.with_channel(channel, fx, |channel, fx| {
                     let told = channel.want_target(target);
                     tell_target(channel, told, fx);
@@ -234,6 +239,7 @@ impl Session {
         refused: Option<RefuseReason>,
         fx: &mut Effects,
     ) {
+        self.send_answers(fx);
         self.with_channel(key, fx, |channel, fx| {
             let told = channel.updated(request, refused.is_none());
             match refused {

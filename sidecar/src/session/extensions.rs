@@ -3,7 +3,6 @@
 //! The miner may ask before its first message of another kind; the first request that gets a
 //! Success settles it. What it asks later is answered by what is in force and changes nothing.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -58,8 +57,15 @@ impl Extensions {
     /// RequestExtensions: any number of extensions, in any order, repeated or not.
     pub(super) fn request(&mut self, requested: &[u16]) -> Reply {
         let possible = if self.settled { &self.in_force } else { SUPPORTED_EXTENSIONS };
-        let mut seen = BTreeSet::new();
-        let distinct = requested.iter().copied().filter(|extension| seen.insert(*extension));
+        // A bit for each number there is: a request may hold them all, and its time is others'.
+        let mut seen = vec![0_u64; 1 << 10];
+        let mut is_first = |extension: u16| {
+            let (word, bit) = (usize::from(extension >> 6), 1 << (extension & 63));
+            let new = seen[word] & bit == 0;
+            seen[word] |= bit;
+            new
+        };
+        let distinct = requested.iter().copied().filter(|extension| is_first(*extension));
         let (granted, unsupported): (Vec<u16>, Vec<u16>) =
             distinct.partition(|extension| possible.contains(extension));
         let required = self.missing(&granted);

@@ -45,6 +45,7 @@ impl Session {
                 fx.out.push(Outbound::CustomJobError { channel_id, request_id });
             }
             Inbound::RequestExtensions { request_id, requested } => {
+                self.pace.requested(requested.len());
                 self.request_extensions(request_id, &requested, fx);
             }
             // A second SetupConnection never re-negotiates (SV2 spec 3.6.1).

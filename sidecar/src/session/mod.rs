@@ -8,11 +8,13 @@ mod caps;
 mod driver;
 mod events;
 mod extensions;
+mod farewell;
 mod inbound;
 mod mining;
 mod outbound;
 mod pace;
 mod setup;
+mod timers;
 mod tlv;
 
 #[cfg(test)]
@@ -23,6 +25,8 @@ mod pace_tests;
 mod restart_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timers_tests;
 #[cfg(test)]
 mod unruly;
 
@@ -93,6 +97,9 @@ pub enum Cause {
     /// It never had a channel in the time it was given.
     #[error("no-channel")]
     NoChannel,
+    /// It said nothing for too long.
+    #[error("idle")]
+    Idle,
     /// Too many refused shares, and none accepted in between.
     #[error("bad-shares")]
     BadShares,
@@ -170,6 +177,8 @@ pub struct Session {
     pace: Pace,
     /// Channels with answers to send.
     answered: Vec<u32>,
+    /// No channel was told its last message before this; `None`: there was none yet.
+    quietest: Option<Duration>,
 }
 
 impl Session {
@@ -198,6 +207,7 @@ impl Session {
             opened: 0,
             pace: Pace::new(bounds.rates),
             answered: Vec::new(),
+            quietest: None,
         }
     }
 
@@ -224,23 +234,9 @@ impl Session {
         self.pace.set_now(elapsed);
     }
 
-    /// When [`Session::first_open_deadline`] is due, since the handshake; `None`: not at all (any
-    /// more).
-    #[must_use]
-    pub fn awaits_first_open(&self) -> Option<Duration> {
-        let never = self.is_set_up() && self.next_channel_id == 1 && self.opening.is_empty();
-        self.pace.first_open().filter(|_| never)
-    }
-
-    /// No channel was opened in time.
-    pub fn first_open_deadline(&mut self, fx: &mut Effects) {
-        if self.awaits_first_open().is_some() {
-            self.close(Cause::NoChannel, fx);
-        }
-    }
-
     /// Takes one message of the miner; `now` is unix seconds.
     pub fn receive(&mut self, message: Inbound<'_>, now: u32, fx: &mut Effects) {
+        let from = fx.out.len();
         self.pace.message(matches!(message, Inbound::Submit { .. }));
         match (&self.phase, message) {
             (Phase::Closed, _) => {}
@@ -253,6 +249,7 @@ impl Session {
                 self.send_answers(fx);
             }
         }
+        self.note_told(from, fx);
         self.keep_pace(fx);
     }
 

@@ -158,6 +158,21 @@ fn list(extensions: &[u16]) -> Result<Seq064K<'_, u16>, FrameError> {
 }
 
 impl Outbound {
+    /// The channel it is for, by the miner's id.
+    #[must_use]
+    pub const fn channel_id(&self) -> Option<u32> {
+        match self {
+            Self::Opened(Opened { channel_id, .. })
+            | Self::Job { channel_id, .. }
+            | Self::Target { channel_id, .. }
+            | Self::UpdateError { channel_id, .. }
+            | Self::Answer { channel_id, .. }
+            | Self::CustomJobError { channel_id, .. }
+            | Self::Close { channel_id, .. } => Some(*channel_id),
+            _ => None,
+        }
+    }
+
     /// Encrypts the message behind those that wait in `w`.
     ///
     /// # Errors
@@ -318,6 +333,22 @@ fn write_answer(channel_id: u32, answer: Answer, w: &mut Writer) -> Result<(), F
             let error_code = text(reason.as_str())?;
             let m = SubmitSharesError { channel_id, sequence_number: sequence, error_code };
             w.push(m, 0, MESSAGE_TYPE_SUBMIT_SHARES_ERROR, CHANNEL_BIT_SUBMIT_SHARES_ERROR)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_job_is_that_of_its_message() {
+        let job = super::super::tests::job(1, 1);
+        for hashes in [0, 1, 14, 255] {
+            let path = vec![crate::types::Hash([7; 32]); hashes];
+            let job = Arc::new(Job { merkle_path: path, ..Job::clone(&job) });
+            let message = extended(1, 2, Sv2Option::new(Some(3)), &job).unwrap();
+            assert_eq!(binary_sv2::to_bytes(message).unwrap().len(), job.message_len());
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::backend::Event;
 use crate::config::Limits;
 use crate::types::{Kind, RefuseReason, Target, TargetLimits};
 
-fn session(limits: &Limits) -> Session {
+pub(super) fn session(limits: &Limits) -> Session {
     let bounds = Bounds { channels: 8, in_flight: 5_000, rates: Rates::new(limits) };
     let targets = TargetLimits { easiest: Target::EASIEST, hardest: Target::ZERO };
     let mut session = Session::new(ConnId(7), "127.0.0.1:9".into(), 0, bounds, Some(targets));
@@ -15,15 +15,33 @@ fn session(limits: &Limits) -> Session {
 }
 
 /// One with an open channel.
-fn mining(limits: &Limits) -> (Session, ChannelKey) {
+pub(super) fn mining(limits: &Limits) -> (Session, ChannelKey) {
     let mut session = session(limits);
     let key = asked(&received(&mut session, super::tests::open(Kind::Extended)));
     told(&mut session, vec![opened(key, Kind::Extended, 1)]);
     (session, key)
 }
 
-fn at(session: &mut Session, secs: u64) {
+pub(super) fn at(session: &mut Session, secs: u64) {
     session.set_elapsed(Duration::from_secs(secs));
+}
+
+#[test]
+fn ex_7_closes_what_asks_for_all_extensions_again_and_again() {
+    let mut session = session(&Limits::default());
+    let ask = |session: &mut Session, count: u16| {
+        let requested = (0..count).collect();
+        let fx = received(session, Inbound::RequestExtensions { request_id: 1, requested });
+        assert_eq!(fx.out.len(), 1, "answered in any case");
+        fx.close
+    };
+    // All that there are, and once more; then what a miner asks for, for a minute.
+    assert_eq!((ask(&mut session, u16::MAX), ask(&mut session, u16::MAX)), (None, None));
+    at(&mut session, 60);
+    for _ in 0..1_000 {
+        assert_eq!(ask(&mut session, 8), None);
+    }
+    assert_eq!(ask(&mut session, u16::MAX), Some(Cause::MessageRate));
 }
 
 /// A share for a job that never was: refused without the pool.
@@ -33,37 +51,6 @@ fn bad(session: &mut Session, sequence: u32) -> Option<Cause> {
 
 const UPDATE: Inbound<'static> =
     Inbound::Update { channel_id: 1, nominal_hash_rate: 1e12, max_target: Target::EASIEST };
-
-#[test]
-fn sc_15_closes_what_never_had_a_channel_and_nothing_else() {
-    let limits = Limits { first_open_timeout_ms: 5_000, ..Limits::default() };
-    let wanted = Some(Duration::from_secs(5));
-    let deadline = |session: &mut Session| {
-        let mut fx = Effects::default();
-        session.first_open_deadline(&mut fx);
-        fx.close
-    };
-    let mut idle = session(&limits);
-    assert_eq!(idle.awaits_first_open(), wanted);
-    assert_eq!(deadline(&mut idle), Some(Cause::NoChannel));
-
-    // One that asks is answered first; a refusal is no channel.
-    let mut asking = session(&limits);
-    let key = asked(&received(&mut asking, super::tests::open(Kind::Standard)));
-    assert_eq!(deadline(&mut asking), None);
-    let reason = RefuseReason::UnknownUser;
-    told(&mut asking, vec![Event::Refused { channel: key, reason, detail: String::new() }]);
-    assert_eq!(asking.awaits_first_open(), wanted);
-
-    // A proxy without miners stays once it had one.
-    let (mut proxy, _) = mining(&limits);
-    received(&mut proxy, Inbound::Close { channel_id: 1 });
-    assert_eq!(proxy.awaits_first_open(), None);
-    assert_eq!(deadline(&mut proxy), None);
-
-    let off = Limits { first_open_timeout_ms: 0, ..limits };
-    assert_eq!(session(&off).awaits_first_open(), None);
-}
 
 #[test]
 fn oc_16_opens_beyond_the_rate_are_refused_and_come_again() {
@@ -187,4 +174,17 @@ fn closes_on_messages_beyond_twice_the_usual_and_counts_early_shares_half() {
     assert_eq!(until_closed(0, true), Some(197));
     assert_eq!(until_closed(239, true), Some(201));
     assert_eq!(until_closed(240, true), Some(101));
+}
+
+#[test]
+fn the_share_that_breaks_a_limit_is_judged_all_the_same() {
+    let limits = Limits { messages_per_min: 1, ..Limits::default() };
+    let (mut session, _) = mining(&limits);
+    at(&mut session, 300);
+    let closed = (1..9).find_map(|sequence| {
+        let fx = received(&mut session, share(Kind::Extended, sequence, 1, sequence));
+        assert_eq!(tokens(&fx).len(), 1, "it may be a block");
+        fx.close
+    });
+    assert_eq!(closed, Some(Cause::MessageRate));
 }

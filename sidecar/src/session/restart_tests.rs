@@ -29,7 +29,7 @@ fn a_restart_costs_a_miner_nothing_but_the_work_of_before() {
     let events = vec![Event::Unjudged(vec![(lost, submit.clone())]), reopened(key, 1, 1, 1)];
     let fx = told(&mut session, events);
     assert_eq!(fx.close, None);
-    let [Outbound::Job { announcement, .. }, Outbound::Answer { answer, .. }] = &fx.out[..] else {
+    let [Outbound::Answer { answer, .. }, Outbound::Job { announcement, .. }] = &fx.out[..] else {
         panic!("{:?}", fx.out)
     };
     assert_eq!(*answer, Answer::Error { sequence: 1, reason: RejectReason::Stale });

@@ -114,3 +114,56 @@ fn the_pool_is_told_whenever_its_wish_is_not_what_holds() {
     let fx = update(&mut session, Target::EASIEST);
     assert_eq!(reports(&fx), [granted], "the bound is gone: the wish holds again");
 }
+
+/// A verdict and what follows it in the same step: the Success leaves first.
+#[test]
+fn sh_16_a_success_leaves_before_the_target_or_the_end_that_came_with_it() {
+    let success = Outbound::Answer {
+        channel_id: 1,
+        answer: Answer::Success { last_sequence: 1, count: 1, sum: 2 },
+    };
+    let target = target(0x00);
+    let close = Outbound::Close { channel_id: 1, reason: "banned".into() };
+    let reconnect = Outbound::Reconnect { host: String::new(), port: 0 };
+    for (action, message) in [
+        (None, Outbound::Target { channel_id: 1, target }),
+        (Some(KickAction::CloseChannel), close.clone()),
+        (Some(KickAction::CloseConnection), close),
+        (Some(KickAction::Reconnect), reconnect),
+    ] {
+        let (mut session, channel) = mining(Kind::Extended);
+        let follows = match action {
+            Some(action) => Event::Kick { channel, kick: kick(action) },
+            None => Event::Target { channel, target },
+        };
+        let token = tokens(&received(&mut session, share(Kind::Extended, 1, 1, 1)))[0];
+        let verdict = Event::Verdicts(vec![judged(channel, token, true)]);
+        let fx = told(&mut session, vec![verdict, follows]);
+        assert_eq!(fx.out, [success.clone(), message]);
+    }
+    // The target that an update brings.
+    let (mut session, channel) = mining(Kind::Extended);
+    let token = tokens(&received(&mut session, share(Kind::Extended, 1, 1, 1)))[0];
+    let update = Inbound::Update { channel_id: 1, nominal_hash_rate: 1e9, max_target: target };
+    received(&mut session, update);
+    let verdict = Event::Verdicts(vec![judged(channel, token, true)]);
+    let updated = Event::Updated { channel, request: 1, refused: None };
+    let fx = told(&mut session, vec![verdict, updated]);
+    assert_eq!(fx.out, [success, Outbound::Target { channel_id: 1, target }]);
+}
+
+#[test]
+fn cl_3_a_kick_closes_channels_with_the_reason_and_one_alone_leaves_the_others() {
+    for (action, closed, cause) in [
+        (KickAction::CloseChannel, vec![1], None),
+        (KickAction::CloseConnection, vec![1, 3], Some(Cause::Kicked)),
+    ] {
+        let (mut session, channel) = mining(Kind::Extended);
+        let second = asked(&received(&mut session, open(Kind::Standard)));
+        told(&mut session, vec![opened(second, Kind::Standard, 2)]);
+        let fx = told(&mut session, vec![Event::Kick { channel, kick: kick(action) }]);
+        let close = |channel_id| Outbound::Close { channel_id, reason: "banned".into() };
+        assert_eq!((fx.out, fx.close), (closed.into_iter().map(close).collect(), cause));
+        assert_eq!(session.channels.len(), usize::from(action == KickAction::CloseChannel));
+    }
+}

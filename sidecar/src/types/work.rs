@@ -157,6 +157,18 @@ pub struct Job {
     pub height: u32,
 }
 
+impl Job {
+    /// Length of the payload that NewExtendedMiningJob has with it at most, in bytes (SV2 spec
+    /// 5.3.16).
+    #[must_use]
+    pub fn message_len(&self) -> usize {
+        // Channel, job, min_ntime with its presence, version, rolling; three length fields.
+        let fields = 4 + 4 + (1 + 4) + 4 + 1 + (1 + 2 + 2);
+        let path = self.merkle_path.len() * 32;
+        fields + path + self.coinbase_prefix.len() + self.coinbase_suffix.len()
+    }
+}
+
 /// One share on its way to the pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submit {

@@ -18,7 +18,7 @@ use tokio::time::{sleep_until, Instant};
 use super::link::Link;
 use super::{Backend, Command, Directory};
 use crate::config::Pool;
-use crate::obs::Journal;
+use crate::obs::{Bounds, Journal};
 use crate::sys::stopped;
 use dial::{Dialer, LinkError};
 use outage::{Outage, Patience};
@@ -40,12 +40,18 @@ pub struct GrpcLink {
     verdict_timeout: Duration,
     patience: Patience,
     outage: Outage,
+    bounds: Bounds,
 }
 
 /// Makes a link to the pool and the [`Backend`] that connections attach to. `max_in_flight`: most
 /// submits that wait for a verdict at a time.
 #[must_use]
-pub fn new(pool: &Pool, max_in_flight: usize, journal: Journal) -> (Backend, GrpcLink) {
+pub fn new(
+    pool: &Pool,
+    max_in_flight: usize,
+    journal: Journal,
+    bounds: Bounds,
+) -> (Backend, GrpcLink) {
     let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
     let directory = Directory::default();
     let link = GrpcLink {
@@ -63,6 +69,7 @@ pub fn new(pool: &Pool, max_in_flight: usize, journal: Journal) -> (Backend, Grp
             lost: Duration::from_millis(pool.lost_ms),
         },
         outage: Outage::of_a_start(),
+        bounds,
     };
     (Backend { commands, directory }, link)
 }

@@ -12,6 +12,7 @@ use tonic::Streaming;
 use super::dial::{broken, LinkError, Stream};
 use super::GrpcLink;
 use crate::backend::link::MAX_BATCH;
+use crate::obs::Place;
 use crate::sys::stopped;
 
 /// Messages that may wait for the transport before no more are taken from the pool: a pool that
@@ -38,6 +39,7 @@ impl GrpcLink {
         self.directory.link_up(limits);
         self.link.welcomed(&life, &mut made);
         let begun = Instant::now();
+        let mut was_full = false;
         let mut retry = tokio::time::interval(RETRY);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut watchdog = tokio::time::interval(self.verdict_timeout / 2);
@@ -51,6 +53,13 @@ impl GrpcLink {
                 return Some(LinkError::Drained);
             }
             let room = if pending.is_empty() { self.link.room() } else { 0 };
+            let full = self.link.room() == 0;
+            if full && !was_full {
+                self.bounds.full(Place::InFlight);
+            }
+            was_full = full;
+            self.bounds.depth(Place::InFlight, self.link.in_flight());
+            self.bounds.depth(Place::Commands, self.commands.len());
             tokio::select! {
                 message = incoming.message(), if pending.len() < PENDING_MAX => match message {
                     Ok(Some(message)) => {

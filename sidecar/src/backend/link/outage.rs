@@ -32,6 +32,7 @@ impl Link {
     pub(in crate::backend) fn cut(&mut self) {
         self.draining = false;
         self.warned_of_mask = false;
+        self.warned_of_size = false;
         self.channels.cut();
         let submits = self.in_flight.len();
         if submits > 0 {

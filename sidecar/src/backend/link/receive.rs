@@ -7,7 +7,7 @@ use gopool_sv2_proto::v1;
 use v1::session_request::Message as ToPool;
 use v1::session_response::Message as FromPool;
 
-use super::{close_message, Link, UNIMPLEMENTED};
+use super::{close_message, Link, DEVICE_PAYLOAD, UNIMPLEMENTED};
 use crate::backend::channels::State;
 use crate::backend::convert::{self, ContractError};
 use crate::backend::{Event, Judged, Sent};
@@ -100,7 +100,10 @@ impl Link {
             return out.push(close_message(channel, "nobody waits for it"));
         };
         let (grant, job) = match convert::opened(opened) {
-            Ok((grant, job)) => (grant, Arc::new(job)),
+            Ok((grant, job)) => {
+                self.look_at_size(&job);
+                (grant, Arc::new(job))
+            }
             Err(error) => {
                 tracing::error!(%error, "the pool opened a channel that can't be used");
                 out.push(close_message(channel, "can't be used"));
@@ -184,6 +187,7 @@ impl Link {
             Ok(job) => Arc::new(job),
             Err(error) => return self.unusable_job(&channels, &error, out),
         };
+        self.look_at_size(&job);
         for channel in channels.into_iter().map(ChannelKey::from_wire) {
             let event = Event::Job { channel, job: Arc::clone(&job) };
             self.directory.deliver(channel.conn(), event);
@@ -199,6 +203,18 @@ impl Link {
                 "the pool's version mask {mask:08x} lacks bits of {:08x}, and SV2 has no word for \
                  that: miners may not roll the version at all. Give the whole mask, or 0",
                 crate::types::VERSION_ROLLING_MASK
+            );
+        }
+    }
+
+    fn look_at_size(&mut self, job: &Job) {
+        let bytes = job.message_len();
+        if bytes > DEVICE_PAYLOAD && !self.warned_of_size {
+            self.warned_of_size = true;
+            tracing::warn!(
+                "the pool's job makes a message of {bytes} bytes to extended channels, and Bitaxe \
+                 and its like drop all above {DEVICE_PAYLOAD}. Make its coinbase smaller: fewer or \
+                 shorter outputs"
             );
         }
     }

@@ -10,7 +10,7 @@ use super::*;
 use crate::backend::channels::REOPENS_AT_ONCE;
 use crate::types::{ConnId, Connection, Grant, Kind, OpenRequest};
 
-fn key(conn: u64, ordinal: u32) -> ChannelKey {
+pub(super) fn key(conn: u64, ordinal: u32) -> ChannelKey {
     ChannelKey::new(ConnId(conn), ordinal).unwrap()
 }
 
@@ -28,7 +28,7 @@ fn submit(channel: ChannelKey, token: u64) -> Command {
 }
 
 /// A wish for a channel.
-fn wish(channel: ChannelKey) -> Command {
+pub(super) fn wish(channel: ChannelKey) -> Command {
     let connection = Connection {
         id: channel.conn(),
         remote_address: "127.0.0.1:1".into(),

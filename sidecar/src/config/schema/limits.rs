@@ -46,6 +46,24 @@ pub(super) const SECTION: Section = Section {
              proxy whose miners are off waits for them connected. 0: no limit."
         ),
         int!(
+            "idle_timeout_ms",
+            limits.idle_timeout_ms as u64,
+            0,
+            604_800_000,
+            "A connection from which no message came for this long is closed, in milliseconds. \
+             Half a day: a proxy may wait for its miners, and a small device may find a share only \
+             now and then, but what is silent for longer holds a place for nothing. 0: no limit."
+        ),
+        int!(
+            "channel_silence_ms",
+            limits.channel_silence_ms as u64,
+            0,
+            3_600_000,
+            "A channel to which nothing was sent for this long is told its target once more, in \
+             milliseconds. It changes nothing; but middleboxes forget connections on which \
+             nothing passes, and some firmware leaves after 180 s of silence. 0: never."
+        ),
+        int!(
             "opens_per_min",
             limits.opens_per_min as u32,
             0,

@@ -1,11 +1,15 @@
-//! A peer that finished the handshake and sends whatever it likes.
+//! A peer that finished the handshake and sends messages, good and bad ones. A fault of its own
+//! fails the test.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::net::{SocketAddr, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use gopool_sv2_tests::{Heard, Line, RawPeer};
 use socket2::{Domain, Socket, Type};
+
+use crate::{Heard, Line, RawPeer};
 
 /// A peer that finished the handshake and may send whatever it likes.
 pub struct Attacker(RawPeer);
@@ -24,7 +28,8 @@ impl DerefMut for Attacker {
     }
 }
 
-/// A bare connection to the listener.
+/// A bare connection to the listener of `line`.
+#[must_use]
 pub fn socket(line: &Line) -> TcpStream {
     let url = line.pool_url().unwrap();
     let socket = TcpStream::connect((url.host(), url.port())).unwrap();
@@ -32,24 +37,58 @@ pub fn socket(line: &Line) -> TcpStream {
     socket
 }
 
-/// A bare connection to the listener from another address of this machine.
+/// A bare connection to the listener of `line` from another address of this machine.
+#[must_use]
 pub fn socket_from(line: &Line, source: [u8; 4]) -> TcpStream {
-    let url = line.pool_url().unwrap();
+    connect_from(source, ([127, 0, 0, 1], line.pool_url().unwrap().port()).into())
+}
+
+/// A bare connection to `server` from another address of this machine.
+#[must_use]
+pub fn connect_from(source: [u8; 4], server: SocketAddr) -> TcpStream {
     let from = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     from.bind(&SocketAddr::from((source, 0)).into()).unwrap();
-    from.connect(&SocketAddr::from(([127, 0, 0, 1], url.port())).into()).unwrap();
+    from.connect(&server.into()).unwrap();
     let socket = TcpStream::from(from);
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     socket
 }
 
+/// A SetupConnection for mining with protocol version 2 and nothing else in it.
+pub const SETUP: [u8; 16] = [0, 2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// An OpenExtendedMiningChannel: 10^9 hashes per second, any target, 4 bytes to roll.
+#[must_use]
+pub fn open_extended(request: u32, user: &str) -> Vec<u8> {
+    let mut open = request.to_le_bytes().to_vec();
+    open.push(u8::try_from(user.len()).unwrap());
+    open.extend(user.as_bytes());
+    open.extend(1e9_f32.to_le_bytes());
+    open.extend([0xff; 32]);
+    open.extend([4, 0]);
+    open
+}
+
+/// A SubmitSharesExtended of channel 1 that is no work: nonce `sequence`, on the first job.
+#[must_use]
+pub fn junk_share(sequence: u32, ntime: u32) -> Vec<u8> {
+    let mut share = Vec::new();
+    for field in [1, sequence, 1, sequence, ntime, 0x2000_0000] {
+        share.extend(u32::to_le_bytes(field));
+    }
+    share.extend([8, 0, 0, 0, 0, 0, 0, 0, 0]);
+    share
+}
+
 impl Attacker {
     /// Does the handshake.
+    #[must_use]
     pub fn new(line: &Line) -> Self {
         Self::on(socket(line))
     }
 
     /// Does the handshake on a fresh connection.
+    #[must_use]
     pub fn on(socket: TcpStream) -> Self {
         Self(RawPeer::on(socket))
     }
@@ -68,9 +107,7 @@ impl Attacker {
 
     /// A good SetupConnection.
     pub fn set_up(&mut self) -> &mut Self {
-        let mut setup = vec![0, 2, 0, 2, 0, 0, 0, 0, 0];
-        setup.extend([0, 0, 0, 0, 0, 0, 0]);
-        self.send(0, 0, &setup)
+        self.send(0, 0, &SETUP)
     }
 
     /// Everything the listener still sends until it closes, as (type, payload).
@@ -79,7 +116,7 @@ impl Attacker {
     }
 
     /// Waits for the next frame.
-    pub fn next(&mut self) -> (u8, Vec<u8>) {
+    pub fn next_frame(&mut self) -> (u8, Vec<u8>) {
         match self.hear(Duration::from_secs(30)) {
             Heard::Frame(frame) => (frame.message_type, frame.payload),
             other => panic!("a frame expected: {other:?}"),
@@ -88,35 +125,21 @@ impl Attacker {
 
     /// Asks for an extended channel.
     pub fn send_open(&mut self, request: u32, user: &str) -> &mut Self {
-        let mut open = request.to_le_bytes().to_vec();
-        open.push(user.len() as u8);
-        open.extend(user.as_bytes());
-        open.extend(1e9_f32.to_le_bytes());
-        open.extend([0xff; 32]);
-        open.extend([4, 0]);
-        self.send(0, 0x13, &open)
+        self.send(0, 0x13, &open_extended(request, user))
     }
 
     /// Opens an extended channel for `user` and waits for its first job: channel 1, job 1.
     pub fn open(&mut self, user: &str) -> &mut Self {
         self.send_open(9, user);
-        let mut expected = [0x01, 0x14, 0x1f, 0x20].iter();
-        let mut next = expected.next();
-        while let Some(wanted) = next {
-            let (kind, payload) = self.next();
-            assert_eq!(kind, *wanted, "{payload:?}");
-            next = expected.next();
+        for wanted in [0x01, 0x14, 0x1f, 0x20] {
+            let (kind, payload) = self.next_frame();
+            assert_eq!(kind, wanted, "{payload:?}");
         }
         self
     }
 
     /// A share that is no work: nonce `sequence`, on the first job.
     pub fn junk(&mut self, sequence: u32, ntime: u32) -> &mut Self {
-        let mut share = Vec::new();
-        for field in [1, sequence, 1, sequence, ntime, 0x2000_0000] {
-            share.extend(u32::to_le_bytes(field));
-        }
-        share.extend([8, 0, 0, 0, 0, 0, 0, 0, 0]);
-        self.send(0x8000, 0x1b, &share)
+        self.send(0x8000, 0x1b, &junk_share(sequence, ntime))
     }
 }

@@ -1,0 +1,7 @@
+//go:build sv2bridge
+
+package main
+
+//sv2bridge:unless func stratumHealthStatus
+
+const sv2bridgeHow = "unless"

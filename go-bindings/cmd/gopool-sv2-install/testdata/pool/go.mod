@@ -1,0 +1,3 @@
+module goPool
+
+go 1.26.0

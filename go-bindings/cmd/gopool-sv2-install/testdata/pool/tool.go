@@ -1,0 +1,7 @@
+//go:build ignore
+
+package main
+
+func main() {
+	NewMinerConn(1, 2, 3)
+}
