@@ -6,8 +6,12 @@
 mod extension;
 mod hash;
 mod network;
+#[cfg(test)]
+pub(crate) mod planted;
 mod rate;
 mod reason;
+#[cfg(test)]
+pub(crate) mod vectors;
 mod work;
 
 pub use extension::{SUPPORTED_EXTENSIONS, WORKERS};
