@@ -36,7 +36,8 @@ fn targets() -> impl Strategy<Value = Target> {
         Target(bytes)
     });
     prop_oneof![
-        2 => (-20..=60, -1_i8..=1).prop_map(move |(exponent, beside)| of_difficulty(exponent, beside)),
+        2 => (-20..=60, -1_i8..=1)
+            .prop_map(move |(exponent, beside)| of_difficulty(exponent, beside)),
         1 => prop::sample::select([&ends[..], &[Target::EASIEST]].concat()),
     ]
 }
@@ -59,7 +60,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let rates = prop_oneof![
         4 => 0.0_f32..f32::MAX,
         1 => prop::sample::select(vec![
-            0.0, -0.0, f32::MIN_POSITIVE, f32::MAX, -1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY,
+            0.0, -0.0, -1.0, f32::MIN_POSITIVE, f32::MAX, f32::NAN, f32::INFINITY,
+            f32::NEG_INFINITY,
         ]),
     ];
     let most = prop_oneof![9 => targets(), 1 => Just(Target::ZERO)];
@@ -142,11 +144,13 @@ proptest! {
             min_extranonce_size: 0,
         });
         let channel = asked(&received(&mut session, open));
-        let Event::Opened { generation, grant, job: work, .. } = opened(channel, Kind::Extended, 1) else {
+        let granted = opened(channel, Kind::Extended, 1);
+        let Event::Opened { generation, grant, job: work, .. } = granted else {
             unreachable!()
         };
         let grant = Grant { target: wanted, ..grant };
-        let opening = told(&mut session, vec![Event::Opened { channel, generation, grant, job: work }]);
+        let granted = Event::Opened { channel, generation, grant, job: work };
+        let opening = told(&mut session, vec![granted]);
         let mut heard = Heard::default();
         heard.take(opening)?;
         let mut waiting: VecDeque<(u32, Target)> = VecDeque::new();
@@ -154,7 +158,8 @@ proptest! {
         for step in steps {
             let fx = match step {
                 Step::Update(rate, max_target) => {
-                    let update = Inbound::Update { channel_id: 1, nominal_hash_rate: rate, max_target };
+                    let update =
+                        Inbound::Update { channel_id: 1, nominal_hash_rate: rate, max_target };
                     let fx = received(&mut session, update);
                     let refusal = if !rate.is_finite() || rate < 0.0 {
                         Some(RefuseReason::InvalidNominalHashrate)

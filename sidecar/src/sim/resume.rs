@@ -25,8 +25,8 @@ impl World {
             self.wire.leave_pool(&mut self.stage, stream);
             return;
         }
-        // The epoch is the session's: one that began behind the sidecar's back (its Welcome was lost,
-        // or its Hello came late) must not pass for the one before.
+        // The epoch is the session's: one that began behind the sidecar's back (its Welcome was
+        // lost, or its Hello came late) must not pass for the one before.
         let resumed = self.pool.session.as_ref().is_some_and(|s| hello.last_epoch == s.epoch());
         let older = self.pool.session.as_ref().and_then(|session| session.latest);
         if let Some(older) = older {

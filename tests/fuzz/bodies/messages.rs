@@ -122,8 +122,8 @@ fn answer(input: &mut Input<'_>) -> Answer {
     Answer::Error { sequence: input.u32(), reason: input.pick(RejectReason::ALL) }
 }
 
-/// Writes a message and has the reference read it: field by field what was meant, and the same bytes
-/// when it writes it again.
+/// Writes a message and has the reference read it: field by field what was meant, and the same
+/// bytes when it writes it again.
 pub fn check(message: &Outbound) {
     let mut frames = written(message);
     assert_eq!(frames.len(), if is_new_tip(message) { 2 } else { 1 }, "{message:?}");

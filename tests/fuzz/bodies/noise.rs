@@ -1,4 +1,5 @@
-//! Targets 1 and 2: the handshake against any bytes, and both ends of a session in any interleaving.
+//! Targets 1 and 2: the handshake against any bytes, and both ends of a session in any
+//! interleaving.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -56,7 +57,8 @@ async fn write(to: &mut DuplexStream, pieces: &[&[u8]]) {
     let _ = to.shutdown().await;
 }
 
-/// 64 bytes, whatever they are, get an answer of 234; fewer get none. What follows them is no frame.
+/// 64 bytes, whatever they are, get an answer of 234; fewer get none. What follows them is no
+/// frame.
 pub fn responder_any_bytes(data: &[u8]) {
     let mut input = Input::new(data);
     let cut = 1 + input.below(80);

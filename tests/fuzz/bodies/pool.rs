@@ -104,7 +104,8 @@ pub struct Model {
     last_job: u32,
     /// The message of the miner that this step is about.
     heard: Option<Heard>,
-    /// Something of this step refuses submits that wait: a kick, a lost link, work that can't be used.
+    /// Something of this step refuses submits that wait: a kick, a lost link, work that can't be
+    /// used.
     sweeps: bool,
 }
 

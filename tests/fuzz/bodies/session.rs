@@ -1,5 +1,5 @@
-//! Target 5: a connection under any messages of a miner, any events of a pool, and any time, against
-//! the model in `pool.rs`.
+//! Target 5: a connection under any messages of a miner, any events of a pool, and any time,
+//! against the model in `pool.rs`.
 
 use std::time::Duration;
 

@@ -242,7 +242,10 @@ impl Model {
                 if let Some(key) = found.map(|asked| *asked.0) {
                     self.asked.remove(&key);
                 } else {
-                    let own = matches!(heard, Some(Heard::Open { request_id: r, .. }) if r == *request_id);
+                    let own = matches!(
+                        heard,
+                        Some(Heard::Open { request_id: r, .. }) if r == *request_id
+                    );
                     assert!(own, "nobody asked: {message:?}");
                 }
             }
