@@ -27,5 +27,7 @@ pub mod obs;
 #[cfg(feature = "bin")]
 pub mod probe;
 pub mod session;
+#[cfg(test)]
+mod sim;
 pub mod sys;
 pub mod types;

@@ -1,9 +1,9 @@
 //! Limits by time, with real processes: each set low enough to be met within a test.
 
+use gopool_sv2_tests::attacker::Attacker;
 use gopool_sv2_tests::{Line, LineOptions};
 
 use crate::abuse::now;
-use gopool_sv2_tests::attacker::Attacker;
 
 const SETUP_SUCCESS: u8 = 0x01;
 const RECONNECT: u8 = 0x04;

@@ -7,12 +7,13 @@ use crate::lexer::{code, line_of, Language};
 
 /// The layers, lowest first. A layer may use the rows above its own, and its neighbours in the row
 /// as long as no circle comes of it.
-const ROWS: [&[&str]; 10] = [
+const ROWS: [&[&str]; 11] = [
     &["types", "config", "obs", "sys", "keys"],
     &["noise", "frame", "backend", "event"],
     &["job"],
     &["channel"],
     &["session"],
+    &["sim"],
     &["listen"],
     &["mint", "stats", "admin"],
     &["app"],

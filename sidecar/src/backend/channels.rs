@@ -25,10 +25,13 @@ pub enum State {
     Reopening,
 }
 
+/// [`Update::request`] of an update that no miner asked for: its answer is for nobody.
+pub const REVERT: u32 = 0;
+
 /// An UpdateChannel that the pool has not answered.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Update {
-    /// Names it on its channel.
+    /// Names it on its channel; [`REVERT`]: it takes back those before it.
     pub request: u32,
     /// In H/s.
     pub nominal_hash_rate: f32,
@@ -119,6 +122,13 @@ impl Held {
     #[must_use]
     pub fn updates(&self) -> &[Update] {
         &self.updates
+    }
+
+    /// The updates are answered without the pool, which may have taken them all the same: it is to
+    /// be told again what holds.
+    fn revert_updates(&mut self) {
+        let OpenRequest { nominal_hash_rate, max_target, .. } = self.request;
+        self.updates = vec![Update { request: REVERT, nominal_hash_rate, max_target }];
     }
 
     /// The pool answered an update; a taken one holds for a re-open, too.
@@ -218,11 +228,10 @@ impl Channels {
 
     /// The stream broke: what was asked for is asked for again on the next.
     pub fn cut(&mut self) {
-        for (key, held) in &mut self.held {
-            if held.state == State::Reopening {
-                held.state = State::Suspended;
-                self.queue.push_back(*key);
-            }
+        let asked: Vec<_> = self.in_state(State::Reopening).map(|(key, _)| key).collect();
+        self.queue.extend(asked);
+        for held in self.held.values_mut().filter(|held| held.state == State::Reopening) {
+            held.state = State::Suspended;
         }
         self.reopening = 0;
         self.retry();
@@ -245,12 +254,13 @@ impl Channels {
         self.reopening = 0;
     }
 
-    /// Those in a state, in no order.
+    /// Those in a state, oldest connection first: what is sent must not depend on how a table
+    /// happens to lie in memory.
     pub fn in_state(&self, state: State) -> impl Iterator<Item = (ChannelKey, &Held)> {
-        self.held
-            .iter()
-            .filter(move |(_, held)| held.state == state)
-            .map(|(key, held)| (*key, held))
+        let held = self.held.iter().filter(|(_, held)| held.state == state);
+        let mut found: Vec<_> = held.map(|(key, held)| (*key, held)).collect();
+        found.sort_unstable_by_key(|(key, _)| *key);
+        found.into_iter()
     }
 
     /// The next to ask the pool for again, most recently active first, a few at a time; it counts
@@ -282,13 +292,19 @@ impl Channels {
         self.queue.extend(self.later.drain(..));
     }
 
-    /// The updates that wait, of all channels; they wait no more.
-    pub fn take_updates(&mut self) -> Vec<(ChannelKey, u32)> {
-        let take = |(key, held): (&ChannelKey, &mut Held)| {
-            let key = *key;
-            std::mem::take(&mut held.updates).into_iter().map(move |update| (key, update.request))
-        };
-        self.held.iter_mut().flat_map(take).collect()
+    /// The miners' updates that wait, of all channels; they wait no more. `revert`: the pool may
+    /// have taken them, and still has the channels.
+    pub fn take_updates(&mut self, revert: bool) -> Vec<(ChannelKey, u32)> {
+        let mut updates = Vec::new();
+        for (key, held) in self.held.iter_mut().filter(|(_, held)| !held.updates.is_empty()) {
+            updates.extend(held.updates.drain(..).map(|update| (*key, update.request)));
+            if revert {
+                held.revert_updates();
+            }
+        }
+        updates.retain(|(_, request)| *request != REVERT);
+        updates.sort_by_key(|(key, _)| *key);
+        updates
     }
 
     /// Those that the pool has lost and not opened again, and whether it was asked for them.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gopool_sv2_proto::v1;
 use v1::session_request::Message as ToPool;
 
-pub(super) use outage::{Greeting, Life};
+pub(crate) use outage::{Greeting, Life};
 
 use super::channels::{Channels, Update};
 use super::convert;
@@ -17,7 +17,7 @@ use crate::obs::Journal;
 use crate::types::{ChannelKey, RefuseReason, RejectReason, Submit, Target, Verdict};
 
 /// Submits in one message at most (the contract's bound).
-pub(super) const MAX_BATCH: usize = 256;
+pub(crate) const MAX_BATCH: usize = 256;
 /// Longest payload that every device takes: firmware made of ESP-Miner (Bitaxe) drops what is
 /// longer, and mines on without the job.
 const DEVICE_PAYLOAD: usize = 4096;
@@ -27,15 +27,21 @@ const UNIMPLEMENTED: u32 = 12;
 /// The state of one session towards the pool. It outlives streams: what a broken one left open is
 /// taken up by the next.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     in_flight: InFlight,
     channels: Channels,
     /// The pool's life, as its last Welcome named it.
     epoch: Bytes,
     /// Submits that were answered while the pool was away: it must not credit them.
     withdrawn: Vec<u64>,
+    /// Channels that the last Hello told as open.
+    told_open: Vec<u64>,
     directory: Directory,
     journal: Journal,
+    /// The highest seq of a job so far, and when the present stream began. The pool may count anew
+    /// with each stream: added to what it counts, later jobs stay the higher ones.
+    jobs: u64,
+    jobs_before: u64,
     /// The pool's narrow version mask was complained of.
     warned_of_mask: bool,
     /// The pool's long jobs were complained of.
@@ -45,12 +51,15 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(capacity: usize, directory: Directory, journal: Journal) -> Self {
+    pub(crate) fn new(capacity: usize, directory: Directory, journal: Journal) -> Self {
         Self {
             in_flight: InFlight::new(capacity),
             channels: Channels::default(),
             epoch: Bytes::new(),
             withdrawn: Vec::new(),
+            jobs: 0,
+            jobs_before: 0,
+            told_open: Vec::new(),
             directory,
             journal,
             warned_of_mask: false,
@@ -60,7 +69,7 @@ impl Link {
     }
 
     /// How many commands may be taken now: each may be a submit.
-    pub(super) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.in_flight.room().min(MAX_BATCH)
     }
 
@@ -70,17 +79,17 @@ impl Link {
     }
 
     /// The oldest submit that waits, and the id the next one gets: what the watchdog compares.
-    pub(super) fn waiting_since(&self) -> (Option<u64>, u64) {
+    pub(crate) fn waiting_since(&self) -> (Option<u64>, u64) {
         (self.in_flight.oldest(), self.in_flight.next_id())
     }
 
     /// Whether the pool wants to stop and owes nothing any more.
-    pub(super) fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         self.draining && self.in_flight.oldest().is_none()
     }
 
     /// Turns commands into messages, in order; adjacent submits share a message.
-    pub(super) fn send(&mut self, commands: impl Iterator<Item = Command>, out: &mut Vec<ToPool>) {
+    pub(crate) fn send(&mut self, commands: impl Iterator<Item = Command>, out: &mut Vec<ToPool>) {
         for command in commands {
             match command {
                 Command::Submit { channel, token, generation, submit } => {
@@ -148,7 +157,7 @@ impl Link {
     }
 
     /// Answers commands while the pool is away for long: nothing is accepted.
-    pub(super) fn refuse(&mut self, command: Command) {
+    pub(crate) fn refuse(&mut self, command: Command) {
         match command {
             Command::Open { channel, .. } => self.refuse_open(channel),
             Command::Submit { channel, token, submit, .. } => {

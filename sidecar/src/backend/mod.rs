@@ -9,7 +9,7 @@ mod convert;
 mod directory;
 pub mod grpc;
 mod in_flight;
-mod link;
+pub(crate) mod link;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -228,6 +228,14 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// The way to a pool, and the ends for who carries it: what comes from the connections, and
+    /// where events for them go. `queue`: commands that may wait, all connections together.
+    pub(crate) fn new(queue: usize) -> (Self, mpsc::Receiver<Command>, Directory) {
+        let (commands, receiver) = mpsc::channel(queue);
+        let directory = Directory::default();
+        (Self { commands, directory: directory.clone() }, receiver, directory)
+    }
+
     /// Attaches a connection. `mailbox`: events that may wait for it; beyond that it is cut off.
     #[must_use]
     pub fn attach(&self, conn: ConnId, mailbox: usize) -> Port {

@@ -1,6 +1,9 @@
 //! What a connection makes of a pool that was restarted behind its back, or is away for too long.
 
-use super::tests::{job, judged, mining, share, target, tokens, told, NOW};
+use super::tests::{
+    asked, fresh, job, judged, mining, open, opened, received, setup, share, target, tokens, told,
+    NOW,
+};
 use super::*;
 use crate::backend::{Event, Judged};
 use crate::channel::Answer;
@@ -12,7 +15,7 @@ fn reopened(channel: ChannelKey, generation: u64, seq: u64, tip: u8) -> Event {
 }
 
 fn submitted(session: &mut Session, sequence: u32, job_id: u32) -> Effects {
-    super::tests::received(session, share(Kind::Extended, sequence, job_id, sequence))
+    received(session, share(Kind::Extended, sequence, job_id, sequence))
 }
 
 #[test]
@@ -81,10 +84,31 @@ fn of_a_restart_and_newer_work_in_one_step_only_the_newest_is_announced() {
 }
 
 #[test]
+fn a_channel_that_is_opened_and_had_again_in_one_step_has_work() {
+    let mut session = fresh();
+    received(&mut session, setup(0, (2, 2), 0));
+    let key = asked(&received(&mut session, open(Kind::Extended)));
+    let events = vec![opened(key, Kind::Extended, 9), reopened(key, 1, 1, 1)];
+    let fx = told(&mut session, events);
+    let [Outbound::Opened(_), Outbound::Job { announcement, .. }] = &fx.out[..] else {
+        panic!("{:?}", fx.out)
+    };
+    assert_eq!(announcement.job_seq, 1);
+    assert_eq!(submitted(&mut session, 1, announcement.job_id).commands.len(), 1);
+}
+
+#[test]
 fn a_job_that_is_told_twice_is_announced_once() {
     let (mut session, key) = mining(Kind::Extended);
     let again = told(&mut session, vec![Event::Job { channel: key, job: job(1, 1) }]);
     assert_eq!(again.out, []);
+    // Its place among those of a later stream is another.
+    let mut later = (*job(1, 1)).clone();
+    later.seq = 7;
+    let again = told(&mut session, vec![Event::Job { channel: key, job: Arc::new(later) }]);
+    assert_eq!(again.out, []);
+    let next = told(&mut session, vec![Event::Job { channel: key, job: job(8, 1) }]);
+    assert_eq!(next.out.len(), 1);
 }
 
 #[test]

@@ -6,6 +6,8 @@
 mod extension;
 mod hash;
 mod network;
+#[cfg(test)]
+pub(crate) mod planted;
 mod rate;
 mod reason;
 #[cfg(test)]

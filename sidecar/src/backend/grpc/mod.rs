@@ -5,8 +5,9 @@
 //! transport goes into the next one, with no timer.
 
 mod dial;
-mod outage;
-mod pump;
+pub(crate) mod outage;
+pub(crate) mod pump;
+pub(crate) mod watchdog;
 
 use std::pin::pin;
 use std::time::Duration;
@@ -52,12 +53,11 @@ pub fn new(
     journal: Journal,
     bounds: Bounds,
 ) -> (Backend, GrpcLink) {
-    let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-    let directory = Directory::default();
+    let (backend, receiver, directory) = Backend::new(COMMAND_QUEUE);
     let link = GrpcLink {
         dialer: Dialer::new(pool, max_in_flight),
         link: Link::new(max_in_flight, directory.clone(), journal),
-        directory: directory.clone(),
+        directory,
         commands: receiver,
         backoff: (
             Duration::from_millis(pool.reconnect_min_ms),
@@ -68,10 +68,10 @@ pub fn new(
             grace: Duration::from_millis(pool.grace_ms),
             lost: Duration::from_millis(pool.lost_ms),
         },
-        outage: Outage::of_a_start(),
+        outage: Outage::of_a_start(Instant::now()),
         bounds,
     };
-    (Backend { commands, directory }, link)
+    (backend, link)
 }
 
 impl GrpcLink {
@@ -89,7 +89,7 @@ impl GrpcLink {
                     let Some(error) = error else { return self.link.lost() };
                     trouble.log(&error);
                     self.link.cut();
-                    self.outage = Outage::begins(self.patience);
+                    self.outage = Outage::begins(self.patience, Instant::now());
                     if matches!(error, LinkError::Silent(_)) {
                         // It had its time already.
                         self.outage.give_up(&mut self.link);

@@ -11,11 +11,11 @@ use crate::backend::Command;
 
 /// For how long what is patient with a pool that is away.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// Submits and opens.
-    pub(super) grace: Duration,
+    pub(crate) grace: Duration,
     /// Miners.
-    pub(super) lost: Duration,
+    pub(crate) lost: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ enum Stage {
 
 /// The time since the last stream ended.
 #[derive(Debug)]
-pub(super) struct Outage {
+pub(crate) struct Outage {
     since: Instant,
     patience: Patience,
     stage: Stage,
@@ -38,49 +38,58 @@ pub(super) struct Outage {
 
 impl Outage {
     /// A stream has ended just now.
-    pub(super) fn begins(patience: Patience) -> Self {
-        Self { since: Instant::now(), patience, stage: Stage::Waiting }
+    pub(crate) fn begins(patience: Patience, now: Instant) -> Self {
+        Self { since: now, patience, stage: Stage::Waiting }
     }
 
     /// There was no stream yet: nobody waits for anything.
-    pub(super) fn of_a_start() -> Self {
+    pub(crate) fn of_a_start(now: Instant) -> Self {
         let patience = Patience { grace: Duration::ZERO, lost: Duration::ZERO };
-        Self { since: Instant::now(), patience, stage: Stage::Lost }
+        Self { since: now, patience, stage: Stage::Lost }
     }
 
     /// Whether what waited has been answered.
-    pub(super) fn has_given_up(&self) -> bool {
+    pub(crate) fn has_given_up(&self) -> bool {
         self.stage != Stage::Waiting
     }
 
     /// Answers what waits.
-    pub(super) fn give_up(&mut self, link: &mut Link) {
+    pub(crate) fn give_up(&mut self, link: &mut Link) {
         link.give_up();
         self.stage = Stage::GivenUp;
     }
 
+    /// When patience with the pool ends next.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Waiting => Some(self.since + self.patience.grace),
+            Stage::GivenUp => Some(self.since + self.patience.lost),
+            Stage::Lost => None,
+        }
+    }
+
+    /// The deadline has come.
+    pub(crate) fn due(&mut self, link: &mut Link) {
+        if self.stage == Stage::Waiting {
+            return self.give_up(link);
+        }
+        let away = self.patience.lost;
+        tracing::error!(?away, "the pool is lost: miners are told to reconnect");
+        link.lost();
+        self.stage = Stage::Lost;
+    }
+
     /// Lets one thing happen: a deadline, or a command that is refused. false: nobody can send
     /// commands any more. Cancel-safe.
-    pub(super) async fn passes(
+    pub(crate) async fn passes(
         &mut self,
         link: &mut Link,
         commands: &mut mpsc::Receiver<Command>,
     ) -> bool {
-        let deadline = match self.stage {
-            Stage::Waiting => Some(self.since + self.patience.grace),
-            Stage::GivenUp => Some(self.since + self.patience.lost),
-            Stage::Lost => None,
-        };
+        let deadline = self.deadline();
         tokio::select! {
             () = sleep_until(deadline.unwrap_or(self.since)), if deadline.is_some() => {
-                if self.stage == Stage::Waiting {
-                    self.give_up(link);
-                } else {
-                    let away = self.patience.lost;
-                    tracing::error!(?away, "the pool is lost: miners are told to reconnect");
-                    link.lost();
-                    self.stage = Stage::Lost;
-                }
+                self.due(link);
                 true
             }
             command = commands.recv(), if self.has_given_up() => match command {

@@ -10,6 +10,7 @@ use tokio::time::{timeout, Instant};
 use tonic::Streaming;
 
 use super::dial::{broken, LinkError, Stream};
+use super::watchdog::Watchdog;
 use super::GrpcLink;
 use crate::backend::link::MAX_BATCH;
 use crate::obs::Place;
@@ -17,10 +18,10 @@ use crate::sys::stopped;
 
 /// Messages that may wait for the transport before no more are taken from the pool: a pool that
 /// asks without reading must not fill our memory.
-const PENDING_MAX: usize = 4 * MAX_BATCH;
+pub(crate) const PENDING_MAX: usize = 4 * MAX_BATCH;
 /// A restarted pool that can't have a channel back yet, for want of work, say, is asked again after
 /// this.
-const RETRY: Duration = Duration::from_millis(500);
+pub(crate) const RETRY: Duration = Duration::from_millis(500);
 /// How long the pool may take to hear that we stop.
 const LEAVE: Duration = Duration::from_secs(1);
 
@@ -42,11 +43,10 @@ impl GrpcLink {
         let mut was_full = false;
         let mut retry = tokio::time::interval(RETRY);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut watchdog = tokio::time::interval(self.verdict_timeout / 2);
-        watchdog.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // What was sent before the last tick but one, and still waits, is late.
-        let (mut mark, mut next_mark) = (0, 0);
-        let (mut written, mut written_then, mut stuck) = (0_u64, 0, 0);
+        let mut look = tokio::time::interval(self.verdict_timeout / 2);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut watchdog = Watchdog::default();
+        let mut written = 0;
         loop {
             pending.extend(made.drain(..));
             if pending.is_empty() && self.link.is_drained() {
@@ -82,15 +82,10 @@ impl GrpcLink {
                     permit.send(SessionRequest { message: pending.pop_front() });
                     written += 1;
                 }
-                _ = watchdog.tick() => {
-                    let (oldest, next) = self.link.waiting_since();
-                    let moves = pending.is_empty() || written != written_then;
-                    stuck = if moves { 0 } else { stuck + 1 };
-                    if stuck > 2 || oldest.is_some_and(|oldest| oldest < mark) {
+                _ = look.tick() => {
+                    if watchdog.bites(&self.link, !pending.is_empty(), written) {
                         return Some(LinkError::Silent(self.verdict_timeout));
                     }
-                    (mark, next_mark) = (next_mark, next);
-                    written_then = written;
                 }
                 _ = retry.tick(), if self.link.is_reopening() => {
                     self.link.retry(begun.elapsed() >= self.patience.lost, &mut made);

@@ -1,6 +1,6 @@
 //! When the stream breaks, and when another begins: what is kept, sent again, given up.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use gopool_sv2_proto::v1::session_request::Message as ToPool;
@@ -8,28 +8,30 @@ use gopool_sv2_proto::v1::session_request::Message as ToPool;
 use super::{close_message, push_submit, told_message, update_message, Link};
 use crate::backend::channels::State;
 use crate::backend::{convert, Event, Judged, Sent};
+#[cfg(test)]
+use crate::types::planted;
 use crate::types::{ChannelKey, ConnId, RejectReason, Submit, Verdict};
 
 /// What a Hello says of what an earlier stream left over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::backend) struct Greeting {
+pub(crate) struct Greeting {
     /// Empty before the first Welcome.
-    pub(in crate::backend) last_epoch: Bytes,
-    pub(in crate::backend) withdrawn: Vec<u64>,
-    pub(in crate::backend) open: Vec<u64>,
+    pub(crate) last_epoch: Bytes,
+    pub(crate) withdrawn: Vec<u64>,
+    pub(crate) open: Vec<u64>,
 }
 
 /// What a Welcome says of the pool's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::backend) struct Life {
-    pub(in crate::backend) epoch: Bytes,
+pub(crate) struct Life {
+    pub(crate) epoch: Bytes,
     /// Channels and verdicts of the session are still there.
-    pub(in crate::backend) resumed: bool,
+    pub(crate) resumed: bool,
 }
 
 impl Link {
     /// The stream is gone. What waits goes on waiting.
-    pub(in crate::backend) fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.draining = false;
         self.warned_of_mask = false;
         self.warned_of_size = false;
@@ -42,7 +44,7 @@ impl Link {
 
     /// The pool has been away for as long as anything may wait: all that does is answered, and
     /// withdrawn. Channels stay.
-    pub(in crate::backend) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.directory.link_down();
         let waiting = self.in_flight.take_all();
         let submits = waiting.len();
@@ -54,31 +56,38 @@ impl Link {
             self.channels.remove(channel);
             self.refuse_open(channel);
         }
-        self.refuse_updates();
+        self.refuse_updates(true);
     }
 
     /// The pool has been away for too long, or we stop: connections are told to go.
-    pub(in crate::backend) fn lost(&mut self) {
+    pub(crate) fn lost(&mut self) {
         self.directory.link_lost();
     }
 
     /// What the next Hello says.
-    pub(in crate::backend) fn greeting(&self) -> Greeting {
+    pub(crate) fn greeting(&mut self) -> Greeting {
         let open = self.channels.in_state(State::Open).map(|(key, _)| key.to_wire());
+        self.told_open = open.collect();
         Greeting {
             last_epoch: self.epoch.clone(),
             withdrawn: self.withdrawn.clone(),
-            open: open.collect(),
+            open: self.told_open.clone(),
         }
     }
 
     /// A stream has begun: brings the pool up to date.
-    pub(in crate::backend) fn welcomed(&mut self, life: &Life, out: &mut Vec<ToPool>) {
+    pub(crate) fn welcomed(&mut self, life: &Life, out: &mut Vec<ToPool>) {
         let first = self.epoch.is_empty();
         self.withdrawn.clear();
+        self.jobs_before = self.jobs;
         self.epoch = life.epoch.clone();
+        let told_open = std::mem::take(&mut self.told_open);
         if life.resumed {
             self.send_again(out);
+            // Closed while the Hello was under way: the pool took them for open.
+            let gone = told_open.into_iter().map(ChannelKey::from_wire);
+            let gone = gone.filter(|channel| self.channels.get_mut(*channel).is_none());
+            out.extend(gone.map(|channel| close_message(channel, "closed meanwhile")));
         } else if !first {
             self.begin_life();
         }
@@ -93,6 +102,12 @@ impl Link {
     /// tells what we may not have heard.
     fn send_again(&mut self, out: &mut Vec<ToPool>) {
         let submits = self.in_flight.len();
+        #[cfg(test)]
+        if planted::has(planted::Bug::DoubleResend) {
+            for (_, sent) in self.in_flight.take_all() {
+                self.in_flight.insert(sent);
+            }
+        }
         for (id, sent) in self.in_flight.iter() {
             push_submit(convert::submit_to_wire(id, sent.channel, &sent.submit), out);
         }
@@ -112,18 +127,18 @@ impl Link {
         let (channels, submits) = (self.channels.suspended(), waiting.len());
         tracing::warn!(channels, submits, "the pool was restarted: opening its channels again");
         self.answer_unjudged(waiting, RejectReason::Stale);
-        self.refuse_updates();
+        self.refuse_updates(false);
     }
 
-    fn refuse_updates(&mut self) {
-        for (channel, request) in self.channels.take_updates() {
+    fn refuse_updates(&mut self, revert: bool) {
+        for (channel, request) in self.channels.take_updates(revert) {
             self.refuse_update(channel, request);
         }
     }
 
     fn answer_unjudged(&self, waiting: Vec<(u64, Sent)>, reason: RejectReason) {
         let verdict = Verdict::Rejected(reason);
-        let mut by_conn: HashMap<ConnId, Vec<(Judged, Submit)>> = HashMap::new();
+        let mut by_conn: BTreeMap<ConnId, Vec<(Judged, Submit)>> = BTreeMap::new();
         for (submit_id, Sent { channel, token, submit }) in waiting {
             let judged = Judged { channel, token, submit_id, verdict };
             by_conn.entry(channel.conn()).or_default().push((judged, submit));
@@ -134,7 +149,7 @@ impl Link {
     }
 
     /// Asks for suspended channels again, a few at a time.
-    pub(in crate::backend) fn reopen(&mut self, out: &mut Vec<ToPool>) {
+    pub(crate) fn reopen(&mut self, out: &mut Vec<ToPool>) {
         while let Some((key, held)) = self.channels.next_reopen() {
             out.push(ToPool::OpenChannel(convert::open_to_wire(key, held)));
         }
@@ -142,7 +157,7 @@ impl Link {
 
     /// Asks again for those that were refused for now. `give_up`: they have waited for long enough;
     /// their connections are told to go.
-    pub(in crate::backend) fn retry(&mut self, give_up: bool, out: &mut Vec<ToPool>) {
+    pub(crate) fn retry(&mut self, give_up: bool, out: &mut Vec<ToPool>) {
         if give_up {
             for (channel, asked) in self.channels.all_suspended() {
                 self.unrestored(channel, asked, out);
@@ -153,7 +168,7 @@ impl Link {
     }
 
     /// Whether channels wait to be opened again.
-    pub(in crate::backend) fn is_reopening(&self) -> bool {
+    pub(crate) fn is_reopening(&self) -> bool {
         self.channels.suspended() > 0
     }
 
@@ -166,3 +181,6 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Messages of the pool.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gopool_sv2_proto::v1;
@@ -8,15 +8,17 @@ use v1::session_request::Message as ToPool;
 use v1::session_response::Message as FromPool;
 
 use super::{close_message, Link, DEVICE_PAYLOAD, UNIMPLEMENTED};
-use crate::backend::channels::State;
+use crate::backend::channels::{State, REVERT};
 use crate::backend::convert::{self, ContractError};
 use crate::backend::{Event, Judged, Sent};
 use crate::obs::Line;
+#[cfg(test)]
+use crate::types::planted;
 use crate::types::{ChannelKey, ConnId, Grant, Job, Kick, KickAction, RefuseReason};
 
 impl Link {
     /// Takes one message of the pool. Answers that go straight back are pushed to `out`.
-    pub(in crate::backend) fn receive(&mut self, message: FromPool, out: &mut Vec<ToPool>) {
+    pub(crate) fn receive(&mut self, message: FromPool, out: &mut Vec<ToPool>) {
         match message {
             FromPool::ChannelOpened(opened) => self.opened(opened, out),
             FromPool::ChannelRefused(refused) => {
@@ -34,8 +36,10 @@ impl Link {
                 if let Some(held) = self.channels.get_mut(channel) {
                     held.updated(request, refused.is_none());
                 }
-                self.directory
-                    .deliver(channel.conn(), Event::Updated { channel, request, refused });
+                if request != REVERT {
+                    let event = Event::Updated { channel, request, refused };
+                    self.directory.deliver(channel.conn(), event);
+                }
             }
             FromPool::Job(job) => self.job(job, out),
             FromPool::SetTarget(set) => {
@@ -102,7 +106,7 @@ impl Link {
         let (grant, job) = match convert::opened(opened) {
             Ok((grant, job)) => {
                 self.look_at_size(&job);
-                (grant, Arc::new(job))
+                (grant, self.placed(job))
             }
             Err(error) => {
                 tracing::error!(%error, "the pool opened a channel that can't be used");
@@ -184,7 +188,7 @@ impl Link {
         let channels = std::mem::take(&mut job.channel_ids);
         self.look_at_mask(job.version_mask);
         let job = match convert::job(job) {
-            Ok(job) => Arc::new(job),
+            Ok(job) => self.placed(job),
             Err(error) => return self.unusable_job(&channels, &error, out),
         };
         self.look_at_size(&job);
@@ -194,6 +198,13 @@ impl Link {
             let job_seq = job.seq;
             self.journal.record(Line::JobArrived { channel: channel.to_wire(), job_seq });
         }
+    }
+
+    /// Gives a job its place among all that ever came.
+    fn placed(&mut self, mut job: Job) -> Arc<Job> {
+        job.seq = job.seq.saturating_add(self.jobs_before);
+        self.jobs = self.jobs.max(job.seq);
+        Arc::new(job)
     }
 
     fn look_at_mask(&mut self, mask: u32) {
@@ -235,7 +246,7 @@ impl Link {
     }
 
     fn verdicts(&mut self, verdicts: &[v1::Verdict]) {
-        let mut by_conn: HashMap<ConnId, Vec<Judged>> = HashMap::new();
+        let mut by_conn: BTreeMap<ConnId, Vec<Judged>> = BTreeMap::new();
         for wire in verdicts {
             let submit_id = wire.submit_id;
             let Some(Sent { channel, token, .. }) = self.in_flight.take(submit_id) else {
@@ -247,6 +258,10 @@ impl Link {
                 }
                 continue;
             };
+            #[cfg(test)]
+            if planted::has(planted::Bug::LostVerdict) && submit_id % 7 == 0 {
+                continue;
+            }
             let judged = Judged { channel, token, submit_id, verdict: convert::verdict(wire) };
             by_conn.entry(channel.conn()).or_default().push(judged);
         }

@@ -14,7 +14,7 @@ pub(super) fn key(conn: u64, ordinal: u32) -> ChannelKey {
     ChannelKey::new(ConnId(conn), ordinal).unwrap()
 }
 
-fn submit(channel: ChannelKey, token: u64) -> Command {
+pub(super) fn submit(channel: ChannelKey, token: u64) -> Command {
     let submit = Submit {
         job_id: 1,
         nonce: 0,
@@ -170,11 +170,11 @@ async fn sc_16_the_pools_own_words_reach_a_miner_in_printable_ascii_only() {
     }
 }
 
-fn life(epoch: u8, resumed: bool) -> Life {
+pub(super) fn life(epoch: u8, resumed: bool) -> Life {
     Life { epoch: Bytes::copy_from_slice(&[epoch; 16]), resumed }
 }
 
-fn opened(channel: ChannelKey, prefix: u8) -> FromPool {
+pub(super) fn opened(channel: ChannelKey, prefix: u8) -> FromPool {
     FromPool::ChannelOpened(v1::ChannelOpened {
         channel_id: channel.to_wire(),
         extranonce_prefix: Bytes::copy_from_slice(&[prefix; 4]),
@@ -193,6 +193,29 @@ fn opened(channel: ChannelKey, prefix: u8) -> FromPool {
     })
 }
 
+#[tokio::test]
+async fn later_jobs_stay_the_higher_ones_when_a_stream_counts_anew() {
+    let (mut link, directory) = full(&[key(1, 1)]);
+    let (mut events, ..) = directory.attach(ConnId(1), 8);
+    let job = |id, seq| {
+        let FromPool::ChannelOpened(opened) = opened(key(1, 1), 1) else { panic!() };
+        let channel_ids = vec![key(1, 1).to_wire()];
+        FromPool::Job(v1::Job { id, seq, channel_ids, ..opened.job.unwrap() })
+    };
+    link.welcomed(&life(1, false), &mut Vec::new());
+    let mut last = 0;
+    for (id, seq, resumes) in [(1, 1, false), (2, 900, false), (2, 1, true), (3, 2, false)] {
+        if resumes {
+            link.cut();
+            link.welcomed(&life(1, true), &mut Vec::new());
+        }
+        link.receive(job(id, seq), &mut Vec::new());
+        let Some(Event::Job { job, .. }) = events.recv().await else { panic!("a job") };
+        assert!(job.id == id && job.seq > last, "{job:?} after {last}");
+        last = job.seq;
+    }
+}
+
 fn refused(channel: ChannelKey, reason: v1::RefuseReason) -> FromPool {
     FromPool::ChannelRefused(v1::ChannelRefused {
         channel_id: channel.to_wire(),
@@ -202,7 +225,7 @@ fn refused(channel: ChannelKey, reason: v1::RefuseReason) -> FromPool {
 }
 
 /// A link in its first life with open channels, the mailbox of connection 1, and what it sends.
-fn up(channels: &[ChannelKey]) -> (Link, mpsc::Receiver<Event>, Vec<ToPool>) {
+pub(super) fn up(channels: &[ChannelKey]) -> (Link, mpsc::Receiver<Event>, Vec<ToPool>) {
     let directory = Directory::default();
     let (mut events, ..) = directory.attach(ConnId(1), 1024);
     let mut link = Link::new(1024, directory, Journal::off());
@@ -338,7 +361,8 @@ async fn what_waits_too_long_is_answered_and_withdrawn() {
     assert_eq!(link.greeting().open, [key(1, 1).to_wire()]);
     let mut again = Vec::new();
     link.welcomed(&life(1, true), &mut again);
-    assert_eq!(again, [], "nothing is left to say");
+    let [ToPool::UpdateChannel(update)] = &again[..] else { panic!("{again:?}") };
+    assert_eq!(update.request_id, 0, "nothing is left to say but that the update does not hold");
     assert_eq!(link.greeting().withdrawn, [0; 0]);
 }
 
