@@ -212,11 +212,13 @@ pub fn state_machine(data: &[u8]) {
                 let mut events = Vec::new();
                 for _ in 0..1 + input.below(3) {
                     let Some(event) = event(&mut input, &mut model) else { break };
-                    // The model follows only these in one breath.
-                    let alone = !matches!(
-                        event,
-                        Event::Verdicts(_) | Event::Unjudged(_) | Event::Job { .. }
-                    );
+                    // The model follows only these in one breath: they don't depend on what is
+                    // before them. Work that can't be used closes a channel.
+                    let alone = match &event {
+                        Event::Verdicts(_) | Event::Unjudged(_) => false,
+                        Event::Job { job, .. } => job.version_mask == 0,
+                        _ => true,
+                    };
                     if alone && !events.is_empty() {
                         break;
                     }
