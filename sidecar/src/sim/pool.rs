@@ -321,8 +321,8 @@ impl World {
         let channel = session.channels.get_mut(&channel_id).filter(|c| c.open);
         let refused = match channel {
             None => R::InvalidChannelId,
-            // One that comes again after a break, or takes others back, is not refused: the host has
-            // it, or the one before, already.
+            // One that comes again after a break, or takes others back, is not refused: the host
+            // has it, or the one before, already.
             Some(channel) if refuses && !channel.taken.contains(&request_id) => R::RateLimited,
             Some(channel) => {
                 channel.taken.insert(request_id);
