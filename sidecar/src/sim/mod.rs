@@ -4,7 +4,8 @@
 //! its carrier keeps of an outage and of a silent pool. What is played is around them: miners, the
 //! sockets' and the link's tasks, the streams between sidecar and pool, and the pool by the rules
 //! of the contract. There is one clock, one agenda and one source of chance, so that a seed that
-//! breaks a promise breaks it again: `SIM_SEED=7 cargo test -p gopool-sv2 --lib sim -- --nocapture`.
+//! breaks a promise breaks it again:
+//! `SIM_SEED=7 cargo test -p gopool-sv2 --lib a_hundred_seeds -- --nocapture`.
 
 #[cfg(test)]
 mod carrier;
@@ -16,6 +17,8 @@ mod faults;
 mod host;
 #[cfg(test)]
 mod miner;
+#[cfg(test)]
+mod newest;
 #[cfg(test)]
 mod pool;
 #[cfg(test)]
