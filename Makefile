@@ -1,12 +1,13 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full bench lint rust-test go-test node interop conformance-reference gen prerequisites
+.PHONY: help demo test test-full chaos soak bench fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUST_FEATURES := --features gopool-sv2-proto/gen
 GO_MODULES := go-bindings examples/minipool tests/sv2client
 INTEROP := tests/interop
+export FUZZ_SECONDS ?= 60
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,10 +21,21 @@ demo: prerequisites ## a pool, the sidecar and two CPU miners on this machine; C
 test: prerequisites lint rust-test go-test ## all tests
 	@echo "make test: all passed"
 
-test-full: test ## all tests, and the long ones
-	cd go-bindings && go test -run xxx -fuzz FuzzJudge -fuzztime 60s ./sv2
+test-full: test fuzz ## all tests, and the long ones
 	cargo test -p gopool-sv2-tests --test e2e -- --ignored --nocapture
 	SIM_SEEDS=5000 cargo test -p gopool-sv2 --lib sim:: -- --nocapture
+	$(MAKE) chaos
+
+chaos: prerequisites ## faults on a schedule, books compared share by share; 7 minutes (CHAOS_SEED=n: other faults)
+	cargo test -p gopool-sv2-tests --test stress -- --ignored --nocapture --test-threads 1 --skip leave_nothing_behind
+
+soak: prerequisites ## 2,000 miners, and what is held over time; 20 minutes (SOAK_MINUTES=n); renews docs/performance.md
+	SOAK_DOCS="$(abspath docs)" cargo test -p gopool-sv2-tests --test stress -- --ignored --nocapture leave_nothing_behind
+
+fuzz: prerequisites ## each fuzz target for FUZZ_SECONDS (60)
+	fuzz/run
+	cd go-bindings && for target in FuzzJudge FuzzChannels; do \
+	  go test -run xxx -fuzz "^$$target$$" -fuzztime $(FUZZ_SECONDS)s ./sv2 || exit 1; done
 
 interop: prerequisites ## published Stratum V2 programs mine here; builds them first, once (docs/interop.md)
 	@$(INTEROP)/run

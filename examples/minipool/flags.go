@@ -45,6 +45,7 @@ type settings struct {
 	dataDir        string
 	networkBits    compactBits
 	journal        string
+	counters       string // "": none
 	shareSeconds   float64
 	minDifficulty  float64
 	maxDifficulty  float64 // 0: none
@@ -101,6 +102,9 @@ func parseFlags(args []string, out io.Writer) (settings, error) {
 			"(a chain in -datadir keeps the bits it was made with)")
 	set.StringVar(&s.journal, "journal", "",
 		"`file` to which every verdict is appended, as a line of JSON, before it is told; empty: none")
+	set.StringVar(&s.counters, "counters", "",
+		"`path` of a Unix socket, for this user only, that gives each who connects a line of JSON:\n"+
+			"goroutines, bytes of the heap, channels; empty: none")
 	set.Float64Var(&s.shareSeconds, "share-seconds", 3,
 		"`seconds` between two shares of a channel, which vardiff aims at")
 	set.Float64Var(&s.minDifficulty, "min-difficulty", defaultMinDifficulty,

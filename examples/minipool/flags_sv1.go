@@ -55,7 +55,8 @@ func (m *minipool) openSV1() (host sv2.Host, err error) {
 		return m.pool, nil
 	}
 	m.sv1.port, err = sv1.New(sv1.Options{
-		Host: watchedHost{m.pool, m.log.With("door", "sv1")}, ExtranonceSize: s.extranonceSize,
+		Host: watchedHost{m.pool, m.log.With("door", "sv1")}, Prefixes: m.pool,
+		ExtranonceSize:  s.extranonceSize,
 		SharesPerMinute: 60 / s.shareSeconds, RequestOf: sv1host.RequestOf, Logger: m.log})
 	if err != nil {
 		return nil, err

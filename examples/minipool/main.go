@@ -12,6 +12,7 @@
 //	blocks.go    a share that is a block: assembled, submitted, reported
 //	journal.go   the books: every verdict is written before it is told
 //	rejects.go   the books of junk: counted, when it comes in masses
+//	counters.go  a look at the process: goroutines, memory
 //	channels.go  a look at channels that come and go
 //	listen.go    where the sidecar dials
 //	flags_sv1.go miners on Stratum V1 (package sv1), and sidecars as such (package sv1host)

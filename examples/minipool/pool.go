@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -37,6 +38,7 @@ type minipool struct {
 	journal  *journal
 	source   source
 	chain    *chain.Chain // the source, or nil when that is a node
+	counters net.Listener // nil: not shown
 	work     *work
 	pool     *sv2.Pool
 	sv1      sv1Door
@@ -165,6 +167,11 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.counters != "" {
+		if m.counters, err = m.openCounters(s.counters); err != nil {
+			return nil, err
+		}
+	}
 	listener, err := m.openListener()
 	if err != nil {
 		return nil, err
@@ -222,6 +229,9 @@ func (m *minipool) stop(grace time.Duration) error {
 		cancel()
 	}
 	m.cancel()
+	if m.counters != nil {
+		faults = append(faults, m.counters.Close())
+	}
 	m.running.Wait()
 	if m.source != nil {
 		faults = append(faults, closeWithin(grace, m.source.Close))

@@ -138,6 +138,34 @@ func TestMinersOfAllDoorsHaveExtranoncesOfTheirOwn(t *testing.T) {
 	}
 }
 
+func TestMinersComeBackToTheirExtranonceOverStratumV1(t *testing.T) {
+	r := newRig(t, t.TempDir(), "-via-sv1")
+	for _, kind := range []sv2.Kind{sv2.Standard, sv2.Extended} {
+		open := func(wanted []byte) (sv2.Channel, []byte) {
+			channel, opened, err := r.sv1.host.OpenChannel(t.Context(), sv2.OpenRequest{Kind: kind,
+				UserIdentity: []byte(payoutAddress(t)), MaxTarget: sv2.MaxTarget, WantedPrefix: wanted,
+				Reopen: wanted != nil}, &hostDoor{t: t, changed: make(chan struct{})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return channel, opened.Prefix
+		}
+		first, prefix := open(nil)
+		if _, other := open(prefix); slices.Equal(other, prefix) {
+			t.Errorf("%s: the prefix %x is given to two", kind, prefix)
+		}
+		first.Close("the pool restarts")
+		eventually(t, "the pool's channel is closed", func() bool {
+			return len(r.pool.Channels()) == r.sv1.host.Channels()
+		})
+		again, back := open(prefix)
+		if !slices.Equal(back, prefix) {
+			t.Errorf("%s: wanted %x, got %x", kind, prefix, back)
+		}
+		again.Close("the test is over")
+	}
+}
+
 func TestRefusesWhomItCannotPayOnAllDoors(t *testing.T) {
 	r := newRig(t, t.TempDir(), "-sv1", "127.0.0.1:0", "-via-sv1")
 	for _, host := range []sv2.Host{r.pool, r.sv1.host} {

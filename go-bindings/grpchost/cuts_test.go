@@ -333,7 +333,7 @@ func (m *modelSidecar) check(cuts int) {
 				func() bool { return withdrawn(id, c) })
 		}
 	}
-	if told < cuts/2 || taken < cuts/100 {
+	if told < cuts/20 || taken < cuts/200 {
 		t.Errorf("%d told accepted and %d withdrawn in %d cuts: the test tests little", told, taken, cuts)
 	}
 	for _, c := range m.server.pool.all {

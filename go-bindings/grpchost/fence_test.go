@@ -22,12 +22,15 @@ func TestANewerStreamTakesTheSessionFromAnOlderOneThatStillWrites(t *testing.T) 
 	older.open(goodOpen(1))
 	sent := make(chan uint64)
 	go func() { // until it is fenced
-		id := uint64(0)
-		for {
-			id++
-			if err := older.stream.Send(&sv2pb.SessionRequest{
-				Message: &sv2pb.SessionRequest_SubmitBatch{SubmitBatch: &sv2pb.SubmitBatch{
-					Submits: []*sv2pb.Submit{share(id, 1, uint32(id))}}}}); err != nil {
+		for id := uint64(0); ; {
+			// No more than a sidecar keeps unanswered; then something else.
+			request := &sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_Pong{Pong: &sv2pb.Pong{}}}
+			if id < DefaultVerdictRing {
+				id++
+				request.Message = &sv2pb.SessionRequest_SubmitBatch{SubmitBatch: &sv2pb.SubmitBatch{
+					Submits: []*sv2pb.Submit{share(id, 1, uint32(id))}}}
+			}
+			if err := older.stream.Send(request); err != nil {
 				sent <- id
 				return
 			}

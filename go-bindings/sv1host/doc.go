@@ -38,6 +38,10 @@
 // pool's reply is then the [sv2.BlockResult]: true, or an error with the node's words. Should the pool
 // refuse such a share for another reason, the miner keeps the credit, for its work was good.
 //
+// Stratum V1 knows no way to take a share back: one that was answered in the pool's stead, because the pool
+// or the carrier took too long, may stay in the pool's books. Those then have more than miners were told,
+// never less. A share that names its worker (SV2 extension 0x0002) is the channel's user's all the same.
+//
 // # Trust
 //
 // The pool is trusted, the miner is not. All that a miner chose reaches the pool as a JSON string, so no

@@ -88,7 +88,7 @@ func (c *channel) mayWait(s *share) bool {
 
 // submit sends lines of shares to the pool. False when it doesn't take them; the caller holds mu.
 func (c *channel) submit(lines []byte) bool {
-	if c.state == stateSuspended || !c.conn.send(lines) {
+	if !c.conn.send(lines) {
 		return false
 	}
 	c.lastSent = time.Now()

@@ -267,6 +267,29 @@ func TestABlockIsNeverLostToPolicy(t *testing.T) {
 	}
 }
 
+func TestBlocksThatWaitForASilentPoolAreBounded(t *testing.T) {
+	r := newRig(t, blockPool(), func(o *Options) { o.MaxInFlight = 1 })
+	m := r.open(extendedRequest())
+	defer m.end()
+	const most = 1 + spareLines/2
+	for i := range most + 3 {
+		if got := m.judge(m.block(false)); !got.BlockCandidate || got.Accepted() != (i == 0) {
+			t.Errorf("block %d: %+v", i, got)
+		}
+	}
+	for _, result := range await[sv2.BlockResult](t, m.tape, 3) {
+		if result.Accepted || !strings.Contains(result.Detail, "too much waits") {
+			t.Errorf("%+v", result)
+		}
+	}
+	for range most {
+		m.peer.submit()
+	}
+	if n := len(of[sv2.BlockResult](m.tape)); n != 3 || len(m.peer.submits) != 0 {
+		t.Errorf("%d results, %d more submits", n, len(m.peer.submits))
+	}
+}
+
 func TestRefusesMoreThanMayWait(t *testing.T) {
 	r := newRig(t, usual(), func(o *Options) { o.MaxInFlight = 4 })
 	m := r.open(extendedRequest())

@@ -3,6 +3,7 @@ package sv1host
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"testing"
 
@@ -244,5 +245,36 @@ func TestAJobThatCannotBeUsedChangesNothing(t *testing.T) {
 	got := await[*sv2.Job](t, m.tape, 1)
 	if got[0].ID != 2 || len(of[sv2.Target](m.tape)) != 0 {
 		t.Errorf("%+v, targets %v", got[0], of[sv2.Target](m.tape))
+	}
+}
+
+func TestFollowsTheMaskThatThePoolSets(t *testing.T) {
+	r := newRig(t, usual(), nil)
+	m := r.open(extendedRequest())
+	defer m.end()
+	for i, mask := range []string{"00000000", "ffffffff", "0fffe000"} {
+		m.peer.write(`{"id":null,"method":"mining.set_version_mask","params":["` + mask + `"]}` + "\n" +
+			notifyLine(mask, 'a', hardBits, false))
+		want := []uint32{0, sv2.RollableVersionBits, 0x0fffe000}[i]
+		if got := await[*sv2.Job](t, m.tape, i+1)[i]; got.VersionMask != want {
+			t.Errorf("with %s: %08x", mask, got.VersionMask)
+		}
+	}
+}
+
+func TestForgetsJobsThatNobodyMayUse(t *testing.T) {
+	r := newRig(t, usual(), nil)
+	m := r.open(extendedRequest())
+	defer m.end()
+	for i := range 300 {
+		m.peer.write(notifyLine(fmt.Sprint(i+2), 'a'+byte(i/100), hardBits, false))
+		await[*sv2.Job](t, m.tape, i+1)
+	}
+	c := m.Channel.(*channel)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// Those of the tip and of the one before, that is when it was the tip.
+	if n := len(c.names); n != 2*sv2.KnownJobs {
+		t.Errorf("%d jobs are known", n)
 	}
 }

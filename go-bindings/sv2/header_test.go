@@ -1,29 +1,11 @@
-// The share of the protocol notes (vector V2): coinbase to header hash, byte for byte.
+// The share vector: coinbase to header hash, byte for byte, and what it is answered.
 package sv2
 
 import (
 	"bytes"
-	"encoding/hex"
 	"testing"
 	"time"
 )
-
-func unhex(t testing.TB, text string) []byte {
-	t.Helper()
-	raw, err := hex.DecodeString(text)
-	if err != nil {
-		t.Fatalf("hex %q: %v", text, err)
-	}
-	return raw
-}
-
-func hash32(t testing.TB, text string) (h [32]byte) {
-	t.Helper()
-	if copy(h[:], unhex(t, text)) != 32 || len(text) != 64 {
-		t.Fatalf("%q is not 32 bytes", text)
-	}
-	return h
-}
 
 func repeated(b byte) (h Hash) {
 	for i := range h {
@@ -32,93 +14,119 @@ func repeated(b byte) (h Hash) {
 	return h
 }
 
-const (
-	vectorCoinbasePrefix = "020000000100000000000000000000000000000000000000000000000000000000000000" +
-		"00ffffffff190301020314"
-	vectorCoinbaseSuffix = "ffffffff01205fa01200000000160014abababababababababababababababababababab" +
-		"00000000"
-	vectorHeader = "20200020aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa00000000bd42" +
-		"5d34c260faad07d618769d1d95243649fe691f63ae1a868d8304f8e9cc3600b95569ffff001df14d0000"
-	vectorRoot = "bd425d34c260faad07d618769d1d95243649fe691f63ae1a868d8304f8e9cc36"
-	vectorHash = "b8ec585bb677dfbc7e273d47ab3351b63a10706c5351cdd0eb6fd252e9a10000"
-)
-
-// vector is the job, prefix and submit of V2.
+// vector is the job, prefix and submit of the share vector, on its extended channel.
 func vector(t testing.TB) (job *Job, prefix []byte, submit Submit) {
 	t.Helper()
-	prev := repeated(0xaa)
-	clear(prev[28:])
+	v := readVectors[shareVector](t, "share.json")
 	job = &Job{
-		ID: 1, PrevHash: prev, NBits: 0x1d00ffff, Version: 0x20000000, VersionMask: 0x1fffffe0,
-		MinNTime: 1767225600, MerklePath: []Hash{repeated(0x11), repeated(0x22)},
-		CoinbasePrefix: unhex(t, vectorCoinbasePrefix),
-		CoinbaseSuffix: unhex(t, vectorCoinbaseSuffix),
-		StaleRule:      StaleHost,
+		ID: 1, PrevHash: Hash(v.Job.PrevHash.array(t)), NBits: v.Job.NBits.word(t),
+		Version: v.Job.Version, VersionMask: v.Job.VersionMask, MinNTime: v.Job.MinNTime,
+		CoinbasePrefix: v.Job.CoinbasePrefix, CoinbaseSuffix: v.Job.CoinbaseSuffix,
+		StaleRule: StaleHost,
 	}
-	return job, unhex(t, "01000000"), Submit{
-		ID: 7, JobID: 1, Nonce: 0x4df1, NTime: 1767225600, Version: 0x20002020,
-		Extranonce: unhex(t, "000102030405060708090a0b0c0d0e0f"),
+	for _, node := range v.Job.MerklePath {
+		job.MerklePath = append(job.MerklePath, Hash(node.array(t)))
+	}
+	extended := v.Channels[0]
+	if extended.Kind != Extended.String() {
+		t.Fatalf("the first channel of the vector is %s", extended.Kind)
+	}
+	return job, extended.ExtranoncePrefix, Submit{
+		ID: 7, JobID: v.Submit.JobID, Nonce: v.Submit.Nonce, NTime: v.Submit.NTime,
+		Version: v.Submit.Version, Extranonce: extended.Extranonce,
 	}
 }
 
-func vectorTime() time.Time { return time.Unix(1767225600, 0) }
+func vectorTime(t testing.TB) time.Time {
+	return time.Unix(int64(readVectors[shareVector](t, "share.json").Submit.NTime), 0)
+}
 
 func TestHeaderOfTheVectorByteForByte(t *testing.T) {
-	job, prefix, submit := vector(t)
-	coinbase := Coinbase(job, prefix, submit.Extranonce)
-	want := unhex(t, vectorCoinbasePrefix+"01000000000102030405060708090a0b0c0d0e0f"+
-		vectorCoinbaseSuffix)
-	if !bytes.Equal(coinbase, want) {
-		t.Errorf("coinbase %x", coinbase)
-	}
-	bare := *job
-	bare.MerklePath = nil
-	txid := MerkleRoot(&bare, prefix, submit.Extranonce)
-	if txid != hash32(t, "a3664ff00ddbcde18d2bdcc6329f70d507f81fd49f98ec257a212e03d00d2c8c") {
-		t.Errorf("coinbase txid %x", txid[:])
-	}
-	root := MerkleRoot(job, prefix, submit.Extranonce)
-	if root != hash32(t, vectorRoot) {
-		t.Errorf("merkle root %x", root[:])
-	}
-	header := Header(job, root, submit)
-	if !bytes.Equal(header[:], unhex(t, vectorHeader)) {
-		t.Errorf("header %x", header)
-	}
-	if hash := HashHeader(header); hash != hash32(t, vectorHash) {
-		t.Errorf("hash %x", hash[:])
+	want := readVectors[shareVector](t, "share.json")
+	for _, channel := range want.Channels {
+		t.Run(channel.Kind, func(t *testing.T) {
+			job, _, submit := vector(t)
+			prefix := channel.ExtranoncePrefix
+			submit.Extranonce = channel.Extranonce
+			if got := Coinbase(job, prefix, submit.Extranonce); !bytes.Equal(got, want.Coinbase) {
+				t.Errorf("coinbase %x", got)
+			}
+			bare := *job
+			bare.MerklePath = nil
+			txid := MerkleRoot(&bare, prefix, submit.Extranonce)
+			if !bytes.Equal(txid[:], want.CoinbaseTxID) {
+				t.Errorf("coinbase txid %x", txid[:])
+			}
+			root := MerkleRoot(job, prefix, submit.Extranonce)
+			if !bytes.Equal(root[:], want.MerkleRoot) {
+				t.Errorf("merkle root %x", root[:])
+			}
+			header := Header(job, root, submit)
+			if !bytes.Equal(header[:], want.Header) {
+				t.Errorf("header %x", header)
+			}
+			if hash := HashHeader(header); !bytes.Equal(hash[:], want.Hash) {
+				t.Errorf("hash %x", hash[:])
+			}
+		})
 	}
 }
 
-func TestJudgesTheVectorAtItsThreeTargets(t *testing.T) {
-	easy := Target(hash32(t, "98e73d35112fe73e629b836726c35c1af3a6a00ea71bb78c6479c2a0894f0100"))
-	equal := Target(hash32(t, vectorHash))
-	below := equal
-	below[0]--
-	for _, test := range []struct {
-		name   string
-		target Target
-		want   RejectReason
-	}{
-		{"easier", easy, RejectNone},
-		{"equal", equal, RejectNone},
-		{"one below", below, RejectLowDifficulty},
-	} {
-		t.Run(test.name, func(t *testing.T) {
+func TestJudgesTheVectorAtItsTargets(t *testing.T) {
+	v := readVectors[shareVector](t, "share.json")
+	for _, channel := range v.Channels {
+		for _, at := range v.Verdicts {
+			t.Run(channel.Kind+" "+at.Target.String(), func(t *testing.T) {
+				job, _, submit := vector(t)
+				submit.Extranonce = channel.Extranonce
+				target := Target(at.Target.array(t))
+				check := NewCheck(channel.ExtranoncePrefix, len(channel.Extranonce), target, NewSeen(0, 0))
+				if err := check.AddJob(job); err != nil {
+					t.Fatal(err)
+				}
+				got := check.Judge(submit, vectorTime(t))
+				want := Verdict{SubmitID: 7, Reason: got.Reason, Hash: Hash(v.Hash.array(t))}
+				if at.Reason == RejectNone.String() {
+					want.Credit = target.Difficulty()
+				}
+				if got != want || got.Reason.String() != at.Reason {
+					t.Errorf("got  %+v\nwant %+v, %s", got, want, at.Reason)
+				}
+			})
+		}
+	}
+}
+
+func TestJudgesTheVectorByPolicyAsTheSidecarDoes(t *testing.T) {
+	cases := readVectors[shareVector](t, "share.json").Policy
+	if len(cases) < 20 {
+		t.Fatalf("only %d cases", len(cases))
+	}
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
 			job, prefix, submit := vector(t)
-			check := NewCheck(prefix, 16, test.target, NewSeen(0, 0))
+			size := len(submit.Extranonce)
+			change := c.Change
+			set(&submit.JobID, change.JobID)
+			set(&submit.NTime, change.NTime)
+			set(&submit.Version, change.Version)
+			set(&job.VersionMask, change.VersionMask)
+			set(&job.MaxNTime, change.MaxNTime)
+			set((*vectorBytes)(&submit.Extranonce), change.Extranonce)
+			check := NewCheck(prefix, size, MaxTarget, NewSeen(0, 0))
 			if err := check.AddJob(job); err != nil {
 				t.Fatal(err)
 			}
-			got := check.Judge(submit, vectorTime())
-			want := Verdict{SubmitID: 7, Reason: test.want, Hash: hash32(t, vectorHash)}
-			if test.want == RejectNone {
-				want.Credit = test.target.Difficulty()
-			}
-			if got != want {
-				t.Errorf("got  %+v\nwant %+v", got, want)
+			if got := check.Judge(submit, time.Unix(c.Now, 0)); got.Reason.String() != c.Reason {
+				t.Errorf("got %s, want %s", got.Reason, c.Reason)
 			}
 		})
+	}
+}
+
+func set[T any](field, value *T) {
+	if value != nil {
+		*field = *value
 	}
 }
 
@@ -129,7 +137,7 @@ func TestRejectsTheVectorUnderTheNarrowMask(t *testing.T) {
 	if err := check.AddJob(job); err != nil {
 		t.Fatal(err)
 	}
-	if got := check.Judge(submit, vectorTime()); got.Reason != RejectVersionBit {
+	if got := check.Judge(submit, vectorTime(t)); got.Reason != RejectVersionBit {
 		t.Errorf("verdict %+v", got)
 	}
 }

@@ -204,8 +204,9 @@ type Pool struct {
 
 	mu        sync.Mutex
 	channels  map[uint64]*poolChannel
-	lastID    uint64 // of channels
-	opening   int    // channels admitted that are not in channels yet
+	reserved  map[string]struct{} // prefixes set aside: see ReservePrefix
+	lastID    uint64              // of channels
+	opening   int                 // channels admitted that are not in channels yet
 	closing   bool
 	closeOnce sync.Once
 }
@@ -245,6 +246,7 @@ func NewPool(config PoolConfig) (*Pool, error) {
 		stop:     make(chan struct{}),
 		finished: make(chan struct{}),
 		channels: make(map[uint64]*poolChannel),
+		reserved: make(map[string]struct{}),
 	}
 	p.nextID.Store(binary.LittleEndian.Uint64(start[8:16]) >> (64 - runBits) << (63 - runBits))
 	p.running, p.cancel = context.WithCancel(context.Background())

@@ -159,7 +159,8 @@ func (p *Pool) takePrefix(request OpenRequest) ([]byte, error) {
 	wanted := request.WantedPrefix
 	if len(wanted) == size {
 		head, tail := wanted[:p.config.PrefixSize], wanted[p.config.PrefixSize:]
-		if bytes.Count(tail, []byte{0}) == len(tail) && p.prefixes.AllocateWanted(head) == nil {
+		if bytes.Count(tail, []byte{0}) == len(tail) &&
+			(p.claim(head) || p.prefixes.AllocateWanted(head) == nil) {
 			return bytes.Clone(wanted), nil
 		}
 	}

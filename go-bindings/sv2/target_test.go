@@ -1,64 +1,52 @@
-// Targets and difficulties: vector V3, and agreement with exact arithmetic.
+// Targets and difficulties: the vectors, and agreement with exact arithmetic.
 package sv2
 
 import (
 	"math"
 	"math/big"
-	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
 
 func TestTargetsOfTheVectors(t *testing.T) {
-	zeros := func(n int) string { return strings.Repeat("00", n) }
-	for _, test := range []struct {
-		name string
-		got  Target
-		want string
-	}{
-		{"1", TargetFromDifficulty(1), zeros(26) + "ffff" + zeros(4)},
-		{"2", TargetFromDifficulty(2), zeros(25) + "80ff7f" + zeros(4)},
-		{"1024", TargetFromDifficulty(1024), zeros(24) + "c0ff3f" + zeros(5)},
-		{"65536", TargetFromDifficulty(65536), zeros(24) + "ffff" + zeros(6)},
-		{"2^20", TargetFromDifficulty(1 << 20), zeros(23) + "f0ff0f" + zeros(6)},
-		{"5000 H/s", TargetFromHashRate(5000, 6),
-			"98e73d35112fe73e629b836726c35c1af3a6a00ea71bb78c6479c2a0894f0100"},
-		{"1 TH/s", TargetFromHashRate(1e12, 6),
-			"a1b2464e314fca7149a0b1727e2ae6b2db764c7a69734968c2251c0000000000"},
-		{"no hash rate", TargetFromHashRate(0, 6), strings.Repeat("ff", 32)},
-	} {
-		if test.got != hash32(t, test.want) {
-			t.Errorf("%s: %x", test.name, test.got[:])
+	v := readVectors[targetVectors](t, "targets.json")
+	if len(v.Difficulties) < 10 || len(v.HashRates) < 5 || len(v.NBits) < 10 || len(v.Bounds) < 5 ||
+		len(v.Meets) < 5 {
+		t.Fatal("vectors are missing")
+	}
+	for _, d := range v.Difficulties {
+		target := Target(d.Target.array(t))
+		if got := TargetFromDifficulty(d.Difficulty); got != target {
+			t.Errorf("target of difficulty %v: %s", d.Difficulty, got)
+		}
+		if got := target.Difficulty(); got != (Difficulty{d.Whole, d.Fraction}) {
+			t.Errorf("difficulty of the target of %v: %+v", d.Difficulty, got)
 		}
 	}
-	if d := TargetFromHashRate(1e12, 6).Difficulty().Float(); math.Abs(d-2328.27) > 0.01 {
-		t.Errorf("difficulty at 1 TH/s: %v", d)
-	}
-	if d := TargetFromDifficulty(1).Difficulty(); d != (Difficulty{Whole: 1}) {
-		t.Errorf("difficulty of difficulty 1: %+v", d)
-	}
-}
-
-func TestExpandsNBitsAndRejectsWhatIsNoTarget(t *testing.T) {
-	for bits, want := range map[uint32]string{
-		0x1d00ffff: "ffff" + strings.Repeat("0", 52),
-		0x207fffff: "7fffff" + strings.Repeat("0", 58),
-		0x03123456: "123456",
-		0x02123456: "1234",
-		0x01123456: "12",
-		0x00123456: "0",
-		0x04123456: "12345600",
-	} {
-		number, _ := new(big.Int).SetString(want, 16)
-		got, err := TargetFromNBits(bits)
-		if err != nil || got.Big().Cmp(number) != 0 {
-			t.Errorf("%08x: %s, %v", bits, got, err)
+	for _, r := range v.HashRates {
+		if got := TargetFromHashRate(r.HashRate, r.SharesPerMinute); got != r.Target.array(t) {
+			t.Errorf("%v H/s, %v a minute: %s", r.HashRate, r.SharesPerMinute, got)
 		}
 	}
-	for _, bits := range []uint32{0x1d80ffff, 0x2100ffff + 0xff0000, 0x237fffff, 0xff7fffff} {
-		if got, err := TargetFromNBits(bits); err == nil {
-			t.Errorf("%08x: %s", bits, got)
+	for _, n := range v.NBits {
+		got, err := TargetFromNBits(n.NBits.word(t))
+		usable := err == nil && !got.IsZero()
+		if usable != (n.Target != nil) || usable && got != n.Target.array(t) {
+			t.Errorf("%s: %s, %v", n.NBits, got, err)
+		}
+	}
+	for _, b := range v.Bounds {
+		wanted, pool, miner := Target(b.Wanted.array(t)), Target(b.Pool.array(t)), Target(b.Miner.array(t))
+		vardiff := NewVardiff(Limits{Easiest: pool}, 6, wanted, miner, time.Unix(0, 0))
+		if got := vardiff.Target(); got != b.Target.array(t) {
+			t.Errorf("%s: %s", b.Name, got)
+		}
+	}
+	for _, m := range v.Meets {
+		if got := Hash(m.Hash.array(t)).Meets(m.Target.array(t)); got != m.Meets {
+			t.Errorf("%s: %v", m.Name, got)
 		}
 	}
 }

@@ -69,11 +69,10 @@ func (v *Vardiff) SetMaxTarget(maxTarget Target) { v.maxTarget = maxTarget }
 
 // Bound is the target given for a wanted one: not harder than the pool's hardest, then the hardest of
 // that, the pool's easiest and the miner's maximum. Where these contradict each other the harder
-// wins, so that neither the pool nor the miner gets shares easier than it takes.
+// wins, so that neither the pool nor the miner gets shares easier than it takes. The zero target, which
+// a hash rate beyond all reason asks for, is never given: the next one is.
 func (v *Vardiff) Bound(wanted Target) Target {
-	if !v.limits.Hardest.IsZero() {
-		wanted = Easier(wanted, v.limits.Hardest)
-	}
+	wanted = Easier(wanted, Easier(v.limits.Hardest, Target{0: 1}))
 	return Harder(wanted, Harder(v.limits.Easiest, v.maxTarget))
 }
 

@@ -19,6 +19,8 @@ mod message;
 mod miner;
 mod noise;
 mod noise_wire;
+mod opinions;
+mod oracle;
 mod rig;
 mod setup;
 mod shares;

@@ -1,9 +1,9 @@
 //! Limits by time, with real processes: each set low enough to be met within a test.
 
+use gopool_sv2_tests::attacker::Attacker;
 use gopool_sv2_tests::{Line, LineOptions};
 
 use crate::abuse::now;
-use crate::attacker::Attacker;
 
 const SETUP_SUCCESS: u8 = 0x01;
 const RECONNECT: u8 = 0x04;
@@ -42,7 +42,7 @@ fn sc_15_a_connection_without_a_channel_ends_and_one_with_a_channel_stays() {
     let mut idle = Attacker::new(&line);
     assert_eq!(idle.set_up().until_closed(), [(SETUP_SUCCESS, vec![2, 0, 0, 0, 0, 0])]);
     line.sidecar.wait_for("cause=no-channel").unwrap();
-    assert_eq!(mining.junk(1, now()).next().0, SHARE_ERROR);
+    assert_eq!(mining.junk(1, now()).next_frame().0, SHARE_ERROR);
     line.stop().unwrap();
 }
 
@@ -59,15 +59,15 @@ fn jb_13_a_silent_channel_is_told_its_target_again() {
     let line = line("channel_silence_ms = 500");
     let mut peer = Attacker::new(&line);
     peer.set_up().send_open(9, &line.address);
-    assert_eq!(peer.next().0, SETUP_SUCCESS);
-    let (kind, opened) = peer.next();
+    assert_eq!(peer.next_frame().0, SETUP_SUCCESS);
+    let (kind, opened) = peer.next_frame();
     assert_eq!(kind, OPEN_SUCCESS);
     // Request, channel, target.
     let told = [&opened[4..8], &opened[8..40]].concat();
     // The job and its prev-hash.
-    assert_eq!([0; 2].map(|_| peer.next().0), [0x1f, 0x20]);
+    assert_eq!([0; 2].map(|_| peer.next_frame().0), [0x1f, 0x20]);
     for _ in 0..3 {
-        assert_eq!(peer.next(), (SET_TARGET, told.clone()));
+        assert_eq!(peer.next_frame(), (SET_TARGET, told.clone()));
     }
     line.stop().unwrap();
 }
@@ -79,15 +79,15 @@ fn oc_16_opens_beyond_the_rate_are_refused_and_the_channels_stay() {
     let mut peer = mining(&line);
     // CloseChannel(1, ""): what was closed doesn't count as open, but was opened.
     peer.send(0x8000, CLOSE, &[1, 0, 0, 0, 0]).send_open(9, &line.address);
-    assert_eq!([0; 3].map(|_| peer.next().0), [OPEN_SUCCESS, 0x1f, 0x20]);
+    assert_eq!([0; 3].map(|_| peer.next_frame().0), [OPEN_SUCCESS, 0x1f, 0x20]);
     for request in 0..3 {
-        let refused = peer.send_open(request, &line.address).next();
+        let refused = peer.send_open(request, &line.address).next_frame();
         assert_eq!((refused.0, refused.1[0]), (OPEN_ERROR, request as u8));
         assert_eq!(&refused.1[5..], b"rate-limited");
     }
     // The second channel is open all the same: shares for it reach it.
     peer.send(0x8000, 0x1b, &share(3, 7));
-    assert_eq!(code(&peer.next()), "invalid-job-id");
+    assert_eq!(code(&peer.next_frame()), "invalid-job-id");
     line.stop().unwrap();
 }
 
@@ -115,7 +115,7 @@ fn sh_18_refused_shares_beyond_the_rate_are_answered_and_end_the_connection() {
     }
     line.sidecar.wait_for("cause=bad-shares").unwrap();
     for sequence in 1..=5 {
-        assert_eq!(honest.junk(sequence, now()).next().0, SHARE_ERROR);
+        assert_eq!(honest.junk(sequence, now()).next_frame().0, SHARE_ERROR);
     }
     line.stop().unwrap();
 }
@@ -131,7 +131,7 @@ fn messages_beyond_twice_the_usual_end_the_connection() {
     // The setup and the open are two.
     let mut calm = mining(&line);
     unknown(&mut calm, 37);
-    assert_eq!(calm.junk(1, now()).next().0, SHARE_ERROR, "up to 40 are taken");
+    assert_eq!(calm.junk(1, now()).next_frame().0, SHARE_ERROR, "up to 40 are taken");
     let mut peer = mining(&line);
     unknown(&mut peer, 400);
     assert_eq!(peer.until_closed(), []);
@@ -144,7 +144,7 @@ fn cl_5_miners_of_a_sidecar_that_stops_are_sent_on() {
     let line = line("");
     let mut peer = mining(&line);
     let mut stranger = Attacker::new(&line);
-    assert_eq!(peer.junk(1, now()).next().0, SHARE_ERROR);
+    assert_eq!(peer.junk(1, now()).next_frame().0, SHARE_ERROR);
     line.stop().unwrap();
     // To the same host and port; whoever serves them next.
     assert_eq!(peer.until_closed(), [(RECONNECT, vec![0, 0, 0])]);

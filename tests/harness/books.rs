@@ -59,6 +59,23 @@ impl Books {
         Ok(Self(events))
     }
 
+    /// Reads a journal whose writer was killed and went on, maybe often: each time may have left
+    /// half a line. Returns how many did, too.
+    ///
+    /// # Errors
+    /// No such file.
+    pub fn read_lives(path: &Path) -> Result<(Self, usize)> {
+        let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let (mut events, mut torn) = (Vec::new(), 0);
+        for line in text.lines() {
+            match serde_json::from_str(line) {
+                Ok(value) => events.push(Event(value)),
+                Err(_) => torn += 1,
+            }
+        }
+        Ok((Self(events), torn))
+    }
+
     /// The lines of one kind, in order.
     pub fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Event> {
         self.0.iter().filter(move |event| event.name() == name)

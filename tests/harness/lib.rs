@@ -7,8 +7,11 @@
 pub mod attacker;
 mod books;
 mod line;
+pub mod peer;
+mod place;
 mod process;
 mod raw;
+pub mod supply;
 
 pub use books::{Books, Event};
 pub use line::{Line, LineOptions, Tcp};

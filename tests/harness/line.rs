@@ -24,6 +24,11 @@ pub struct LineOptions {
     pub limits: String,
     /// More TOML for the sidecar's `[pool]`.
     pub pool: String,
+    /// Which lines the sidecar logs, as in `[log].filter`.
+    pub log: &'static str,
+    /// The Unix socket that the sidecar dials, when another than the pool's own; the test listens
+    /// there.
+    pub between: Option<&'static str>,
     /// false: the pool is started by the test, with [`Line::start_pool`].
     pub with_pool: bool,
     /// How the sidecar reaches the pool; `None`: a Unix socket.
@@ -52,6 +57,8 @@ impl Default for LineOptions {
             listen: String::new(),
             limits: String::new(),
             pool: String::new(),
+            log: "info,gopool_sv2=debug",
+            between: None,
             with_pool: true,
             tcp: None,
         }
@@ -95,7 +102,7 @@ impl Line {
         }
         let address = Command::new(&binaries.minipool).arg("-test-address").output()?;
         let address = String::from_utf8(address.stdout)?.trim().to_owned();
-        let mut pool_address = "unix:pool.sock".to_owned();
+        let mut pool_address = format!("unix:{}", options.between.unwrap_or(POOL_SOCKET));
         if let Some(tcp) = &options.tcp {
             pool_address = format!("{}:127.0.0.1:0", tcp.kind);
         }
@@ -107,17 +114,8 @@ impl Line {
             }
             pool = Some(process);
         }
-        let more = options.tcp.as_ref().map_or("", |tcp| tcp.pool.as_str());
-        let config = format!(
-            "[listen]\naddress = \"127.0.0.1:0\"\n{}\n[authority]\nkey_file = \"authority.key\"\n\
-             [pool]\naddress = \"{pool_address}\"\n{}\n{more}\n[limits]\n{}\n\
-             [log]\nformat = \"human\"\nfilter = \"info,gopool_sv2=debug\"\n\
-             journal = \"sidecar.journal\"\n",
-            options.listen, options.pool, options.limits
-        );
-        fs::write(at("sidecar.toml"), config)?;
-        let mut sidecar = start_sidecar(directory.path())?;
-        let url = sidecar.wait_for("miners type: ")?.trim().to_owned();
+        fs::write(at(CONFIG), config(&options, &pool_address, 0))?;
+        let (mut sidecar, url) = start_sidecar(directory.path())?;
         if pool.is_some() && options.tcp.as_ref().is_none_or(|tcp| tcp.up) {
             sidecar.wait_for("link to the pool is up")?;
         }
@@ -144,6 +142,21 @@ impl Line {
     pub fn start_pool(&mut self) -> Result<()> {
         let started = start_pool(self.directory.path(), &self.options, &self.pool_address)?;
         self.pool = Some(started.0);
+        Ok(())
+    }
+
+    /// Kills the sidecar, if it still runs, and starts it again, on the same port.
+    ///
+    /// # Errors
+    /// It doesn't start.
+    pub fn start_sidecar(&mut self) -> Result<()> {
+        if self.sidecar.is_running() {
+            self.sidecar.signal("KILL")?;
+            self.sidecar.wait()?;
+        }
+        let port = self.pool_url()?.port();
+        fs::write(self.path(CONFIG), config(&self.options, &self.pool_address, port))?;
+        (self.sidecar, self.url) = start_sidecar(self.directory.path())?;
         Ok(())
     }
 
@@ -223,12 +236,47 @@ impl Stopped {
     pub fn books(&self, name: &str) -> Result<Books> {
         Books::read(&self.directory.path().join(format!("{name}.journal")))
     }
+
+    /// As [`Books::read_lives`].
+    ///
+    /// # Errors
+    /// As [`Books::read_lives`].
+    pub fn lives(&self, name: &str) -> Result<(Books, usize)> {
+        Books::read_lives(&self.directory.path().join(format!("{name}.journal")))
+    }
 }
 
-fn start_sidecar(directory: &Path) -> Result<Process> {
+/// The sidecar's configuration.
+const CONFIG: &str = "sidecar.toml";
+/// The pool's own socket.
+const POOL_SOCKET: &str = "pool.sock";
+/// What the sidecar says when it listens, before the URL.
+const LISTENS: &str = "miners type: ";
+
+fn config(options: &LineOptions, pool_address: &str, port: u16) -> String {
+    let tcp = options.tcp.as_ref().map_or("", |tcp| tcp.pool.as_str());
+    format!(
+        "[listen]\naddress = \"127.0.0.1:{port}\"\n{}\n[authority]\nkey_file = \"authority.key\"\n\
+         [pool]\naddress = \"{pool_address}\"\n{}\n{tcp}\n[limits]\n{}\n\
+         [log]\nformat = \"human\"\nfilter = \"{}\"\njournal = \"sidecar.journal\"\n",
+        options.listen, options.pool, options.limits, options.log
+    )
+}
+
+/// Starts the sidecar and waits until it listens; gives what miners type, too.
+fn start_sidecar(directory: &Path) -> Result<(Process, String)> {
     let mut command = Command::new(&binaries()?.sidecar);
-    command.arg("serve").arg("--config").arg(directory.join("sidecar.toml"));
-    Process::start("sidecar", directory, &mut command)
+    command.arg("serve").arg("--config").arg(directory.join(CONFIG));
+    let lives = said_so_far(directory, "sidecar", LISTENS);
+    let mut sidecar = Process::start("sidecar", directory, &mut command)?;
+    let url = sidecar.wait_for_nth(LISTENS, lives + 1)?.trim().to_owned();
+    Ok((sidecar, url))
+}
+
+/// How often a log says something: it goes on where a former life of its process ended.
+fn said_so_far(directory: &Path, name: &str, text: &str) -> usize {
+    let said = fs::read_to_string(directory.join(format!("{name}.log"))).unwrap_or_default();
+    said.matches(text).count()
 }
 
 /// Starts the pool and waits until it listens; gives its port too, 0 for a socket.
@@ -241,11 +289,9 @@ fn start_pool(directory: &Path, options: &LineOptions, address: &str) -> Result<
         .args(&options.minipool);
     match &options.tcp {
         Some(tcp) => command.args(["-listen", address]).args(&tcp.minipool),
-        None => command.args(["-socket", "pool.sock"]),
+        None => command.args(["-socket", POOL_SOCKET]),
     };
-    // The log goes on where a former life of the pool ended.
-    let said = fs::read_to_string(directory.join("minipool.log")).unwrap_or_default();
-    let lives = said.matches(READY).count();
+    let lives = said_so_far(directory, "minipool", READY);
     let mut pool = Process::start("minipool", directory, &mut command)?;
     // At the end of the same line: then it is there whole.
     pool.wait_for_nth(" hashes_per_block=", lives + 1)?;

@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use gopool_sv2::client::PoolUrl;
+use gopool_sv2_tests::peer::{Kind, Place, Sources};
 
-use crate::peer::{Place, Sources};
 use crate::watch::Watched;
 
 /// Load for a Stratum V2 mining pool, and what it takes to bear it.
@@ -61,25 +61,6 @@ impl Common {
     /// This process and those of the pool.
     pub fn watched(&self) -> Vec<Watched> {
         [Watched::this()].into_iter().chain(self.watch.iter().cloned()).collect()
-    }
-}
-
-/// The kind of channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    /// The pool computes the merkle root.
-    Standard,
-    /// The miner rolls a part of the coinbase.
-    Extended,
-}
-
-impl Kind {
-    /// As it is written on the command line and in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Extended => "extended",
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use gopool_sv2_tests::peer::{Event, Peer, Place};
 use gopool_sv2_tests::{Fault, Result};
 use serde_json::{json, Value};
 use tokio::sync::mpsc;
@@ -12,7 +13,6 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
 
 use crate::args::Crowd;
-use crate::peer::{Event, Peer, Place};
 use crate::setup::miners;
 use crate::stats::{Latencies, Summary};
 use crate::watch::{resident, Clock, Watched};

@@ -3,16 +3,15 @@
 //! It knows the protocol and nothing else: what it needs of a pool is an address, a user, and a
 //! target that a CPU meets. Every share it sends is a real one that it found before the clock ran.
 //!
-//! `peer` is a connection, `supply` finds shares, `window` matches answers to submits, `stats` are
-//! percentiles, `watch` reads what processes cost; `setup`, `shares` and `crowd` are the measures.
+//! `window` matches answers to submits, `stats` are percentiles, `watch` reads what processes cost;
+//! `setup`, `shares` and `crowd` are the measures. The harness has the connection (`peer`) and
+//! finds the shares (`supply`).
 
 mod args;
 mod crowd;
-mod peer;
 mod setup;
 mod shares;
 mod stats;
-mod supply;
 mod watch;
 mod window;
 

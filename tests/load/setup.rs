@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
+use gopool_sv2_tests::peer::{Kind, Peer, Place};
 use gopool_sv2_tests::Result;
 use serde_json::{json, Value};
 use tokio::task::JoinSet;
 
-use crate::args::{Handshakes, Kind, Open};
-use crate::peer::{Peer, Place};
+use crate::args::{Handshakes, Open};
 use crate::stats::Latencies;
 use crate::watch::{Clock, Watched};
 

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use gopool_sv2_tests::peer::{Event, Peer};
+use gopool_sv2_tests::supply::Supply;
 use gopool_sv2_tests::{Fault, Result};
 use serde_json::{json, Value};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::args::Shares;
-use crate::peer::{Event, Peer};
 use crate::stats::{Latencies, Summary};
-use crate::supply::Supply;
 use crate::watch::{Clock, Watched};
 use crate::window::Window;
 
@@ -102,7 +102,7 @@ impl Tally {
                 self.new_tips += 1;
                 return true;
             }
-            Event::SetUp | Event::Opened | Event::Other => {}
+            Event::SetUp | Event::Extended | Event::Opened | Event::NewJob | Event::Other => {}
         }
         false
     }
@@ -152,7 +152,7 @@ impl Miner {
                 left -= 1;
                 due += shift.pace;
                 let share = supply.share()?;
-                self.peer.submit(self.window.submit(now), &share)?;
+                self.peer.submit(self.window.submit(now), &share, "")?;
             }
             self.peer.flush().await?;
             let open = self.window.len();

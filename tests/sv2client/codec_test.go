@@ -142,14 +142,33 @@ func TestFieldsLieWhereTheSpecificationPutsThem(t *testing.T) {
 
 func zeros(count int) string { return strings.Repeat("00", count) }
 
-func TestWritesTheWorkerAsTheReferenceDoes(t *testing.T) {
-	m := &SubmitSharesExtended{TLVs: []TLV{{ExtensionWorkers, 1, []byte("Worker_001")}}}
-	wire, err := Encode(m)
-	if err != nil {
-		t.Fatal(err)
+// TestWritesTheWorkersOfTheVectors reads the vectors that a miner would write: one whole name.
+func TestWritesTheWorkersOfTheVectors(t *testing.T) {
+	var v struct {
+		Worker []struct {
+			Name    string   `json:"name"`
+			Bytes   string   `json:"bytes"`
+			Worker  *hexText `json:"worker"`
+			Swapped bool     `json:"swapped"`
+		} `json:"worker"`
 	}
-	want := "0200010a00" + hex.EncodeToString([]byte("Worker_001"))
-	same(t, "TLV", wire[frameHeaderSize+25:], want)
+	readVectors(t, "tlv.json", &v)
+	written := 0
+	for _, c := range v.Worker {
+		if c.Worker == nil || c.Swapped || len(c.Bytes) != 2*(5+len(*c.Worker)) {
+			continue
+		}
+		written++
+		m := &SubmitSharesExtended{TLVs: []TLV{{ExtensionWorkers, 1, *c.Worker}}}
+		wire, err := Encode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, c.Name, wire[frameHeaderSize+25:], c.Bytes)
+	}
+	if written < 4 {
+		t.Errorf("only %d vectors are names to be written", written)
+	}
 }
 
 // TestRejectsEachMessageCutShort cuts the payload of each message at each place.

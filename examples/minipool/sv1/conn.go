@@ -81,7 +81,7 @@ func (c *conn) serve(ctx context.Context) {
 		c.channel.Close("the miner left")
 	}
 	if c.prefix != nil {
-		c.port.prefixes.Release(c.prefix)
+		c.port.options.Prefixes.ReleasePrefix(c.prefix)
 	}
 	c.end()
 	writing.Wait()

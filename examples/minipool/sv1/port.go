@@ -1,11 +1,9 @@
-// The port: connections, and where their extranonces come from.
+// The port: its connections, its start and its end.
 
 package sv1
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,13 +21,21 @@ const maxConnections = 16384
 // stopPatience is how long miners have to read that the pool stops.
 const stopPatience = time.Second
 
-// Options of a [Port]. Host and SharesPerMinute are required.
+// Prefixes sets extranonce prefixes aside for channels that are opened later. *sv2.Pool is one.
+type Prefixes interface {
+	// ReservePrefix is wanted if that is free, or else a new one.
+	ReservePrefix(wanted []byte) ([]byte, error)
+	// ReleasePrefix gives one back, unless a channel has it.
+	ReleasePrefix(prefix []byte) bool
+}
+
+// Options of a [Port]. Host, Prefixes and SharesPerMinute are required.
 type Options struct {
 	// Host is the pool.
 	Host sv2.Host
-	// PrefixSize is the length of extranonce1 in bytes: that of the host's prefixes. 0 means
-	// [sv2.DefaultPrefixSize].
-	PrefixSize int
+	// Prefixes are the host's, for Stratum V1 gives the extranonce before it asks for the user, and a
+	// host only with the channel. Extranonce1 has [sv2.DefaultPrefixSize] bytes.
+	Prefixes Prefixes
 	// ExtranonceSize is the length of extranonce2 in bytes: how much the host lets a miner roll. 0 means
 	// [sv2.DefaultExtranonceSize].
 	ExtranonceSize int
@@ -44,10 +50,9 @@ type Options struct {
 
 // Port serves Stratum V1. Its methods are safe from any goroutine.
 type Port struct {
-	options  Options
-	prefixes *sv2.ExtranonceAllocator
-	lastID   atomic.Uint64 // of miners' connections
-	places   chan struct{} // one for each connection
+	options Options
+	lastID  atomic.Uint64 // of miners' connections
+	places  chan struct{} // one for each connection
 
 	mu       sync.Mutex
 	stopping bool
@@ -57,11 +62,8 @@ type Port struct {
 
 // New makes a port that listens nowhere yet; end it with [Port.Stop].
 func New(options Options) (*Port, error) {
-	if options.Host == nil || !(options.SharesPerMinute > 0) {
-		return nil, errors.New("sv1: give Host and SharesPerMinute")
-	}
-	if options.PrefixSize == 0 {
-		options.PrefixSize = sv2.DefaultPrefixSize
+	if options.Host == nil || options.Prefixes == nil || !(options.SharesPerMinute > 0) {
+		return nil, errors.New("sv1: give Host, Prefixes and SharesPerMinute")
 	}
 	if options.ExtranonceSize == 0 {
 		options.ExtranonceSize = sv2.DefaultExtranonceSize
@@ -69,21 +71,9 @@ func New(options Options) (*Port, error) {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
-	// Stratum V1 gives the extranonce before it asks for the user, a host only with the channel. So the
-	// port chooses one, and wants it of the host later. The two choose from the same prefixes, from
-	// places of their own: that the host's has come as far as the port's is a matter of 2^32 channels.
-	prefixes, err := sv2.NewExtranonceAllocator(nil, options.PrefixSize)
-	if err != nil {
-		return nil, fmt.Errorf("sv1: %w", err)
-	}
-	var start [8]byte
-	if _, err := rand.Read(start[:]); err != nil {
-		return nil, fmt.Errorf("sv1: start of the extranonces: %w", err)
-	}
-	prefixes.StartAt(binary.LittleEndian.Uint64(start[:]))
 	return &Port{
-		options: options, prefixes: prefixes,
-		places: make(chan struct{}, maxConnections), conns: make(map[*conn]struct{}),
+		options: options,
+		places:  make(chan struct{}, maxConnections), conns: make(map[*conn]struct{}),
 	}, nil
 }
 

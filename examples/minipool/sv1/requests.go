@@ -81,13 +81,11 @@ func (c *conn) subscribe(params []json.RawMessage) (any, *fault) {
 
 // takePrefix is the prefix that who is behind the connection had before, if that is free, or a new one.
 func (c *conn) takePrefix() ([]byte, error) {
-	if request, ok := c.requestOf(); ok && len(request.WantedPrefix) >= c.port.options.PrefixSize {
-		wanted := bytes.Clone(request.WantedPrefix[:c.port.options.PrefixSize])
-		if c.port.prefixes.AllocateWanted(wanted) == nil {
-			return wanted, nil
-		}
+	var wanted []byte
+	if request, ok := c.requestOf(); ok && len(request.WantedPrefix) >= sv2.DefaultPrefixSize {
+		wanted = request.WantedPrefix[:sv2.DefaultPrefixSize]
 	}
-	return c.port.prefixes.Allocate()
+	return c.port.options.Prefixes.ReservePrefix(wanted)
 }
 
 func (c *conn) requestOf() (sv2.OpenRequest, bool) {
@@ -120,7 +118,7 @@ func (c *conn) authorize(ctx context.Context, id json.RawMessage, params []json.
 	channel, opened, err := c.port.options.Host.OpenChannel(ctx, c.openRequest(user), c)
 	if err == nil && !bytes.Equal(opened.Prefix, c.prefix) {
 		channel.Close("the extranonce was taken")
-		err = errors.New("the extranonce was taken meanwhile: connect again")
+		err = errors.New("the host gave another extranonce than it had set aside")
 	}
 	if err != nil {
 		c.mu.Lock()

@@ -68,7 +68,7 @@ func proveDoor(t *testing.T, shape, binary string) {
 		!strings.Contains(said, "listening") || !strings.Contains(said, "stopped") {
 		t.Errorf("with the door closed the pool says:\n%s", said)
 	}
-	// The layer's own words: a connection with our extranonce size, not TLS, in the registry; a
+	// The layer's own words: a connection with our extranonce size, not TLS, in the miners; a
 	// JobManager; a reconnect limiter where the pool has one; the file that fits the pool.
 	want := map[string]string{
 		"pool": "sv2bridge: hello size=8 tls=false\n<nil> 1 true true unless\n",
@@ -164,11 +164,11 @@ func TestRevertRestoresOddTrees(t *testing.T) {
 		"an empty go.sum":               func(r *rig) { r.write("go.sum", "") },
 		"a go.mod with odd spaces":      func(r *rig) { r.write("go.mod", "  module   goPool \n\n\n\ngo 1.25\n\n\n") },
 		"a file that gofmt would change": func(r *rig) {
-			r.replace("main.go", "\tvar connWg sync.WaitGroup\n", "\tvar connWg   sync.WaitGroup ;\n\n\n\n")
+			r.replace("main.go", "\tvar serving sync.WaitGroup\n", "\tvar serving   sync.WaitGroup ;\n\n\n\n")
 		},
 		"a comment above the place": func(r *rig) {
-			r.replace("main.go", "\tserveStratum(\"tcp\", ln)\n",
-				"\t/* odd\n\t   comment */\n\t// and another\n\tserveStratum(\"tcp\", ln) // here\n")
+			r.replace("main.go", "\tacceptMiners(\"tcp\", plain)\n",
+				"\t/* odd\n\t   comment */\n\t// and another\n\tacceptMiners(\"tcp\", plain) // here\n")
 		},
 		"modes": func(r *rig) {
 			r.shell("chmod 0755 main.go && chmod 0600 go.mod")

@@ -29,30 +29,30 @@ var unclear = []spoilt{
 		"no `type reconnectTracker`", "accept loop was not found: and no call of it is anywhere"}},
 	{"a file that is no Go", func(r *rig) { r.replace("miner.go", "package main\n", "package main\n<<<<<<< HEAD\n") },
 		[]string{"can't read the Go of miner.go:2"}},
-	{"no statement that runs the loop", func(r *rig) { r.replace("main.go", "\tserveStratum(\"tcp\", ln)\n", "") },
-		[]string{"nothing at the top level of `main` runs the accept loop `serveStratum`"}},
+	{"no statement that runs the loop", func(r *rig) { r.replace("main.go", "\tacceptMiners(\"tcp\", plain)\n", "") },
+		[]string{"nothing at the top level of `main` runs the accept loop `acceptMiners`"}},
 	{"only on a goroutine", func(r *rig) {
-		r.replace("main.go", "\tserveStratum(\"tcp\", ln)\n", "\tgo serveStratum(\"tcp\", ln)\n\t<-ctx.Done()\n")
+		r.replace("main.go", "\tacceptMiners(\"tcp\", plain)\n", "\tgo acceptMiners(\"tcp\", plain)\n\t<-ctx.Done()\n")
 	}, []string{"nothing at the top level of `main` runs the accept loop"}},
 	{"two statements that run it", func(r *rig) {
-		r.replace("main.go", "\tserveStratum(\"tcp\", ln)\n", "\tserveStratum(\"tcp\", ln)\n\tserveStratum(\"b\", ln)\n")
+		r.replace("main.go", "\tacceptMiners(\"tcp\", plain)\n", "\tacceptMiners(\"tcp\", plain)\n\tacceptMiners(\"b\", plain)\n")
 	}, []string{"there more than once: main.go:80, main.go:81"}},
 	{"two functions with it", func(r *rig) {
 		copied := strings.Replace(r.read("main.go"), "func main() {", "func again() {", 1)
 		r.write("again.go", copied)
 	}, []string{"there more than once: again.go:80, main.go:80"}},
 	{"two calls in the loop", func(r *rig) {
-		r.replace("main.go", "\t\t\tregistry.Add(mc)\n", "\t\t\tregistry.Add(mc)\n\t\t\tmc = NewMinerConn(nil)\n")
+		r.replace("main.go", "\t\t\tminers.Add(mc)\n", "\t\t\tminers.Add(mc)\n\t\t\tmc = NewMinerConn(nil)\n")
 	}, []string{"calls NewMinerConn 2 times"}},
 	{"a loop that is no local function", func(r *rig) {
-		r.replace("main.go", "\tserveStratum := func(label string, l net.Listener) {\n",
+		r.replace("main.go", "\tacceptMiners := func(label string, l net.Listener) {\n",
 			"\tserver := struct{ serve func(string, net.Listener) }{}\n"+
 				"\tserver.serve = func(label string, l net.Listener) {\n")
-		r.replace("main.go", "\tserveStratum(\"tcp\", ln)\n", "\tserver.serve(\"tcp\", ln)\n")
-		r.replace("main.go", "\t\tgo serveStratum(\"tls\", tlsLn)\n", "\t\tgo server.serve(\"tls\", tlsLn)\n")
+		r.replace("main.go", "\tacceptMiners(\"tcp\", plain)\n", "\tserver.serve(\"tcp\", plain)\n")
+		r.replace("main.go", "\t\tgo acceptMiners(\"tls\", secure)\n", "\t\tgo server.serve(\"tls\", secure)\n")
 	}, []string{"it is called at main.go:65, in another shape"}},
 	{"something before the statement", func(r *rig) {
-		r.replace("main.go", "\tserveStratum(\"tcp\", ln)\n", "\tstop(); serveStratum(\"tcp\", ln)\n")
+		r.replace("main.go", "\tacceptMiners(\"tcp\", plain)\n", "\tstop(); acceptMiners(\"tcp\", plain)\n")
 	}, []string{"something stands before the statement on its line"}},
 	{"another parameter", func(r *rig) {
 		r.replace("miner.go", "isTLS bool,\n", "isTLS bool, reader *bufio.Reader,\n")
@@ -66,31 +66,31 @@ var unclear = []spoilt{
 	{"an argument that is hidden", func(r *rig) {
 		r.replace("main.go", "\t\t\tmc := NewMinerConn(", "\t\t\tmetrics := metrics\n\t\t\tmc := NewMinerConn(")
 	}, []string{"the argument `metrics` of NewMinerConn is declared inside of the accept loop"}},
-	{"an argument from nowhere", func(r *rig) { r.replace("main.go", "curCfg, metrics, label", "curCfg, counts, label") },
+	{"an argument from nowhere", func(r *rig) { r.replace("main.go", "current, metrics, label", "current, counts, label") },
 		[]string{"the argument `counts` of NewMinerConn is not declared at the top level of `main`"}},
-	{"fewer arguments than parameters", func(r *rig) { r.replace("main.go", "curCfg, metrics, label", "curCfg, label") },
+	{"fewer arguments than parameters", func(r *rig) { r.replace("main.go", "current, metrics, label", "current, label") },
 		[]string{"NewMinerConn has 6 parameters and is called with 5 arguments"}},
 	{"two connections", func(r *rig) {
 		r.replace("miner.go", "metrics *PoolMetrics,", "metrics net.Conn,")
 	}, []string{"func NewMinerConn has 2 parameters of type net.Conn"}},
 	{"a configuration by address", func(r *rig) { r.replace("miner.go", "cfg Config, metrics", "cfg *Config, metrics") },
-		[]string{"the argument `curCfg` of NewMinerConn is declared inside", "has 0 parameters of type Config"}},
-	{"an unclear configuration", func(r *rig) { r.replace("main.go", "statusServer.Config()", "configs[0]") },
-		[]string{"where the accept loop's `curCfg` comes from is not clear"}},
+		[]string{"the argument `current` of NewMinerConn is declared inside", "has 0 parameters of type Config"}},
+	{"an unclear configuration", func(r *rig) { r.replace("main.go", "status.Config()", "configs[0]") },
+		[]string{"where the accept loop's `current` comes from is not clear"}},
 	{"NewMinerConn with an error", func(r *rig) {
 		r.replace("miner.go", ") *MinerConn {\n\treturn", ") (*MinerConn, error) {\n\treturn")
 	}, []string{"func NewMinerConn(context.Context, net.Conn, *JobManager, Config, *PoolMetrics, bool) " +
 		"(*MinerConn, error) does not return just a *MinerConn"}},
 	{"jobs from elsewhere", func(r *rig) {
-		r.replace("main.go", "jobMgr := NewJobManager(cfg, metrics, payoutScript)", "jobMgr := jobs()")
-	}, []string{"`jobMgr` is not made by NewJobManager(…)"}},
-	{"no registry", func(r *rig) { r.replace("main.go", "registry := NewMinerRegistry()", "registry := miners()") },
+		r.replace("main.go", "jobs := NewJobManager(cfg, metrics, payoutScript)", "jobs := work()")
+	}, []string{"`jobs` is not made by NewJobManager(…)"}},
+	{"no miners", func(r *rig) { r.replace("main.go", "miners := NewMinerRegistry()", "miners := people()") },
 		[]string{"one variable made by NewMinerRegistry(…) before the accept loop; found: none"}},
 	{"two limiters", func(r *rig) {
-		r.replace("main.go", "var reconnectLimiter *reconnectTracker", "var reconnectLimiter, other *reconnectTracker")
+		r.replace("main.go", "var churn *reconnectTracker", "var churn, other *reconnectTracker")
 	}, []string{"one variable declared as `var x *reconnectTracker` before the accept loop; " +
-		"found: other, reconnectLimiter"}},
-	{"no wait group", func(r *rig) { r.replace("main.go", "\t\t\tconnWg.Add(1)\n", "") },
+		"found: churn, other"}},
+	{"no wait group", func(r *rig) { r.replace("main.go", "\t\t\tserving.Add(1)\n", "") },
 		[]string{"one variable declared as `var x sync.WaitGroup`"}},
 	{"net under another name", func(r *rig) { r.replace("main.go", "\t\"net\"\n", "\tnet \"example.com/net\"\n") },
 		[]string{"main.go does not import net"}},
@@ -105,7 +105,7 @@ var unclear = []spoilt{
 	{"a link for our folder", func(r *rig) { r.shell("mkdir ../else && ln -s ../else sv2bridge") },
 		[]string{"sv2bridge is neither a file nor a folder"}},
 	{"our marks", func(r *rig) {
-		r.replace("main.go", "\tvar connWg", "\t// sv2bridge:begin\n\t// sv2bridge:end\n\tvar connWg")
+		r.replace("main.go", "\tvar serving", "\t// sv2bridge:begin\n\t// sv2bridge:end\n\tvar serving")
 	}, []string{"the lines of main.go marked"}},
 	{"our flag", func(r *rig) {
 		r.replace("main.go", "\tflag.Parse()\n", "\tflag.BoolVar(new(bool), \"sv2\", false, \"\")\n\tflag.Parse()\n")
@@ -114,7 +114,7 @@ var unclear = []spoilt{
 		[]string{"a Go workspace is in force: "}},
 	{"many things at once", func(r *rig) {
 		r.write("x_test.go", "package main\n\nvar sv2bridgeX, sv2bridgeY int\n")
-		r.replace("main.go", "\t\t\tconnWg.Add(1)\n", "")
+		r.replace("main.go", "\t\t\tserving.Add(1)\n", "")
 		r.write("go.work", "go 1.26.0\n")
 	}, []string{"sv2bridgeX", "sv2bridgeY", "sync.WaitGroup", "a Go workspace"}},
 }

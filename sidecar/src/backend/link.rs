@@ -38,6 +38,10 @@ pub(crate) struct Link {
     told_open: Vec<u64>,
     directory: Directory,
     journal: Journal,
+    /// The highest seq of a job so far, and when the present stream began. The pool may count anew
+    /// with each stream: added to what it counts, later jobs stay the higher ones.
+    jobs: u64,
+    jobs_before: u64,
     /// The pool's narrow version mask was complained of.
     warned_of_mask: bool,
     /// The pool's long jobs were complained of.
@@ -53,6 +57,8 @@ impl Link {
             channels: Channels::default(),
             epoch: Bytes::new(),
             withdrawn: Vec::new(),
+            jobs: 0,
+            jobs_before: 0,
             told_open: Vec::new(),
             directory,
             journal,

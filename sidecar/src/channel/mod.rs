@@ -179,10 +179,10 @@ impl Channel {
         self.jobs.add(job_id, job, shape)
     }
 
-    /// The seq of the newest job announced.
+    /// The newest job announced; none when the pool has forgotten it.
     #[must_use]
-    pub fn newest_seq(&self) -> u64 {
-        self.jobs.newest_seq()
+    pub fn newest_job(&self) -> Option<&Job> {
+        self.jobs.newest()
     }
 
     /// The pool wants another target. Returns the target to tell the miner, if it changes.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::types::{ConnId, Hash, StaleRule, VERSION_ROLLING_MASK};
+use crate::types::{vectors, ConnId, Hash, StaleRule, VERSION_ROLLING_MASK};
 
 fn target(top: u8) -> Target {
     let mut bytes = [0xff; 32];
@@ -16,6 +16,10 @@ fn limits() -> TargetLimits {
 }
 
 fn channel(max_target: Target, wanted: Target) -> Channel {
+    opened(max_target, wanted, limits())
+}
+
+fn opened(max_target: Target, wanted: Target, limits: TargetLimits) -> Channel {
     let request = OpenRequest {
         kind: Kind::Extended,
         user_identity: Bytes::from_static(b"worker"),
@@ -25,7 +29,7 @@ fn channel(max_target: Target, wanted: Target) -> Channel {
     };
     let grant = Grant { prefix: Bytes::from_static(&[1, 2]), extranonce_size: 4, target: wanted };
     let key = ChannelKey::new(ConnId(1), 1).unwrap();
-    Channel::new((key, 0), (1, 2), &request, grant, limits())
+    Channel::new((key, 0), (1, 2), &request, grant, limits)
 }
 
 fn job(seq: u64) -> Arc<Job> {
@@ -58,6 +62,17 @@ fn target_is_the_hardest_of_three_upper_bounds() {
     assert_eq!(channel(target(0x10), target(0x08)).target_to_report(), None);
     let reported = channel(target(0x10), target(0x20)).target_to_report();
     assert_eq!(reported, Some(target(0x10)));
+}
+
+#[test]
+fn tg_5_the_target_is_that_of_the_vectors() {
+    let bounds = vectors::targets().bounds;
+    assert!(bounds.len() > 5);
+    for bound in bounds {
+        let [wanted, pool, miner] = [bound.wanted, bound.pool, bound.miner].map(|hex| hex.target());
+        let limits = TargetLimits { easiest: pool, hardest: Target::ZERO };
+        assert_eq!(opened(miner, wanted, limits).target(), bound.target.target(), "{}", bound.name);
+    }
 }
 
 #[test]

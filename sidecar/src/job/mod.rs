@@ -130,10 +130,10 @@ impl JobTable {
         }
     }
 
-    /// The seq of the newest job; 0 when there is none.
+    /// The newest job; none when the pool has forgotten it.
     #[must_use]
-    pub fn newest_seq(&self) -> u64 {
-        self.known.back().filter(|k| k.state != State::Void).map_or(0, |k| k.job.seq)
+    pub fn newest(&self) -> Option<&Job> {
+        self.known.back().filter(|k| k.state != State::Void).map(|k| &*k.job)
     }
 
     /// A share that the pool will not judge, although it was forwarded: the header, if it is a

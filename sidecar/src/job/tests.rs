@@ -3,36 +3,29 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::types::VERSION_ROLLING_MASK;
+use crate::types::vectors;
 
-fn hex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
-}
-
-/// Share vector of the protocol notes: extended channel, prefix 4 bytes, 16 rolled.
+/// Share vector: extended channel, prefix 4 bytes, 16 rolled.
 fn vector() -> (Job, Vec<u8>, Vec<u8>) {
-    let prefix = "02000000010000000000000000000000000000000000000000000000000000000000000000\
-                  ffffffff190301020314";
-    let suffix = "ffffffff01205fa01200000000160014abababababababababababababababababababab\
-                  00000000";
-    let mut prev_hash = [0xaa; 32];
-    prev_hash[28..].fill(0);
+    let vectors::Share { job, mut channels, .. } = vectors::share();
     let job = Job {
         id: 9,
         seq: 1,
-        prev_hash: Hash(prev_hash),
-        nbits: 0x1d00_ffff,
-        version: 0x2000_0000,
-        version_mask: VERSION_ROLLING_MASK,
-        min_ntime: 0x6955_b900,
+        prev_hash: job.prev_hash.hash(),
+        nbits: job.nbits.word(),
+        version: job.version,
+        version_mask: job.version_mask,
+        min_ntime: job.min_ntime,
         max_ntime: None,
-        merkle_path: vec![Hash([0x11; 32]), Hash([0x22; 32])],
-        coinbase_prefix: Bytes::from(hex(&prefix.replace(' ', ""))),
-        coinbase_suffix: Bytes::from(hex(&suffix.replace(' ', ""))),
+        merkle_path: job.merkle_path.iter().map(|hash| hash.hash()).collect(),
+        coinbase_prefix: Bytes::from(job.coinbase_prefix.0),
+        coinbase_suffix: Bytes::from(job.coinbase_suffix.0),
         stale_rule: StaleRule::Strict,
         height: 0,
     };
-    (job, hex("01000000"), hex("000102030405060708090a0b0c0d0e0f"))
+    let extended = channels.remove(0);
+    assert_eq!(extended.kind, "extended");
+    (job, extended.extranonce_prefix.0, extended.extranonce.0)
 }
 
 const NOW: u32 = 0x6955_b900;
@@ -47,13 +40,56 @@ fn shape(prefix: &[u8]) -> Shape<'_> {
 
 #[test]
 fn hashes_the_share_vector() {
+    let want = vectors::share();
     let (job, prefix, extranonce) = vector();
-    let root = merkle_root(&job, &prefix, &extranonce);
-    let raw = hex("bd425d34c260faad07d618769d1d95243649fe691f63ae1a868d8304f8e9cc36");
-    assert_eq!(root.0.as_slice(), raw);
-    let hash = header_hash(&job, &root, &share(1, &extranonce));
-    let raw = hex("b8ec585bb677dfbc7e273d47ab3351b63a10706c5351cdd0eb6fd252e9a10000");
-    assert_eq!(hash.0.as_slice(), raw);
+    let submit = &want.submit;
+    let fields = Fields {
+        job_id: submit.job_id,
+        nonce: submit.nonce,
+        ntime: submit.ntime,
+        version: submit.version,
+        extranonce: &extranonce,
+    };
+    assert_eq!(fields, share(1, &extranonce), "what the other tests submit");
+    let bare = Job { merkle_path: vec![], ..job.clone() };
+    assert_eq!(merkle_root(&bare, &prefix, &extranonce), want.coinbase_txid.hash());
+    let parts: [&[u8]; 4] = [&job.coinbase_prefix, &prefix, &extranonce, &job.coinbase_suffix];
+    assert_eq!(parts.concat(), want.coinbase.0);
+    for channel in &want.channels {
+        let root = merkle_root(&job, &channel.extranonce_prefix.0, &channel.extranonce.0);
+        assert_eq!(root, want.merkle_root.hash(), "{}", channel.kind);
+        let hash = header_hash(&job, &root, &fields);
+        assert_eq!(hash, want.hash.hash());
+        assert_eq!(hash, crate::types::sha256d(&[&want.header.0]));
+        for verdict in &want.verdicts {
+            let accepted = verdict.reason == "accepted";
+            assert_eq!(hash.meets(&verdict.target.target()), accepted, "{verdict:?}");
+        }
+    }
+}
+
+#[test]
+fn agrees_with_the_vectors_on_policy() {
+    let cases = vectors::share().policy;
+    assert!(cases.len() > 20);
+    for case in cases {
+        let (mut job, prefix, extranonce) = vector();
+        let change = case.change;
+        let extranonce = change.extranonce.map_or(extranonce, |hex| hex.0);
+        let mut share = share(change.job_id.unwrap_or(1), &extranonce);
+        share.ntime = change.ntime.unwrap_or(share.ntime);
+        share.version = change.version.unwrap_or(share.version);
+        job.version_mask = change.version_mask.unwrap_or(job.version_mask);
+        job.max_ntime = change.max_ntime;
+        let mut table = JobTable::default();
+        table.add(1, Arc::new(job), shape(&prefix));
+        let got = match table.check(&share, shape(&prefix), None, case.now) {
+            Check::Forward { would_refuse, .. } => would_refuse.map_or("accepted", |r| r.as_str()),
+            Check::Refuse(reason) => reason.as_str(),
+            Check::LostBlock(_) => "lost",
+        };
+        assert_eq!(got, case.reason, "{}", case.name);
+    }
 }
 
 #[test]
@@ -68,7 +104,7 @@ fn announces_a_new_tip_as_future_job_and_a_refresh_as_active_one() {
     assert_eq!((second.min_ntime, second.new_tip), (Some(NOW + 5), None));
     let tip = Job { id: 11, seq: 3, prev_hash: Hash([5; 32]), ..job };
     assert!(table.add(3, Arc::new(tip), shape(&prefix)).new_tip.is_some());
-    assert_eq!(table.newest_seq(), 3);
+    assert_eq!(table.newest().map(|job| job.seq), Some(3));
 }
 
 #[test]
@@ -197,7 +233,7 @@ fn ex_9_a_block_in_a_message_at_fault_is_forwarded_and_other_shares_are_not() {
 /// A nonce whose hash meets the job's nbits.
 fn block_nonce(job: &Job, share: &Fields<'_>) -> u32 {
     let target = Target::from_nbits(job.nbits).unwrap();
-    let root = merkle_root(job, &hex("01000000"), share.extranonce);
+    let root = merkle_root(job, &[1, 0, 0, 0], share.extranonce);
     (0..)
         .find(|&nonce| header_hash(job, &root, &Fields { nonce, ..*share }).meets(&target))
         .unwrap()

@@ -15,7 +15,7 @@ use tokio::time::{timeout_at, Instant};
 use tracing::Instrument as _;
 
 pub use admission::{Admission, Refusal, Refused, TELL_EVERY};
-pub use proxy::{ProxyError, HEADER_MAX};
+pub use proxy::{read as read_proxy_header, ProxyError, HEADER_MAX};
 
 use crate::config::Listen;
 use crate::obs::{self, Bounds};

@@ -148,70 +148,53 @@ impl NonceScan {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-
-    pub(in crate::miner) fn unhex(text: &str) -> Vec<u8> {
-        let digit = |c: u8| char::from(c).to_digit(16).expect("hex digit") as u8;
-        text.as_bytes().chunks(2).map(|p| digit(p[0]) << 4 | digit(p[1])).collect()
-    }
-
-    pub(in crate::miner) fn unhex32(text: &str) -> [u8; 32] {
-        unhex(text).try_into().expect("32 bytes")
-    }
+    use crate::types::vectors;
 
     /// Coinbase prefix, suffix, extranonce prefix, extranonce, merkle path.
     type Parts = (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, Vec<[u8; 32]>);
 
-    /// The share vector of the protocol notes.
+    /// The share vector of `tests/vectors`.
     pub(in crate::miner) fn vector() -> Parts {
-        let prefix = "02000000010000000000000000000000000000000000000000000000000000000000000000\
-                      ffffffff190301020314";
-        let suffix = "ffffffff01205fa01200000000160014abababababababababababababababababababab\
-                      00000000";
-        let extranonce = (0..16).collect();
-        let path = vec![[0x11; 32], [0x22; 32]];
-        (unhex(prefix), unhex(suffix), unhex("01000000"), extranonce, path)
+        let vectors::Share { job, mut channels, .. } = vectors::share();
+        let extended = channels.remove(0);
+        let path = job.merkle_path.iter().map(|node| node.array()).collect();
+        let (prefix, suffix) = (job.coinbase_prefix.0, job.coinbase_suffix.0);
+        (prefix, suffix, extended.extranonce_prefix.0, extended.extranonce.0, path)
     }
 
     /// The header of that vector.
     pub(in crate::miner) fn vector_header() -> Header {
         let (prefix, suffix, en1, en2, path) = vector();
-        let mut prev_hash = [0xaa; 32];
-        prev_hash[28..].fill(0);
+        let vectors::Share { job, submit, .. } = vectors::share();
         Header {
-            version: 0x2000_2020,
-            prev_hash,
+            version: submit.version,
+            prev_hash: job.prev_hash.array(),
             merkle_root: merkle_root(&[&prefix, &en1, &en2, &suffix], &path),
-            ntime: 0x6955_b900,
-            nbits: 0x1d00_ffff,
-            nonce: 0x4df1,
+            ntime: submit.ntime,
+            nbits: job.nbits.word(),
+            nonce: submit.nonce,
         }
     }
 
     #[test]
     fn merkle_root_matches_the_vector() {
         let (prefix, suffix, en1, en2, path) = vector();
+        let want = vectors::share();
         let txid = merkle_root(&[&prefix, &en1, &en2, &suffix], &[]);
-        let want = "a3664ff00ddbcde18d2bdcc6329f70d507f81fd49f98ec257a212e03d00d2c8c";
-        assert_eq!(txid, unhex32(want));
+        assert_eq!(txid, want.coinbase_txid.array());
         let root = merkle_root(&[&prefix, &en1, &en2, &suffix], &path);
-        let want = "bd425d34c260faad07d618769d1d95243649fe691f63ae1a868d8304f8e9cc36";
-        assert_eq!(root, unhex32(want));
+        assert_eq!(root, want.merkle_root.array());
     }
 
     #[test]
     fn header_and_hash_match_the_vector() {
-        let header = vector_header();
-        let want = "20200020aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa00000000\
-                    bd425d34c260faad07d618769d1d95243649fe691f63ae1a868d8304f8e9cc36\
-                    00b95569ffff001df14d0000";
-        assert_eq!(header.to_bytes().to_vec(), unhex(want));
-        let hash = "b8ec585bb677dfbc7e273d47ab3351b63a10706c5351cdd0eb6fd252e9a10000";
-        assert_eq!(header.hash(), unhex32(hash));
-        let below = "b7ec585bb677dfbc7e273d47ab3351b63a10706c5351cdd0eb6fd252e9a10000";
-        assert!(Target::from_le_bytes(unhex32(hash)).is_met_by(&header.hash()));
-        assert!(!Target::from_le_bytes(unhex32(below)).is_met_by(&header.hash()));
-        let sent = "98e73d35112fe73e629b836726c35c1af3a6a00ea71bb78c6479c2a0894f0100";
-        assert!(Target::from_le_bytes(unhex32(sent)).is_met_by(&header.hash()));
+        let (header, want) = (vector_header(), vectors::share());
+        assert_eq!(header.to_bytes().to_vec(), want.header.0);
+        assert_eq!(header.hash(), want.hash.array());
+        for verdict in want.verdicts {
+            let target = Target::from_le_bytes(verdict.target.array());
+            assert_eq!(target.is_met_by(&header.hash()), verdict.reason == "accepted");
+        }
     }
 
     #[test]

@@ -98,6 +98,7 @@ pub fn display_order(bytes: &[u8; 32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::vectors;
 
     fn one_at(place: usize) -> Target {
         let mut bytes = [0; 32];
@@ -135,20 +136,22 @@ mod tests {
     }
 
     #[test]
-    fn difficulty_matches_the_published_vectors() {
-        let at = |place: usize, bytes: &[u8]| {
-            let mut t = [0; 32];
-            t[place..place + bytes.len()].copy_from_slice(bytes);
-            Target(t)
-        };
-        for (target, want) in [
-            (at(26, &[0xff, 0xff]), 1.0),
-            (at(25, &[0x80, 0xff, 0x7f]), 2.0),
-            (at(24, &[0xc0, 0xff, 0x3f]), 1024.0),
-            (at(24, &[0xff, 0xff]), 65_536.0),
-        ] {
-            let got = target.difficulty();
-            assert!((got / want - 1.0).abs() < 1e-9, "{got} for {want}");
+    fn agrees_with_the_vectors() {
+        let vectors = vectors::targets();
+        assert!(vectors.difficulties.len() > 10 && vectors.nbits.len() > 10);
+        for vector in vectors.difficulties {
+            let got = Target::from_le_bytes(vector.target.array()).difficulty();
+            // The target is rounded down to a whole number.
+            let (want, error) = (vector.difficulty, (got / vector.difficulty - 1.0).abs());
+            assert!(error < 1e-8, "{got} for {want}");
+        }
+        for vector in vectors.nbits {
+            let want = vector.target.map(|target| Target::from_le_bytes(target.array()));
+            assert_eq!(Target::from_compact(vector.nbits.word()), want, "{:?}", vector.nbits);
+        }
+        for vector in vectors.meets {
+            let target = Target::from_le_bytes(vector.target.array());
+            assert_eq!(target.is_met_by(&vector.hash.array()), vector.meets, "{}", vector.name);
         }
         assert!(Target::NEVER.difficulty().is_infinite());
     }

@@ -212,14 +212,19 @@ impl Session {
             return;
         }
         let job_seq = job.seq;
-        let known = self.by_key.get(&key).and_then(|id| self.channels.get(id));
-        let newest_seq = known.map_or(0, Channel::newest_seq);
-        if newest_seq > 0 && job_seq == newest_seq {
-            // A resumed session says it once more.
-            return;
-        }
-        if job_seq < newest_seq {
-            return tracing::error!(job_seq, "the pool sent an older job after a newer; ignored");
+        let channel = self.by_key.get(&key).and_then(|id| self.channels.get(id));
+        match channel.and_then(Channel::newest_job) {
+            // A resumed session says it once more, maybe with a later seq. Announced again, a miner
+            // would find the same shares again.
+            Some(known) if known.id == job.id => return,
+            Some(known) if job_seq < known.seq => {
+                return tracing::error!(
+                    job_seq,
+                    newest = known.seq,
+                    "the pool sent an older job after a newer; ignored"
+                );
+            }
+            _ => {}
         }
         let (job_id, conn) = (self.new_job_id(), self.conn.0);
         self.with_channel(key, fx, |channel, fx| {

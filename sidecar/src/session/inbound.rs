@@ -269,6 +269,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::types::vectors;
 
     fn frame(message_type: u8, payload: &mut [u8]) -> Frame<'_> {
         Frame { extension_type: 0, message_type, payload }
@@ -353,6 +354,27 @@ mod tests {
             prop_assert_eq!(decode(frame(0, &mut bytes)), Ok(Inbound::Setup(expected)));
             let cut = &mut bytes[..bytes_len - 1];
             prop_assert_eq!(decode(frame(0, cut)), Ok(Inbound::MalformedSetup));
+        }
+    }
+
+    #[test]
+    fn reads_the_submits_of_the_vectors() {
+        let vectors::Share { submit, mut channels, .. } = vectors::share();
+        for channel in &mut channels {
+            let (kind, message_type) = match channel.kind.as_str() {
+                "standard" => (Kind::Standard, MESSAGE_TYPE_SUBMIT_SHARES_STANDARD),
+                _ => (Kind::Extended, MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED),
+            };
+            let share = Fields {
+                job_id: submit.job_id,
+                nonce: submit.nonce,
+                ntime: submit.ntime,
+                version: submit.version,
+                extranonce: &channel.extranonce.0,
+            };
+            let (channel_id, sequence) = (submit.channel_id, submit.sequence);
+            let want = Inbound::Submit { kind, channel_id, sequence, share, tlvs: &[] };
+            assert_eq!(decode(frame(message_type, &mut channel.payload.0)), Ok(want));
         }
     }
 

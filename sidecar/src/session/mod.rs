@@ -24,6 +24,8 @@ mod pace_tests;
 #[cfg(test)]
 mod restart_tests;
 #[cfg(test)]
+mod target_walk;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod timers_tests;
@@ -38,7 +40,7 @@ use bytes::Bytes;
 
 pub use driver::{run, Context};
 pub use inbound::{decode, Inbound, Open, Setup};
-pub use outbound::Outbound;
+pub use outbound::{Opened, Outbound};
 pub use pace::Rates;
 
 use pace::Pace;

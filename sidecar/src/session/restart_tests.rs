@@ -102,6 +102,13 @@ fn a_job_that_is_told_twice_is_announced_once() {
     let (mut session, key) = mining(Kind::Extended);
     let again = told(&mut session, vec![Event::Job { channel: key, job: job(1, 1) }]);
     assert_eq!(again.out, []);
+    // Its place among those of a later stream is another.
+    let mut later = (*job(1, 1)).clone();
+    later.seq = 7;
+    let again = told(&mut session, vec![Event::Job { channel: key, job: Arc::new(later) }]);
+    assert_eq!(again.out, []);
+    let next = told(&mut session, vec![Event::Job { channel: key, job: job(8, 1) }]);
+    assert_eq!(next.out.len(), 1);
 }
 
 #[test]

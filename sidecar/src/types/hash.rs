@@ -129,6 +129,7 @@ impl Difficulty {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::vectors;
 
     #[test]
     fn orders_targets_as_little_endian_numbers() {
@@ -153,6 +154,20 @@ mod tests {
             assert_eq!(Target::from_nbits(bad), None, "{bad:08x}");
         }
         assert!(Target::from_nbits(0x2200_00ff).is_some(), "the highest byte still fits");
+    }
+
+    #[test]
+    fn agrees_with_the_vectors() {
+        let vectors = vectors::targets();
+        assert!(vectors.nbits.len() > 10 && vectors.meets.len() > 5);
+        for vector in vectors.nbits {
+            let want = vector.target.map(|target| target.target());
+            assert_eq!(Target::from_nbits(vector.nbits.word()), want, "{:?}", vector.nbits);
+        }
+        for vector in vectors.meets {
+            let meets = vector.hash.hash().meets(&vector.target.target());
+            assert_eq!(meets, vector.meets, "{}", vector.name);
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod network;
 pub(crate) mod planted;
 mod rate;
 mod reason;
+#[cfg(test)]
+pub(crate) mod vectors;
 mod work;
 
 pub use extension::{SUPPORTED_EXTENSIONS, WORKERS};

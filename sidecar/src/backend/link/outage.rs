@@ -79,6 +79,7 @@ impl Link {
     pub(crate) fn welcomed(&mut self, life: &Life, out: &mut Vec<ToPool>) {
         let first = self.epoch.is_empty();
         self.withdrawn.clear();
+        self.jobs_before = self.jobs;
         self.epoch = life.epoch.clone();
         let told_open = std::mem::take(&mut self.told_open);
         if life.resumed {

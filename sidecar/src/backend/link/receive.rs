@@ -106,7 +106,7 @@ impl Link {
         let (grant, job) = match convert::opened(opened) {
             Ok((grant, job)) => {
                 self.look_at_size(&job);
-                (grant, Arc::new(job))
+                (grant, self.placed(job))
             }
             Err(error) => {
                 tracing::error!(%error, "the pool opened a channel that can't be used");
@@ -188,7 +188,7 @@ impl Link {
         let channels = std::mem::take(&mut job.channel_ids);
         self.look_at_mask(job.version_mask);
         let job = match convert::job(job) {
-            Ok(job) => Arc::new(job),
+            Ok(job) => self.placed(job),
             Err(error) => return self.unusable_job(&channels, &error, out),
         };
         self.look_at_size(&job);
@@ -198,6 +198,13 @@ impl Link {
             let job_seq = job.seq;
             self.journal.record(Line::JobArrived { channel: channel.to_wire(), job_seq });
         }
+    }
+
+    /// Gives a job its place among all that ever came.
+    fn placed(&mut self, mut job: Job) -> Arc<Job> {
+        job.seq = job.seq.saturating_add(self.jobs_before);
+        self.jobs = self.jobs.max(job.seq);
+        Arc::new(job)
     }
 
     fn look_at_mask(&mut self, mask: u32) {

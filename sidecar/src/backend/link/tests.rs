@@ -193,6 +193,29 @@ pub(super) fn opened(channel: ChannelKey, prefix: u8) -> FromPool {
     })
 }
 
+#[tokio::test]
+async fn later_jobs_stay_the_higher_ones_when_a_stream_counts_anew() {
+    let (mut link, directory) = full(&[key(1, 1)]);
+    let (mut events, ..) = directory.attach(ConnId(1), 8);
+    let job = |id, seq| {
+        let FromPool::ChannelOpened(opened) = opened(key(1, 1), 1) else { panic!() };
+        let channel_ids = vec![key(1, 1).to_wire()];
+        FromPool::Job(v1::Job { id, seq, channel_ids, ..opened.job.unwrap() })
+    };
+    link.welcomed(&life(1, false), &mut Vec::new());
+    let mut last = 0;
+    for (id, seq, resumes) in [(1, 1, false), (2, 900, false), (2, 1, true), (3, 2, false)] {
+        if resumes {
+            link.cut();
+            link.welcomed(&life(1, true), &mut Vec::new());
+        }
+        link.receive(job(id, seq), &mut Vec::new());
+        let Some(Event::Job { job, .. }) = events.recv().await else { panic!("a job") };
+        assert!(job.id == id && job.seq > last, "{job:?} after {last}");
+        last = job.seq;
+    }
+}
+
 fn refused(channel: ChannelKey, reason: v1::RefuseReason) -> FromPool {
     FromPool::ChannelRefused(v1::ChannelRefused {
         channel_id: channel.to_wire(),

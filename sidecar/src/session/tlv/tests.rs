@@ -9,9 +9,9 @@ use crate::backend::{Command, Event};
 use crate::channel::Answer;
 use crate::frame::Frame;
 use crate::obs::Line;
-use crate::types::{ChannelKey, Kind, RejectReason, Submit};
+use crate::types::{vectors, ChannelKey, Kind, RejectReason, Submit};
 
-/// The two forms of the vector "Worker_001": as peers send it, and as the specification prints it.
+/// The two forms of "Worker_001": as peers send it, and as the specification prints it.
 const LITTLE: &[u8] = b"\x02\x00\x01\x0a\x00Worker_001";
 const BIG: &[u8] = b"\x00\x02\x01\x00\x0aWorker_001";
 
@@ -73,9 +73,22 @@ fn worker_of(extensions: &[u16], kind: Kind, tlvs: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn ex_8_the_vectors_are_read_in_both_byte_orders() {
-    assert_eq!(worker(LITTLE), named(b"Worker_001"));
-    assert_eq!(worker(BIG), Ok(Named { worker: b"Worker_001", swapped: true }));
+fn ex_8_to_11_agree_with_the_vectors() {
+    let cases = vectors::tlvs().worker;
+    let first: Vec<_> = cases.iter().take(2).map(|case| &case.bytes.0[..]).collect();
+    assert_eq!(first, [LITTLE, BIG], "what the other tests use");
+    for case in &cases {
+        let want = match (&case.worker, case.too_long) {
+            (Some(name), None) => Ok(Named { worker: &name.0, swapped: case.swapped }),
+            (None, Some(len)) => Err(TooLong(len)),
+            _ => panic!("{case:?}"),
+        };
+        assert_eq!(worker(&case.bytes.0), want, "{}", case.name);
+    }
+}
+
+#[test]
+fn ex_8_names_are_read_in_both_byte_orders() {
     for kind in [Kind::Standard, Kind::Extended] {
         for vector in [LITTLE, BIG] {
             assert_eq!(worker_of(&[2], kind, vector), b"Worker_001");

@@ -23,65 +23,65 @@ func main() {
 		fatal("config", err)
 	}
 	metrics := &PoolMetrics{}
-	registry := NewMinerRegistry()
-	var reconnectLimiter *reconnectTracker
+	miners := NewMinerRegistry()
+	var churn *reconnectTracker
 	if cfg.ReconnectLimit > 0 {
-		reconnectLimiter = newReconnectTracker(cfg.ReconnectLimit)
+		churn = newReconnectTracker(cfg.ReconnectLimit)
 	}
-	statusServer := NewStatusServer(cfg)
+	status := NewStatusServer(cfg)
 
 	var payoutScript []byte
-	jobMgr := NewJobManager(cfg, metrics, payoutScript)
-	jobMgr.Start(ctx)
+	jobs := NewJobManager(cfg, metrics, payoutScript)
+	jobs.Start(ctx)
 
-	ln, err := net.Listen("tcp", cfg.ListenAddr)
+	plain, err := net.Listen("tcp", cfg.ListenAddr)
 	if err != nil {
 		fatal("listen", err)
 	}
-	fmt.Println("listening", ln.Addr())
+	fmt.Println("listening", plain.Addr())
 
-	var connWg sync.WaitGroup
+	var serving sync.WaitGroup
 	go func() {
 		<-ctx.Done()
-		_ = ln.Close()
+		_ = plain.Close()
 	}()
 
-	serveStratum := func(label string, l net.Listener) {
+	acceptMiners := func(label string, l net.Listener) {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			curCfg := statusServer.Config()
-			if reconnectLimiter != nil && !reconnectLimiter.allow(conn.RemoteAddr().String()) {
+			current := status.Config()
+			if churn != nil && !churn.allow(conn.RemoteAddr().String()) {
 				_ = conn.Close()
 				continue
 			}
-			if curCfg.MaxConns > 0 && registry.Count() >= curCfg.MaxConns {
+			if current.MaxConns > 0 && miners.Count() >= current.MaxConns {
 				_ = conn.Close()
 				continue
 			}
-			mc := NewMinerConn(ctx, conn, jobMgr, curCfg, metrics, label == "tls")
-			registry.Add(mc)
-			connWg.Add(1)
-			go func(mc *MinerConn) {
-				defer connWg.Done()
-				defer registry.Remove(mc)
+			mc := NewMinerConn(ctx, conn, jobs, current, metrics, label == "tls")
+			miners.Add(mc)
+			serving.Add(1)
+			go func() {
+				defer serving.Done()
+				defer miners.Remove(mc)
 				mc.handle()
-			}(mc)
+			}()
 		}
 	}
 
-	var tlsLn net.Listener
-	if tlsLn != nil {
-		go serveStratum("tls", tlsLn)
+	var secure net.Listener
+	if secure != nil {
+		go acceptMiners("tls", secure)
 	}
 	// The plain listener runs here.
-	serveStratum("tcp", ln)
+	acceptMiners("tcp", plain)
 
-	for _, mc := range registry.Snapshot() {
+	for _, mc := range miners.Snapshot() {
 		mc.Close("shutdown")
 	}
-	connWg.Wait()
+	serving.Wait()
 	fmt.Println("stopped")
 }

@@ -10,23 +10,23 @@ import (
 
 // MinerConn is one connection.
 type MinerConn struct {
-	conn   net.Conn
-	jobMgr *JobManager
-	cfg    Config
-	isTLS  bool
+	conn  net.Conn
+	jobs  *JobManager
+	cfg   Config
+	isTLS bool
 }
 
 // NewMinerConn makes one.
 func NewMinerConn(
-	ctx context.Context, c net.Conn, jobMgr *JobManager, cfg Config, metrics *PoolMetrics, isTLS bool,
+	ctx context.Context, c net.Conn, jobs *JobManager, cfg Config, metrics *PoolMetrics, isTLS bool,
 ) *MinerConn {
-	return &MinerConn{conn: c, jobMgr: jobMgr, cfg: cfg, isTLS: isTLS}
+	return &MinerConn{conn: c, jobs: jobs, cfg: cfg, isTLS: isTLS}
 }
 
 func (mc *MinerConn) handle() {
 	lines := bufio.NewScanner(mc.conn)
 	for lines.Scan() {
-		fmt.Fprintf(mc.conn, "%s size=%d tls=%t\n", lines.Text(), mc.jobMgr.size, mc.isTLS)
+		fmt.Fprintf(mc.conn, "%s size=%d tls=%t\n", lines.Text(), mc.jobs.size, mc.isTLS)
 	}
 }
 

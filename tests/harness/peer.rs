@@ -1,70 +1,47 @@
 //! One miner's connection, light: two small buffers, frames opened and sealed in place.
 
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use binary_sv2::{from_bytes, Str0255, B032, U256};
+use binary_sv2::{from_bytes, to_bytes, EncodableField, GetSize, Str0255, B032, U256};
 use common_messages_sv2::{
     Protocol, SetupConnection, CHANNEL_BIT_SETUP_CONNECTION, MESSAGE_TYPE_SETUP_CONNECTION,
     MESSAGE_TYPE_SETUP_CONNECTION_SUCCESS,
 };
-use gopool_sv2::client::{dial, PoolUrl, FLAG_REQUIRES_STANDARD_JOBS, PROTOCOL_VERSION};
+use gopool_sv2::client::{dial, FLAG_REQUIRES_STANDARD_JOBS, PROTOCOL_VERSION};
 use gopool_sv2::frame::{Frame, Reader, Writer};
 use gopool_sv2::miner::target::Target;
 use gopool_sv2::miner::work::{Channel, Step, Task, Work};
 use gopool_sv2::obs::printable;
-use gopool_sv2_tests::{Fault, Result};
 use mining_sv2::*;
 use noise_sv2::{Initiator, INITIATOR_EXPECTED_HANDSHAKE_MESSAGE_SIZE};
 use parsers_sv2::{Mining, MiningOwned};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::args::Kind;
+pub use crate::place::{Kind, Place, Sources};
 use crate::supply::Share;
+use crate::{Fault, Result};
 
 /// Longest payload taken: all that a frame can hold, for the pool is trusted here.
 const MAX_PAYLOAD: usize = (1 << 24) - 1;
 /// The number of the only request on a connection.
 const REQUEST: u32 = 1;
-
-/// Where to, as whom, for what.
-#[derive(Debug, Clone)]
-pub struct Place {
-    /// The pool.
-    pub url: PoolUrl,
-    /// Whom to mine for.
-    pub user: String,
-    /// Speed told to the pool, in hashes per second.
-    pub hash_rate: f32,
-    /// From which addresses; `None`: the system chooses.
-    pub sources: Option<Sources>,
-}
-
-/// Addresses of this machine, each for one connection. Clones count together.
-#[derive(Debug, Clone)]
-pub struct Sources(Arc<AtomicU32>);
-
-impl From<Ipv4Addr> for Sources {
-    fn from(first: Ipv4Addr) -> Self {
-        Self(Arc::new(AtomicU32::new(first.to_bits())))
-    }
-}
-
-impl Sources {
-    fn next(&self) -> IpAddr {
-        Ipv4Addr::from_bits(self.0.fetch_add(1, Ordering::Relaxed)).into()
-    }
-}
+/// Extension 0x0001, by which others are agreed on, and two of its messages.
+const EXTENSIONS: u16 = 1;
+const REQUEST_EXTENSIONS: u8 = 0;
+const REQUEST_EXTENSIONS_SUCCESS: u8 = 1;
+/// Extension 0x0002 and its field, the worker of a share.
+const WORKERS: u16 = 2;
+const WORKER_FIELD: u8 = 1;
 
 /// What a message of the pool means to the driver. What it says about work is already noted.
 #[derive(Debug, PartialEq)]
 pub enum Event {
     /// SetupConnection.Success.
     SetUp,
+    /// Workers may be named.
+    Extended,
     /// The channel is open.
     Opened,
     /// SubmitShares.Success.
@@ -83,8 +60,25 @@ pub enum Event {
     },
     /// SetNewPrevHash for the channel.
     NewTip,
+    /// A job on the tip of before.
+    NewJob,
     /// Something else.
     Other,
+}
+
+/// A payload as it stands.
+struct Raw(Vec<u8>);
+
+impl GetSize for Raw {
+    fn get_size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl From<Raw> for EncodableField<'_> {
+    fn from(raw: Raw) -> Self {
+        Self::Struct(raw.0.into_iter().map(Self::from).collect())
+    }
 }
 
 /// A connection with at most one channel.
@@ -143,6 +137,18 @@ impl Peer {
         self.wait_for(&Event::SetUp).await
     }
 
+    /// Asks for the extension by which each share names its worker; before the channel is opened.
+    ///
+    /// # Errors
+    /// The pool doesn't know it, or goes away.
+    pub async fn name_workers(&mut self) -> Result<()> {
+        let [id, count, workers] = [1_u16, 1, WORKERS].map(u16::to_le_bytes);
+        let request = Raw([id, count, workers].concat());
+        self.writer.push(request, EXTENSIONS, REQUEST_EXTENSIONS, false)?;
+        self.flush().await?;
+        self.wait_for(&Event::Extended).await
+    }
+
     /// Opens the channel; its first job is still to come.
     ///
     /// # Errors
@@ -190,15 +196,17 @@ impl Peer {
     }
 
     /// The present work of the channel, if it has any.
+    #[must_use]
     pub fn task(&self) -> Option<std::sync::Arc<Task>> {
         self.work.as_ref()?.task()
     }
 
-    /// Puts a submit behind those that wait to be sent.
+    /// Puts a submit behind those that wait to be sent. `worker`: at most 32 bytes, on extended
+    /// channels after [`Peer::name_workers`]; empty: none is named.
     ///
     /// # Errors
     /// There is no channel.
-    pub fn submit(&mut self, sequence_number: u32, share: &Share<'_>) -> Result<()> {
+    pub fn submit(&mut self, sequence_number: u32, share: &Share<'_>, worker: &str) -> Result<()> {
         let channel_id = self.work.as_ref().ok_or("no channel is open")?.channel().id;
         let (job_id, nonce, ntime) = (share.job_id, share.nonce, share.ntime);
         let version = share.version;
@@ -226,7 +234,16 @@ impl Peer {
                     extranonce: B032::new(share.extranonce).map_err(debug("extranonce"))?,
                 };
                 let bit = CHANNEL_BIT_SUBMIT_SHARES_EXTENDED;
-                self.writer.push(m, 0, MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED, bit)?;
+                if worker.is_empty() {
+                    self.writer.push(m, 0, MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED, bit)?;
+                } else {
+                    let mut bytes = to_bytes(m).map_err(debug("submit"))?;
+                    bytes.extend(WORKERS.to_le_bytes());
+                    bytes.push(WORKER_FIELD);
+                    bytes.extend(u16::try_from(worker.len())?.to_le_bytes());
+                    bytes.extend(worker.as_bytes());
+                    self.writer.push(Raw(bytes), 0, MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED, bit)?;
+                }
             }
         }
         Ok(())
@@ -307,6 +324,8 @@ fn take(frame: Frame<'_>, kind: Kind, work: &mut Option<Work>) -> Result<Event> 
                 false => Event::Other,
             })
         }
+        (EXTENSIONS, REQUEST_EXTENSIONS_SUCCESS) => Ok(Event::Extended),
+        (EXTENSIONS, _) => Err("the pool refuses to let workers be named".into()),
         // SetupConnection.Error and Reconnect: nothing to measure any more.
         (0, 0x02 | 0x04) => Err(format!("the pool answers with {message_type:#04x}").into()),
         (0, _) => match Mining::try_from((message_type, payload)) {
@@ -347,6 +366,7 @@ fn note(message: &MiningOwned, kind: Kind, work: &mut Option<Work>) -> Result<Ev
                     Err(format!("the pool's message makes no sense: {why}").into())
                 }
                 _ if tip => Ok(Event::NewTip),
+                Step::NewTask if !matches!(message, MiningOwned::SetTarget(_)) => Ok(Event::NewJob),
                 _ => Ok(Event::Other),
             };
         }

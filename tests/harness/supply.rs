@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use gopool_sv2::miner::header::{Header, NonceScan};
 use gopool_sv2::miner::space::Pass;
+use gopool_sv2::miner::target::display_order;
 use gopool_sv2::miner::work::{Base, Task};
-use gopool_sv2_tests::Result;
+
+use crate::Result;
 
 /// Hashes tried for one share before that is given up: some minutes of a core.
 const MAX_HASHES: u64 = 1 << 30;
@@ -44,6 +46,7 @@ pub struct Supply {
 impl Supply {
     /// Shares of `task`. `seed`: random, so that what is begun anew on the same job repeats no
     /// share; picks the extranonce, and the first nonce where there is none.
+    #[must_use]
     pub fn new(task: Arc<Task>, seed: u64) -> Self {
         let bits = match task.base {
             Base::Root(_) => 0,
@@ -93,7 +96,26 @@ impl Supply {
         })
     }
 
+    /// The next share and its hash, as explorers print it.
+    ///
+    /// # Errors
+    /// As [`Supply::share`].
+    pub fn share_and_hash(&mut self) -> Result<(Share<'_>, String)> {
+        let header = self.header.clone();
+        let share = self.share()?;
+        let hash = Header { nonce: share.nonce, ..header }.hash();
+        Ok((share, display_order(&hash)))
+    }
+
+    /// The first nonce that was not tried yet: where to go on when only the target changes. Seed
+    /// of such a supply: this, shifted by 32 bits to the left.
+    #[must_use]
+    pub const fn next_nonce(&self) -> u32 {
+        self.next
+    }
+
     /// How many shares had to be found in the moment they were wanted.
+    #[must_use]
     pub const fn late(&self) -> u64 {
         self.late
     }

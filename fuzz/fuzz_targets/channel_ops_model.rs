@@ -1,0 +1,7 @@
+//! `channel_ops_model`, for libFuzzer.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| gopool_sv2_fuzz::channel::ops_model(data));

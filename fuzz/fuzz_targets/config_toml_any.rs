@@ -1,0 +1,7 @@
+//! `config_toml_any`, for libFuzzer.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| gopool_sv2_fuzz::config::toml_any(data));

@@ -1,0 +1,6 @@
+//! The fuzz targets, from where the property tests have them.
+
+#[path = "../../tests/fuzz/bodies/mod.rs"]
+mod bodies;
+
+pub use bodies::*;
