@@ -1,6 +1,9 @@
 //! The fuzz targets as property tests, on any toolchain: made-up inputs, and the inputs that are
 //! kept in `fuzz/corpus`, whole and with a bit of change.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::print_stderr)]
+
 mod bodies;
 
 use std::fs;

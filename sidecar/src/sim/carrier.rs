@@ -121,7 +121,7 @@ impl World {
         };
         let given_up = self.carrier.outage.has_given_up();
         self.carrier.state = State::Dialing { stream, given_up, left };
-        self.to_pool(stream, ToPool::Hello(hello));
+        self.link_says(stream, ToPool::Hello(hello));
         self.stage.after(CONNECT_TIMEOUT, Event::DialTimeout(stream));
     }
 
@@ -141,7 +141,7 @@ impl World {
         self.carrier.wait = (wait * 2).min(BACKOFF.1);
     }
 
-    fn to_pool(&mut self, stream: u64, message: ToPool) {
+    fn link_says(&mut self, stream: u64, message: ToPool) {
         let bytes = v1::SessionRequest { message: Some(message.clone()) }.encode_to_vec();
         self.stage.trace(format_args!("{stream} -> {}", Brief(&message)), &bytes);
         self.wire.send_to_pool(&mut self.stage, stream, message);
@@ -232,7 +232,7 @@ impl World {
         let messages: Vec<_> = up.pending.drain(..taken).collect();
         up.written += taken as u64;
         for message in messages {
-            self.to_pool(stream, message);
+            self.link_says(stream, message);
         }
         self.link_goes_on();
     }

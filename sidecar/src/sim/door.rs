@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::newest::Newest;
 use super::stage::{Event, Promise};
 use super::world::World;
 use crate::backend::{Command, Event as FromLink, Port};
@@ -51,6 +52,7 @@ pub(super) struct Door {
     pub(super) commands: VecDeque<Command>,
     pub(super) from_miner: VecDeque<Word>,
     pub(super) outbox: VecDeque<Outbound>,
+    newest: Newest,
     /// The miner reads nothing before.
     pub(super) deaf_until: u64,
     /// A turn is on the agenda.
@@ -71,6 +73,7 @@ impl Door {
             commands: VecDeque::new(),
             from_miner: VecDeque::new(),
             outbox: VecDeque::new(),
+            newest: Newest::default(),
             deaf_until: 0,
             has_turn: false,
             writes: false,
@@ -157,9 +160,14 @@ impl World {
             return door.is_cut_off().then_some(Cause::MailboxFull);
         }
         self.look_at(&events);
+        door.newest.due(&events);
         let mut fx = Effects::default();
         door.session.events(events, arrived, &mut fx);
         let cause = self.apply(conn, door, fx);
+        if let (None, Some((id, seq))) = (&cause, door.newest.missing()) {
+            let text = format!("{conn:?} {id} is not told of job {seq}");
+            self.stage.breaks(Promise::NewestWork, text);
+        }
         door.push_commands();
         cause
     }
@@ -220,6 +228,7 @@ impl World {
             Word::Close { channel } => {
                 // What was answered before it counts.
                 self.says(conn, door, fx);
+                door.newest.closed(*channel);
                 self.truth.closed_by_miner(conn, *channel);
                 Inbound::Close { channel_id: *channel }
             }
@@ -255,20 +264,6 @@ impl World {
 
     /// Carries out what a step brought about; why the connection is to be closed, if it is.
     fn apply(&mut self, conn: ConnId, door: &mut Door, mut fx: Effects) -> Option<Cause> {
-        for (at, message) in fx.out.iter().enumerate() {
-            let Outbound::Opened(opened) = message else { continue };
-            let works = |m: &Outbound| match m {
-                Outbound::Job { channel_id, announcement: job } => {
-                    *channel_id == opened.channel_id && job.new_tip.is_some()
-                }
-                _ => false,
-            };
-            let sent_away = fx.close.is_some();
-            if !sent_away && !fx.out[at..].iter().any(works) {
-                let text = format!("{conn:?} {} is opened without work", opened.channel_id);
-                self.stage.breaks(Promise::WorkAtOnce, text);
-            }
-        }
         self.says(conn, door, &mut fx);
         door.commands.extend(fx.commands);
         let waiting = door.session.waiting();
@@ -285,6 +280,7 @@ impl World {
         for message in fx.out.drain(..) {
             self.stage.trace(format_args!("{conn:?} <- {}", Short(&message)), &[]);
             self.truth.sent(&mut self.stage, conn, &message, life);
+            door.newest.told(&message);
             door.outbox.push_back(message);
         }
     }

@@ -110,7 +110,7 @@ impl World {
         }
         self.pool.draining = true;
         let drain = v1::Drain { grace_ms: 500, reason: "restart".into() };
-        self.pool_says(Entry::Message(ToSidecar::Drain(drain)));
+        self.pool_says(Entry::message(ToSidecar::Drain(drain)));
         let soon = self.stage.between(100, 1_500);
         self.stage.after(soon, Event::Crash);
     }

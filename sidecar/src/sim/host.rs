@@ -52,6 +52,8 @@ pub(super) struct Channel {
     pub(super) retargeted: bool,
     pub(super) newest: Option<Arc<v1::Job>>,
     known: Vec<Known>,
+    /// Updates that were taken, and the one that takes others back.
+    pub(super) taken: BTreeSet<u32>,
     /// Submits that wait for a verdict.
     pub(super) owed: BTreeSet<u64>,
 }
@@ -67,6 +69,7 @@ impl Channel {
             retargeted: false,
             newest: None,
             known: Vec::new(),
+            taken: BTreeSet::from([0]),
             owed: BTreeSet::new(),
             request,
         }

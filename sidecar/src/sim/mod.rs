@@ -18,6 +18,8 @@ mod host;
 #[cfg(test)]
 mod miner;
 #[cfg(test)]
+mod newest;
+#[cfg(test)]
 mod pool;
 #[cfg(test)]
 mod resume;

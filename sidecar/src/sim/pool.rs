@@ -23,8 +23,14 @@ pub(super) struct Outbox {
 
 #[derive(Debug)]
 pub(super) enum Entry {
-    Message(ToSidecar),
+    Message(Box<ToSidecar>),
     Job(u64, Arc<v1::Job>),
+}
+
+impl Entry {
+    pub(super) fn message(message: ToSidecar) -> Self {
+        Self::Message(Box::new(message))
+    }
 }
 
 /// The pool's end of a stream.
@@ -287,11 +293,11 @@ impl World {
                     }
                 },
                 Entry::Message(mut message) => {
-                    if let ToSidecar::ChannelOpened(opened) = &mut message {
+                    if let ToSidecar::ChannelOpened(opened) = &mut *message {
                         session.seq += 1;
                         opened.job.as_mut().unwrap().seq = session.seq;
                     }
-                    messages.push(message);
+                    messages.push(*message);
                 }
             }
         }
@@ -315,8 +321,11 @@ impl World {
         let channel = session.channels.get_mut(&channel_id).filter(|c| c.open);
         let refused = match channel {
             None => R::InvalidChannelId,
-            Some(_) if refuses => R::RateLimited,
+            // One that comes again after a break, or takes others back, is not refused: the host
+            // has it, or the one before, already.
+            Some(channel) if refuses && !channel.taken.contains(&request_id) => R::RateLimited,
             Some(channel) => {
+                channel.taken.insert(request_id);
                 channel.request.max_target = update.max_target.clone();
                 R::Unspecified
             }
@@ -324,7 +333,7 @@ impl World {
         let mut updated = v1::ChannelUpdated { channel_id, request_id, ..Default::default() };
         updated.refused = refused.into();
         if session.latest == Some(stream) {
-            self.pool_says(Entry::Message(ToSidecar::ChannelUpdated(updated)));
+            self.pool_says(Entry::message(ToSidecar::ChannelUpdated(updated)));
         }
         if let Some(level) = raises.filter(|_| refused == R::Unspecified) {
             self.pool_targets(channel_id, level);
@@ -337,7 +346,7 @@ impl World {
         let Some(channel) = channel.filter(|c| c.open) else { return };
         channel.want(level);
         let target = Bytes::copy_from_slice(&target(level).0);
-        self.pool_says(Entry::Message(ToSidecar::SetTarget(v1::SetTarget { channel_id, target })));
+        self.pool_says(Entry::message(ToSidecar::SetTarget(v1::SetTarget { channel_id, target })));
     }
 }
 

@@ -123,12 +123,12 @@ impl World {
             };
             let mut kick = session.kicks.get(id).cloned().unwrap_or(plain);
             kick.channel_id = *id;
-            repairs.push(Entry::Message(ToSidecar::Kick(kick)));
+            repairs.push(Entry::message(ToSidecar::Kick(kick)));
         }
         for (channel_id, channel) in session.channels.iter().filter(|(_, c)| c.retargeted) {
             let target = Bytes::copy_from_slice(&target(channel.wanted).0);
             let set = v1::SetTarget { channel_id: *channel_id, target };
-            repairs.push(Entry::Message(ToSidecar::SetTarget(set)));
+            repairs.push(Entry::message(ToSidecar::SetTarget(set)));
         }
         for (id, channel) in &session.channels {
             repairs.extend(channel.newest.iter().map(|job| Entry::Job(*id, Arc::clone(job))));
@@ -233,7 +233,7 @@ impl World {
             };
             let reason = reason.into();
             let refused = v1::ChannelRefused { channel_id: id, reason, detail: String::new() };
-            return self.pool_says(Entry::Message(ToSidecar::ChannelRefused(refused)));
+            return self.pool_says(Entry::message(ToSidecar::ChannelRefused(refused)));
         }
         self.stage.counts.reopened += u64::from(reopen);
         let grantable = self.pool.grantable;
@@ -252,7 +252,7 @@ impl World {
             target: Bytes::copy_from_slice(&target(channel.wanted).0),
             job: Some((*job).clone()),
         };
-        self.pool_says(Entry::Message(ToSidecar::ChannelOpened(opened)));
+        self.pool_says(Entry::message(ToSidecar::ChannelOpened(opened)));
     }
 
     /// A channel is closed at the pool, whoever wants it. Its prefix is free a little later.
@@ -325,6 +325,6 @@ impl World {
             }
             self.pool_closes(id);
         }
-        self.pool_says(Entry::Message(ToSidecar::Kick(kick)));
+        self.pool_says(Entry::message(ToSidecar::Kick(kick)));
     }
 }

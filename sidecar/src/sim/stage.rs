@@ -83,8 +83,8 @@ pub(super) enum Promise {
     Withdrawn,
     /// A share that meets the target its miner was told is not too low.
     ToldTarget,
-    /// A channel that is opened has work in the same step.
-    WorkAtOnce,
+    /// A channel is told of the newest work, in the step that brings it.
+    NewestWork,
     /// Tables, mailboxes and queues are bounded.
     Bounds,
     /// The sidecar keeps the contract of the link.

@@ -33,6 +33,7 @@ macro_rules! sums {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "figures, for who asks with --nocapture")]
 fn a_hundred_seeds_keep_every_promise() {
     if let Some(seed) = number("SIM_SEED") {
         kept(seed, usize::MAX);

@@ -175,7 +175,7 @@ impl World {
             if !door.has_turn && door.wants_turn(now) {
                 door.has_turn = true;
                 // A busy machine lets a task wait, now and then.
-                let most = if self.stage.chance(2) { 1_500 } else { 10 };
+                let most = if !self.calm && self.stage.chance(2) { 1_500 } else { 10 };
                 let soon = self.stage.between(0, most);
                 self.stage.after(soon, Event::Turn(*conn));
             }

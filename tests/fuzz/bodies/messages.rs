@@ -18,11 +18,11 @@ use super::input::Input;
 
 /// What both readers make of a payload. TLVs and other bytes behind the last field are cut off, and
 /// written again it is the same message.
-fn agree<'a, T>(message_type: u8, extension_type: u16, payload: &'a mut Vec<u8>)
+fn agree<'a, T>(message_type: u8, extension_type: u16, payload: &'a mut [u8])
 where
     T: Deserialize<'a> + Serialize + GetSize,
 {
-    let mut copy = payload.clone();
+    let mut copy = payload.to_owned();
     let ours = decode(Frame { extension_type, message_type, payload: &mut copy });
     let ours = ours.map(|message| format!("{:?}", without_tlvs(message)));
     let theirs: Option<T> = from_bytes(payload).ok();
@@ -210,17 +210,17 @@ const fn is_new_tip(message: &Outbound) -> bool {
     matches!(message, Outbound::Job { announcement: Announcement { new_tip: Some(_), .. }, .. })
 }
 
-fn reads<'a, T, R>(payload: &'a mut Vec<u8>, check: impl FnOnce(T) -> R) -> R
+fn reads<'a, T, R>(payload: &'a mut [u8], check: impl FnOnce(T) -> R) -> R
 where
     T: Deserialize<'a> + Serialize + GetSize + Clone,
 {
-    let bytes = payload.clone();
+    let bytes = payload.to_owned();
     let message: T = from_bytes(payload).expect("a message of ours");
     assert_eq!(to_bytes(message.clone()).expect("a message that was read"), bytes);
     check(message)
 }
 
-fn check_opened(opened: &Opened, payload: &mut Vec<u8>) -> (u16, u8) {
+fn check_opened(opened: &Opened, payload: &mut [u8]) -> (u16, u8) {
     let ids = (opened.request_id, opened.channel_id, opened.group_id);
     match opened.kind {
         Kind::Standard => reads::<OpenStandardMiningChannelSuccess<'_>, _>(payload, |m| {
@@ -239,7 +239,7 @@ fn check_opened(opened: &Opened, payload: &mut Vec<u8>) -> (u16, u8) {
     }
 }
 
-fn check_job(channel_id: u32, job: &Announcement, payload: &mut Vec<u8>) -> (u16, u8) {
+fn check_job(channel_id: u32, job: &Announcement, payload: &mut [u8]) -> (u16, u8) {
     match &job.body {
         Body::Standard { merkle_root } => reads::<NewMiningJob<'_>, _>(payload, |m| {
             assert_eq!((m.channel_id, m.job_id, m.version), (channel_id, job.job_id, job.version));
@@ -260,7 +260,7 @@ fn check_job(channel_id: u32, job: &Announcement, payload: &mut Vec<u8>) -> (u16
     }
 }
 
-fn check_answer(channel_id: u32, answer: Answer, payload: &mut Vec<u8>) -> (u16, u8) {
+fn check_answer(channel_id: u32, answer: Answer, payload: &mut [u8]) -> (u16, u8) {
     match answer {
         Answer::Success { last_sequence, count, sum } => {
             reads::<SubmitSharesSuccess, _>(payload, |m| {
