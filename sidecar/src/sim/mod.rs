@@ -5,7 +5,7 @@
 //! sockets' and the link's tasks, the streams between sidecar and pool, and the pool by the rules
 //! of the contract. There is one clock, one agenda and one source of chance, so that a seed that
 //! breaks a promise breaks it again:
-//! `SIM_SEED=7 cargo test -p gopool-sv2 --lib sim -- --nocapture`.
+//! `SIM_SEED=7 cargo test -p gopool-sv2 --lib a_hundred_seeds -- --nocapture`.
 
 #[cfg(test)]
 mod carrier;
