@@ -164,8 +164,8 @@ impl World {
         let mut fx = Effects::default();
         door.session.events(events, arrived, &mut fx);
         let cause = self.apply(conn, door, fx);
-        if let (None, Some((id, seq))) = (&cause, door.newest.missing()) {
-            let text = format!("{conn:?} {id} is not told of job {seq}");
+        if let (None, Some((id, job))) = (&cause, door.newest.missing()) {
+            let text = format!("{conn:?} {id} is not told of job {job}");
             self.stage.breaks(Promise::NewestWork, text);
         }
         door.push_commands();

@@ -13,10 +13,10 @@ use crate::types::ChannelKey;
 pub(super) struct Newest {
     /// The miner's names of its channels.
     ids: BTreeMap<ChannelKey, u32>,
-    /// What each was told last.
+    /// The pool's name of the job that each was told last.
     told: BTreeMap<u32, u64>,
-    /// What the step brings.
-    due: BTreeMap<ChannelKey, u64>,
+    /// What the step brings, oldest first: seq and name.
+    due: BTreeMap<ChannelKey, Vec<(u64, u64)>>,
     /// Channels that it opens, by their prefix.
     opened: BTreeMap<Bytes, ChannelKey>,
 }
@@ -28,10 +28,15 @@ impl Newest {
             match event {
                 Event::Opened { channel, grant, job, .. } => {
                     self.opened.insert(grant.prefix.clone(), *channel);
-                    self.due.insert(*channel, job.seq);
+                    self.due.insert(*channel, vec![(job.seq, job.id)]);
                 }
-                Event::Reopened { channel, job, .. } | Event::Job { channel, job } => {
-                    self.due.insert(*channel, job.seq);
+                Event::Reopened { channel, job, .. } => {
+                    // What it was told before is void, and names begin anew.
+                    self.ids.get(channel).map(|id| self.told.remove(id));
+                    self.due.insert(*channel, vec![(job.seq, job.id)]);
+                }
+                Event::Job { channel, job } => {
+                    self.due.entry(*channel).or_default().push((job.seq, job.id));
                 }
                 _ => {}
             }
@@ -47,7 +52,10 @@ impl Newest {
                 }
             }
             Outbound::Job { channel_id, announcement } => {
-                self.told.insert(*channel_id, announcement.job_seq);
+                let key = self.ids.iter().find(|(_, id)| *id == channel_id).map(|(key, _)| key);
+                let mut jobs = key.and_then(|key| self.due.get(key)).into_iter().flatten().rev();
+                let job = jobs.find(|(seq, _)| *seq == announcement.job_seq);
+                job.map(|(_, job)| self.told.insert(*channel_id, *job));
             }
             Outbound::Close { channel_id, .. } => self.closed(*channel_id),
             _ => {}
@@ -60,12 +68,13 @@ impl Newest {
         self.told.remove(&id);
     }
 
-    /// The step is over. A channel that was not told its newest work, and that work.
+    /// The step is over. A channel that was not told its newest work, and that work. What it was
+    /// told before need not be told again.
     pub(super) fn missing(&mut self) -> Option<(u32, u64)> {
         self.opened.clear();
         let due = std::mem::take(&mut self.due);
-        let mut open =
-            due.into_iter().filter_map(|(key, seq)| self.ids.get(&key).map(|id| (*id, seq)));
-        open.find(|(id, seq)| self.told.get(id) != Some(seq))
+        let newest = due.into_iter().filter_map(|(key, jobs)| Some((key, jobs.last()?.1)));
+        let mut open = newest.filter_map(|(key, job)| self.ids.get(&key).map(|id| (*id, job)));
+        open.find(|(id, job)| self.told.get(id) != Some(job))
     }
 }

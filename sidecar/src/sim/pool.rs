@@ -64,7 +64,7 @@ pub(super) struct PoolSession {
     pub(super) channels: BTreeMap<u64, Channel>,
     pub(super) cancelled: BTreeSet<u64>,
     pub(super) kicks: BTreeMap<u64, v1::Kick>,
-    /// Job.seq counts over the session.
+    /// The newest Job.seq.
     pub(super) seq: u64,
 }
 
@@ -80,6 +80,8 @@ pub(super) struct Pool {
     pub(super) orders: u64,
     pub(super) tip: u32,
     pub(super) draining: bool,
+    /// Job.seq begins anew with each stream.
+    pub(super) counts_anew: bool,
     /// Knobs.
     pub(super) grantable: bool,
     pub(super) has_work: bool,
@@ -99,6 +101,7 @@ impl Pool {
             orders: 0,
             tip: 1,
             draining: false,
+            counts_anew: stage.chance(50),
             grantable: true,
             has_work: true,
             slowest_verdict: 60,

@@ -92,6 +92,9 @@ impl World {
         let Some(session) = &mut self.pool.session else { return Vec::new() };
         session.latest = Some(stream);
         session.breaks += 1;
+        if self.pool.counts_anew {
+            session.seq = 0;
+        }
         let cancelled: BTreeSet<u64> = hello.cancelled_submit_ids.iter().copied().collect();
         let have: BTreeSet<u64> = hello.open_channel_ids.iter().copied().collect();
         // Cancelled before closed.
