@@ -292,9 +292,10 @@ impl Session {
     /// The pool is away for too long: nothing that waits is accepted.
     fn link_lost(&mut self, fx: &mut Effects) {
         self.limits = None;
-        for opening in std::mem::take(&mut self.opening).into_values() {
+        for (channel, opening) in std::mem::take(&mut self.opening) {
             let reason = RefuseReason::BackendUnavailable;
             fx.out.push(Outbound::OpenError { request_id: opening.request_id, reason });
+            fx.commands.push(answered_meanwhile(channel));
         }
         if self.is_set_up() && !self.channels.is_empty() {
             self.send_away(Cause::PoolLost, fx);
@@ -322,7 +323,9 @@ impl Session {
             if whole { self.channels.keys().copied().collect() } else { id.into_iter().collect() };
         let opening: Vec<ChannelKey> =
             self.opening.keys().filter(|opening| whole || **opening == key).copied().collect();
-        for opening in opening.iter().filter_map(|key| self.opening.remove(key)) {
+        for key in opening {
+            let Some(opening) = self.opening.remove(&key) else { continue };
+            fx.commands.push(answered_meanwhile(key));
             let reason = match kick.action {
                 KickAction::Reconnect => RefuseReason::BackendUnavailable,
                 _ => RefuseReason::Unauthorized,
@@ -349,6 +352,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Behind a wish for a channel that is answered already and may still be on its way to the pool.
+const fn answered_meanwhile(channel: ChannelKey) -> Command {
+    Command::Close { channel, reason: "answered meanwhile" }
 }
 
 fn tell_target(channel: &mut Channel, told: Option<Target>, fx: &mut Effects) {

@@ -46,6 +46,24 @@ fn a_kick_answers_the_open_it_names() {
     let reason = RefuseReason::Unauthorized;
     assert_eq!(fx.out, [Outbound::OpenError { request_id: 40, reason }]);
     assert_eq!(fx.close, None);
+    // The wish may be on its way to the pool still.
+    assert!(
+        matches!(fx.commands.as_slice(), [Command::Close { channel: key, .. }] if *key == channel)
+    );
+}
+
+#[test]
+fn a_wish_that_is_on_its_way_when_the_pool_is_lost_leaves_no_channel_behind() {
+    let mut session = fresh();
+    received(&mut session, setup(0, (2, 2), 0));
+    let channel = asked(&received(&mut session, open(Kind::Extended)));
+    let fx = told(&mut session, vec![Event::LinkLost]);
+    let reason = RefuseReason::BackendUnavailable;
+    assert_eq!(fx.out, [Outbound::OpenError { request_id: 40, reason }]);
+    let [Command::Close { channel: closed, .. }] = &fx.commands[..] else {
+        panic!("{:?}", fx.commands)
+    };
+    assert_eq!(*closed, channel);
 }
 
 #[test]
