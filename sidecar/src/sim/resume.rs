@@ -113,7 +113,7 @@ impl World {
         let missing = session.channels.iter().filter(|(id, c)| !stays(id, c));
         let missing: Vec<_> = missing.map(|(id, _)| *id).collect();
         for id in missing {
-            self.pool_closes(id);
+            self.sidecar_closed(id);
         }
         let Some(session) = &mut self.pool.session else { return Vec::new() };
         let mut repairs = Vec::new();
@@ -256,6 +256,15 @@ impl World {
             job: Some((*job).clone()),
         };
         self.pool_says(Entry::message(ToSidecar::ChannelOpened(opened)));
+    }
+
+    /// The sidecar has closed a channel: it waits for none of its answers and has room for others,
+    /// so they must not push out of the ring what is waited for.
+    pub(super) fn sidecar_closed(&mut self, id: u64) {
+        if let Some(session) = &mut self.pool.session {
+            session.ring.retain(|answered| answered.channel != id);
+        }
+        self.pool_closes(id);
     }
 
     /// A channel is closed at the pool, whoever wants it. Its prefix is free a little later.
