@@ -19,14 +19,17 @@ impl World {
             let text = format!("{} are cancelled", hello.cancelled_submit_ids.len());
             self.stage.breaks(Promise::Bounds, text);
         }
-        self.stage.counts.late_hellos += u64::from(stream < self.pool.newest);
+        // What an older Hello says of open channels holds no more, and its stream is left already.
+        // The contract's Hello has no number that tells it: this is the pool as it should be.
+        let late = stream < self.pool.newest;
         self.pool.newest = stream.max(self.pool.newest);
-        if self.pool.draining {
+        self.stage.counts.late_hellos += u64::from(late);
+        if late || self.pool.draining {
             self.wire.leave_pool(&mut self.stage, stream);
             return;
         }
-        // The epoch is the session's: one that began behind the sidecar's back (its Welcome was
-        // lost, or its Hello came late) must not pass for the one before.
+        // The epoch is the session's: one that began behind the sidecar's back, because its Welcome
+        // was lost, must not pass for the one before.
         let resumed = self.pool.session.as_ref().is_some_and(|s| hello.last_epoch == s.epoch());
         let older = self.pool.session.as_ref().and_then(|session| session.latest);
         if let Some(older) = older {
