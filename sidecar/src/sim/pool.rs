@@ -47,6 +47,7 @@ pub(super) struct PoolLink {
 #[derive(Debug, Clone)]
 pub(super) struct Answered {
     pub(super) verdict: v1::Verdict,
+    pub(super) channel: u64,
     pub(super) stream: u64,
 }
 
@@ -146,7 +147,7 @@ impl World {
             ToPool::SubmitBatch(batch) => self.pool_submits(stream, batch.submits),
             ToPool::OpenChannel(open) => self.pool_opens(stream, open),
             ToPool::UpdateChannel(update) => self.pool_updates(stream, &update),
-            ToPool::CloseChannel(close) => self.pool_closes(close.channel_id),
+            ToPool::CloseChannel(close) => self.sidecar_closed(close.channel_id),
             ToPool::TargetInEffect(_) => {}
             other => self.stage.breaks(Promise::Contract, format!("unexpected {other:?}")),
         }
@@ -199,11 +200,12 @@ impl World {
                 None if open => refusal(v1::RejectReason::BackendUnavailable),
                 None => refusal(v1::RejectReason::InvalidChannelId),
             };
-            return self.pool_answers(verdict);
+            return self.pool_answers(submit.channel_id, verdict);
         }
         session.last_submit = submit.id;
         let Some(channel) = channel else {
-            return self.pool_answers(refusal(v1::RejectReason::InvalidChannelId));
+            let refused = refusal(v1::RejectReason::InvalidChannelId);
+            return self.pool_answers(submit.channel_id, refused);
         };
         channel.owed.insert(submit.id);
         let books = (&mut self.stage, &mut self.truth);
@@ -232,17 +234,18 @@ impl World {
                 Difficulty { whole: verdict.credit_whole, fraction: verdict.credit_fraction };
             self.truth.credited(&mut self.stage, id, credit, life);
         }
-        self.pool_answers(verdict);
+        self.pool_answers(channel, verdict);
     }
 
     /// Keeps an answer and queues it.
-    pub(super) fn pool_answers(&mut self, verdict: v1::Verdict) {
+    pub(super) fn pool_answers(&mut self, channel: u64, verdict: v1::Verdict) {
         let Some(session) = &mut self.pool.session else { return };
         let (id, accepted) = (verdict.submit_id, verdict.accepted);
         let reason = verdict.reason();
         self.stage.trace(format_args!("verdict {id} {accepted} {reason:?}"), &[]);
         self.truth.verdict_sent(&mut self.stage, id);
-        session.ring.push_back(Answered { verdict: verdict.clone(), stream: session.stream });
+        let (kept, stream) = (verdict.clone(), session.stream);
+        session.ring.push_back(Answered { verdict: kept, channel, stream });
         if session.ring.len() > session.max_in_flight {
             session.ring.pop_front();
         }

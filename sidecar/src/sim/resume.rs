@@ -19,14 +19,17 @@ impl World {
             let text = format!("{} are cancelled", hello.cancelled_submit_ids.len());
             self.stage.breaks(Promise::Bounds, text);
         }
-        self.stage.counts.late_hellos += u64::from(stream < self.pool.newest);
+        // What an older Hello says of open channels holds no more, and its stream is left already.
+        // The contract's Hello has no number that tells it: this is the pool as it should be.
+        let late = stream < self.pool.newest;
         self.pool.newest = stream.max(self.pool.newest);
-        if self.pool.draining {
+        self.stage.counts.late_hellos += u64::from(late);
+        if late || self.pool.draining {
             self.wire.leave_pool(&mut self.stage, stream);
             return;
         }
-        // The epoch is the session's: one that began behind the sidecar's back (its Welcome was
-        // lost, or its Hello came late) must not pass for the one before.
+        // The epoch is the session's: one that began behind the sidecar's back, because its Welcome
+        // was lost, must not pass for the one before.
         let resumed = self.pool.session.as_ref().is_some_and(|s| hello.last_epoch == s.epoch());
         let older = self.pool.session.as_ref().and_then(|session| session.latest);
         if let Some(older) = older {
@@ -113,7 +116,7 @@ impl World {
         let missing = session.channels.iter().filter(|(id, c)| !stays(id, c));
         let missing: Vec<_> = missing.map(|(id, _)| *id).collect();
         for id in missing {
-            self.pool_closes(id);
+            self.sidecar_closed(id);
         }
         let Some(session) = &mut self.pool.session else { return Vec::new() };
         let mut repairs = Vec::new();
@@ -256,6 +259,15 @@ impl World {
             job: Some((*job).clone()),
         };
         self.pool_says(Entry::message(ToSidecar::ChannelOpened(opened)));
+    }
+
+    /// The sidecar has closed a channel: it waits for none of its answers and has room for others,
+    /// so they must not push out of the ring what is waited for.
+    pub(super) fn sidecar_closed(&mut self, id: u64) {
+        if let Some(session) = &mut self.pool.session {
+            session.ring.retain(|answered| answered.channel != id);
+        }
+        self.pool_closes(id);
     }
 
     /// A channel is closed at the pool, whoever wants it. Its prefix is free a little later.
