@@ -156,7 +156,8 @@ func (l *link) receive() {
 // transmit sends what waits until the stream ends: what queued while a message was sent goes next.
 // An idle line costs nothing.
 func (l *link) transmit() {
-	out := sender{send: l.stream.Send}
+	// Nothing has a number before Welcome, when there is a session.
+	out := sender{seq: func() uint64 { return l.session.jobs.Add(1) }, send: l.stream.Send}
 	var verdicts []sv2.Verdict
 	var entries []entry
 	for {

@@ -41,6 +41,8 @@ type Session struct {
 
 	answers *ring
 	news    news
+	// jobs is the newest Job.seq: it goes on from stream to stream.
+	jobs atomic.Uint64
 	// outstanding is how many submits hosts have not answered yet.
 	outstanding atomic.Int64
 	// lastSubmit is the highest Submit.id seen; the owner's receiving goroutine's.

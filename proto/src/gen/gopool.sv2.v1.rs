@@ -51,8 +51,9 @@ pub struct Job {
     /// for the life of the epoch. Not 0.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    /// Place in the order of Job messages on this session, from 1, gapless, given by the carrier. The
-    /// newest job of a channel is the one with the highest seq.
+    /// Place in the order of the jobs of this session, those in ChannelOpened among them: from 1, one
+    /// more with each that is sent, given by the carrier. It goes on over a break of the stream; what
+    /// was lost with that is a gap. The newest job of a channel is the one with the highest seq.
     #[prost(uint64, tag = "2")]
     pub seq: u64,
     /// The channels (OpenChannel.channel_id) that get it. Empty only inside ChannelOpened, where the
