@@ -14,10 +14,16 @@ import (
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
 )
 
-// comeBack is a Hello that resumes goodHello's session in the pool's epoch with these channels.
+// comeBack is a Hello that resumes goodHello's session, if there is one, with these channels.
 func comeBack(session byte, server *running, open ...uint64) *sv2pb.Hello {
 	hello := goodHello(session)
-	hello.LastEpoch = bytes.Clone(server.epoch[:])
+	epoch := server.epoch
+	server.mu.Lock()
+	if s := server.sessions[sessionID(hello.GetSessionId())]; s != nil {
+		epoch = s.epoch
+	}
+	server.mu.Unlock()
+	hello.LastEpoch = epoch[:]
 	hello.OpenChannelIds = open
 	return hello
 }

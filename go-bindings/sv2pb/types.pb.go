@@ -94,9 +94,9 @@ const (
 	RejectReason_REJECT_REASON_UNSPECIFIED RejectReason = 0
 	// `invalid-channel-id`: no such channel on this session.
 	RejectReason_REJECT_REASON_INVALID_CHANNEL_ID RejectReason = 1
-	// `invalid-job-id`: the channel never had that job, or it was forgotten.
+	// `invalid-job-id`: the channel never had that job.
 	RejectReason_REJECT_REASON_INVALID_JOB_ID RejectReason = 2
-	// `stale-share`: the job is known but belongs to an older tip, or to an older epoch of the pool.
+	// `stale-share`: the job belongs to an older tip, known still or forgotten, or to an older epoch.
 	RejectReason_REJECT_REASON_STALE_SHARE RejectReason = 3
 	// `difficulty-too-low`: the hash is above every target the pool would accept for that job.
 	RejectReason_REJECT_REASON_DIFFICULTY_TOO_LOW RejectReason = 4
