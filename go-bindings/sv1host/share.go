@@ -23,6 +23,11 @@ func (c *channel) judgeTurn() bool {
 	}
 	now := c.now()
 	c.judge(batch, func(submit sv2.Submit) sv2.Verdict { return c.check.Judge(submit, now) })
+	if c.host.seen.Filled() {
+		c.host.options.Logger.Error("there is little room left to remember accepted shares of this tip: " +
+			"until the next block channels that sent more than their part are answered rate-limited; if " +
+			"blocks are not just slow, MaxChannels or SharesPerMinute is less than what comes: raise it")
+	}
 	return true
 }
 

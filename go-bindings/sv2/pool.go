@@ -114,7 +114,8 @@ type PoolConfig struct {
 	OnBlock func(ctx context.Context, block Block) error
 
 	// OnError hears what nobody else is told: no job after a change of target, a block candidate for
-	// which there was no room. It must return at once: shares may wait for it. Nil: not told.
+	// which there was no room, a full memory of accepted shares (once a tip). It must return at once:
+	// shares may wait for it. Nil: not told.
 	OnError func(err error)
 
 	// Clock is time.Now unless a test sets it.
@@ -240,7 +241,7 @@ func NewPool(config PoolConfig) (*Pool, error) {
 	p := &Pool{
 		config:   config,
 		prefixes: prefixes,
-		seen:     NewSeen(SeenPerTip, config.seenPerChannel()),
+		seen:     SeenFor(config.MaxChannels, config.SharesPerMinute),
 		blocks:   make(chan *blockOffer, blockQueue),
 		turns:    newTurns(config.QueueSize),
 		stop:     make(chan struct{}),
@@ -303,12 +304,6 @@ func (c PoolConfig) complete() (PoolConfig, error) {
 		return c, fmt.Errorf("QueueSize is %d: 0 to %d", c.QueueSize, maxQueueSize)
 	}
 	return c, nil
-}
-
-// seenPerChannel is what a channel may have remembered per tip: what comes in six hours at the rate
-// that vardiff aims at. No block takes that long but once in 10^15.
-func (c PoolConfig) seenPerChannel() int {
-	return max(SeenPerChannel, int(c.SharesPerMinute*60*6))
 }
 
 // Limits is what the configuration says.

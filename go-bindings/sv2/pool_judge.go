@@ -4,6 +4,7 @@ package sv2
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 )
@@ -52,6 +53,9 @@ func (p *Pool) judge(c *poolChannel, batch []Submit) {
 	}
 	c.mu.Unlock()
 	p.offer(offers)
+	if p.seen.Filled() {
+		p.report(errSeenFull)
+	}
 
 	sent, offered := 0, 0
 	for i, submit := range batch {
@@ -71,6 +75,10 @@ func (p *Pool) judge(c *poolChannel, batch []Submit) {
 		c.deliver(verdicts[sent:], nil)
 	}
 }
+
+var errSeenFull = errors.New("there is little room left to remember accepted shares of this tip: until " +
+	"the next block channels that sent more than their part are answered rate-limited; if blocks are not " +
+	"just slow, MaxChannels or SharesPerMinute is less than what comes: raise it")
 
 // journal calls OnVerdict, and takes an acceptance back that it can't write.
 func (p *Pool) journal(c *poolChannel, submit Submit, verdict *Verdict) {
