@@ -106,16 +106,10 @@ func (c *poolChannel) Submit(batch []Submit) {
 	}
 }
 
-// deliver sends verdicts, counts the credited ones for vardiff, and lets out the results of those
-// offers whose verdict is now told.
+// deliver sends verdicts, and lets out the results of those offers whose verdict is now told.
 func (c *poolChannel) deliver(verdicts []Verdict, offers []*blockOffer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, verdict := range verdicts {
-		if verdict.Accepted() && c.isWork(verdict.Credit) {
-			c.vardiff.Accepted(verdict.Credit)
-		}
-	}
 	if c.closed {
 		return
 	}
@@ -126,12 +120,6 @@ func (c *poolChannel) deliver(verdicts []Verdict, offers []*blockOffer) {
 			c.sink.BlockResult(*offer.result)
 		}
 	}
-}
-
-// isWork reports whether an accepted share counts for vardiff: what earns nothing doesn't, unless that
-// is all that the target is worth. The caller holds mu.
-func (c *poolChannel) isWork(credit Difficulty) bool {
-	return !credit.IsZero() || c.check.Target().Difficulty().IsZero()
 }
 
 // Update takes the miner's new hash rate and maximum target. The target follows a hash rate that

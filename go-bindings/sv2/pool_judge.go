@@ -48,7 +48,11 @@ func (p *Pool) judge(c *poolChannel, batch []Submit) {
 	now := p.now()
 	c.mu.Lock()
 	for i, submit := range batch {
-		verdicts[i] = c.check.Judge(submit, now)
+		var work *Difficulty
+		verdicts[i], work = c.check.judge(submit, now)
+		if work != nil { // what the journal will say is no matter of the miner's rate
+			c.vardiff.Accepted(*work)
+		}
 		offers = c.collect(offers, submit, verdicts[i])
 	}
 	c.mu.Unlock()
