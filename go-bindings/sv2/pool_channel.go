@@ -151,16 +151,23 @@ func (c *poolChannel) update(ctx context.Context, request UpdateRequest) (noJob,
 		return nil, &Refusal{Reason: RefuseInvalidChannelID, Detail: "the channel is closed"}
 	}
 	present := c.vardiff.Target()
-	wanted := present
-	if request.NominalHashRate != c.hashRate && request.NominalHashRate > 0 {
-		wanted = p.targetFor(request.NominalHashRate)
-	}
+	rated := request.NominalHashRate != c.hashRate && request.NominalHashRate > 0
 	c.hashRate = request.NominalHashRate
 	c.vardiff.SetMaxTarget(request.MaxTarget)
-	target := c.vardiff.Claim(wanted, p.now())
+	var target Target
+	switch {
+	case rated:
+		target = c.vardiff.Claim(p.targetFor(request.NominalHashRate), p.now())
+	case c.owed != nil: // granted before, and still waiting for its job
+		target = c.vardiff.Bound(*c.owed)
+	default:
+		target = c.vardiff.Claim(present, p.now())
+	}
+	// Told, and in force: a harder one is told before there is a job to credit it with.
+	settled := target == present && target == c.check.Target()
 	c.mu.Unlock()
 	c.owed = nil
-	if target == present {
+	if settled {
 		return nil, nil
 	}
 	job, generation, err := p.build(ctx, c)
