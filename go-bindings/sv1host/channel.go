@@ -244,7 +244,8 @@ func (c *channel) failure() error {
 	return errors.New(c.why)
 }
 
-// loseAll answers what the pool will not answer any more; the caller holds mu.
+// loseAll answers what the pool will not answer any more; the caller holds mu. A block among the shares
+// that nobody has looked at goes to the pool nevertheless, if its connection still takes it.
 func (c *channel) loseAll(why string) {
 	var verdicts []sv2.Verdict
 	for id, s := range c.pending {
@@ -255,7 +256,12 @@ func (c *channel) loseAll(why string) {
 		verdict := c.check.Refuse(submit, sv2.RejectUnavailable)
 		verdicts = append(verdicts, verdict)
 		if verdict.BlockCandidate {
-			defer c.lose(nil, c.shareOf(submit, verdict), why)
+			s := c.shareOf(submit, verdict)
+			if c.mayWait(s) {
+				c.submit(c.appendShare(nil, s))
+				delete(c.pending, submit.ID) // its answer would come too late
+			}
+			defer c.lose(nil, s, why)
 		}
 	}
 	c.queue = nil

@@ -40,3 +40,36 @@ func TestWhatThePoolAcceptedIsToldThoughTheChannelEndsInTheSameBreath(t *testing
 		})
 	}
 }
+
+func TestABlockThatNobodyHasLookedAtReachesThePoolThatSendsTheMinerAway(t *testing.T) {
+	r := newRig(t, blockPool(), nil)
+	m := r.open(extendedRequest())
+	c := m.Channel.(*channel)
+	network, err := sv2.TargetFromNBits(m.opened.Job.NBits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	share := m.find(m.opened.Job, func(hash sv2.Hash) bool { return !hash.Meets(network) })
+	block := m.block(false)
+	c.mu.Lock() // as if the pool's line was read before the shares were looked at
+	c.queue = append(c.queue, share, block)
+	c.mu.Unlock()
+	c.giveUp(sv2.KickChannel, "banned")
+	if got := m.peer.submit(); string(got.ID) != fmt.Sprint(block.ID) {
+		t.Errorf("the pool got %s", got.line)
+	}
+	m.kicked()
+	select {
+	case got := <-m.peer.submits:
+		t.Errorf("the pool got %s, too", got.line)
+	default:
+	}
+	for i, verdict := range of[sv2.Verdict](m.tape) {
+		if verdict.Reason != sv2.RejectUnavailable || verdict.BlockCandidate != (i == 1) {
+			t.Errorf("%+v", verdict)
+		}
+	}
+	if got := of[sv2.BlockResult](m.tape); len(got) != 1 || got[0].Accepted || got[0].SubmitID != block.ID {
+		t.Errorf("%+v", got)
+	}
+}
