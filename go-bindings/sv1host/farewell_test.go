@@ -73,3 +73,40 @@ func TestABlockThatNobodyHasLookedAtReachesThePoolThatSendsTheMinerAway(t *testi
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestABlockThatThePoolDidNotGetIsNotCredited(t *testing.T) {
+	r := newRig(t, blockPool(), nil)
+	m := r.open(extendedRequest())
+	defer m.end()
+	m.peer.write(messageLine("Pool restarting; please reconnect."))
+	_ = m.peer.conn.Close()
+	<-m.peer.gone
+	for range 4 { // before the channel has heard of it, and after
+		share := m.block(false)
+		got := m.judge(share)
+		if got.Accepted() || !got.Credit.IsZero() || !got.BlockCandidate || got.Hash == (sv2.Hash{}) {
+			t.Errorf("%+v", got)
+		}
+	}
+	for _, result := range await[sv2.BlockResult](t, m.tape, 4) {
+		if result.Accepted {
+			t.Errorf("%+v", result)
+		}
+	}
+	// Nor are those beyond what may wait.
+	r = newRig(t, blockPool(), func(o *Options) { o.MaxInFlight = 1 })
+	m = r.open(extendedRequest())
+	defer m.end()
+	m.judge(m.block(false))
+	c := m.Channel.(*channel)
+	c.mu.Lock()
+	for id := range uint64(1 + spareLines) {
+		c.pending[1<<40+id] = &share{}
+	}
+	c.queue = append(c.queue, m.block(false))
+	c.mu.Unlock()
+	c.nudge()
+	if got := await[sv2.Verdict](t, m.tape, 2)[1]; got.Reason != sv2.RejectUnavailable || !got.BlockCandidate {
+		t.Errorf("with no room: %+v", got)
+	}
+}

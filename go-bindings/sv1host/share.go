@@ -47,9 +47,6 @@ func (c *channel) judge(batch []sv2.Submit, judge func(sv2.Submit) sv2.Verdict) 
 			continue
 		}
 		s := c.shareOf(submit, verdict)
-		if verdict.BlockCandidate {
-			verdicts = append(verdicts, verdict)
-		}
 		if !c.mayWait(s) {
 			lost = append(lost, s)
 			continue
@@ -61,12 +58,23 @@ func (c *channel) judge(batch []sv2.Submit, judge func(sv2.Submit) sv2.Verdict) 
 		for _, s := range sent {
 			delete(c.pending, s.submit.ID)
 		}
-		lost = append(lost, sent...)
+		lost, sent = append(lost, sent...), nil
 	}
-	// The result of a block must not overtake its verdict.
+	for _, s := range sent {
+		if s.verdict.BlockCandidate {
+			verdicts = append(verdicts, s.verdict)
+		}
+	}
+	// The result of a block must not overtake its verdict. Nothing is credited that the pool didn't get.
 	for _, s := range lost {
-		if !s.verdict.BlockCandidate {
+		switch {
+		case !s.verdict.BlockCandidate:
 			verdicts = c.lose(verdicts, s, whyLost)
+		case s.verdict.Accepted():
+			verdicts = append(verdicts, sv2.Verdict{SubmitID: s.submit.ID, Reason: sv2.RejectUnavailable,
+				Hash: s.verdict.Hash, BlockCandidate: true, Detail: whyLost})
+		default:
+			verdicts = append(verdicts, s.verdict)
 		}
 	}
 	c.tell(verdicts)
