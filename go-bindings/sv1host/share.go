@@ -172,11 +172,12 @@ func (c *channel) takeReply(m *message, verdicts []sv2.Verdict) []sv2.Verdict {
 	delete(c.pending, id)
 	switch {
 	case s.verdict.BlockCandidate && f == nil:
-		c.result(s, true, "")
+		c.result(s, sv2.BlockResult{Accepted: true})
 	case s.verdict.BlockCandidate:
 		c.log.Error("the pool refused a block", "hash", s.verdict.Hash, "height", s.height,
 			"error", printable(f.Error()))
-		c.result(s, false, f.text)
+		unknown := reason == sv2.RejectUnavailable // the pool had nobody to ask
+		c.result(s, sv2.BlockResult{Unknown: unknown, Detail: f.text})
 	case f == nil:
 		return append(verdicts, s.verdict)
 	default:

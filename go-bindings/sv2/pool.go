@@ -110,7 +110,9 @@ type PoolConfig struct {
 
 	// OnBlock offers a block to the node, on a goroutine of its own so that no verdict waits for it.
 	// The block may be that of a share rejected for policy. Nil means that the node took it; the text
-	// of an error is told to the carrier. ctx ends when the context given to [Pool.Close] has.
+	// of an error is told to the carrier. An error that wraps [ErrUndecided], or that of a context, says
+	// that nobody knows; any other that the node refused the block. ctx ends when the context given to
+	// [Pool.Close] has.
 	OnBlock func(ctx context.Context, block Block) error
 
 	// OnError hears what nobody else is told: no job after a change of target, a block candidate for

@@ -124,8 +124,8 @@ func (p *Pool) offer(offers []*blockOffer) {
 		select {
 		case p.blocks <- o:
 		default:
-			err := fmt.Errorf("block %s was not offered: %d others wait for the node",
-				o.block.Hash, blockQueue)
+			err := fmt.Errorf("block %s was not offered, %d others wait for the node: %w",
+				o.block.Hash, blockQueue, ErrUndecided)
 			p.report(err)
 			p.settle(o, err)
 		}
@@ -144,6 +144,17 @@ func (p *Pool) offerBlocks() {
 	}
 }
 
+// ErrUndecided says that nobody knows what became of a block: the node did not answer, or was not asked.
+// For errors of [PoolConfig].OnBlock to wrap.
+var ErrUndecided = errors.New("no node has decided on the block")
+
+// Undecided reports whether an error of [PoolConfig].OnBlock leaves open what became of the block: it wraps
+// [ErrUndecided], or the error of a context that ended.
+func Undecided(err error) bool {
+	return errors.Is(err, ErrUndecided) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, context.DeadlineExceeded)
+}
+
 // settle tells the carrier what became of a block, but not before its verdict.
 func (p *Pool) settle(o *blockOffer, err error) {
 	result := BlockResult{
@@ -151,6 +162,7 @@ func (p *Pool) settle(o *blockOffer, err error) {
 		Hash:     o.block.Hash,
 		Height:   o.block.Job.Height,
 		Accepted: err == nil,
+		Unknown:  Undecided(err),
 	}
 	if err != nil {
 		result.Detail = printable(err.Error())
