@@ -28,7 +28,11 @@ func (m *minipool) onBlock(ctx context.Context, b sv2.Block) error {
 	}
 	attributes := []any{"height", b.Job.Height, "hash", b.Hash,
 		"user", escape(b.Channel.UserIdentity), "worker", escape(b.Worker), "channel", b.Channel.ID}
-	if err != nil {
+	switch {
+	case sv2.Undecided(err):
+		m.log.Error("what became of a block is unknown", append(attributes, "err", err)...)
+		return err
+	case err != nil:
 		m.log.Error("block rejected", append(attributes, "err", err)...)
 		return err
 	}
@@ -41,11 +45,11 @@ func (m *minipool) onBlock(ctx context.Context, b sv2.Block) error {
 func (m *minipool) submitBlock(ctx context.Context, b sv2.Block) (transactions int, err error) {
 	t, err := m.work.of(b.Job)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", sv2.ErrUndecided, err)
 	}
 	block, err := t.Block(b.Coinbase, b.Header)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", sv2.ErrUndecided, err)
 	}
 	return len(block.Transactions), m.kept(m.source.Submit(ctx, block))
 }

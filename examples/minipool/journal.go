@@ -61,8 +61,8 @@ type blockLine struct {
 	AtMS     int64  `json:"at_ms"`
 	Hash     string `json:"hash"`
 	Height   uint32 `json:"height"`
-	Accepted bool   `json:"accepted"`
-	Detail   string `json:"detail"` // the chain's words when it did not accept
+	Accepted *bool  `json:"accepted"` // null: nobody knows
+	Detail   string `json:"detail"`   // the chain's words when it did not accept
 	Channel  uint64 `json:"channel"`
 	SubmitID uint64 `json:"submit_id"`
 	User     string `json:"user"`
@@ -175,12 +175,14 @@ func (j *journal) tip(hash sv2.Hash, height int32) error {
 	return j.append(tipLine{"tip", now(), hash.String(), height})
 }
 
-// block says what the chain made of a block candidate.
+// block says what became of a block candidate.
 func (j *journal) block(b sv2.Block, refused error) error {
 	line := blockLine{
 		Event: "block", AtMS: now(), Hash: b.Hash.String(), Height: b.Job.Height,
-		Accepted: refused == nil, Channel: b.Channel.ID, SubmitID: b.SubmitID,
-		User: escape(b.Channel.UserIdentity),
+		Channel: b.Channel.ID, SubmitID: b.SubmitID, User: escape(b.Channel.UserIdentity),
+	}
+	if accepted := refused == nil; !sv2.Undecided(refused) {
+		line.Accepted = &accepted
 	}
 	if refused != nil {
 		line.Detail = refused.Error()

@@ -322,10 +322,14 @@ func verdictsMessage(verdicts []sv2.Verdict) *sv2pb.SessionResponse {
 }
 
 func blockResultMessage(id uint64, result sv2.BlockResult) *sv2pb.SessionResponse {
+	accepted := &result.Accepted
+	if result.Unknown {
+		accepted = nil
+	}
 	return &sv2pb.SessionResponse{Message: &sv2pb.SessionResponse_BlockResult{
 		BlockResult: &sv2pb.BlockResult{
 			SubmitId: result.SubmitID, ChannelId: id, BlockHash: result.Hash[:],
-			Height: result.Height, Accepted: result.Accepted,
+			Height: result.Height, Accepted: accepted,
 			Detail: printable(result.Detail, maxText),
 		}}}
 }

@@ -244,7 +244,8 @@ func (c *channel) failure() error {
 	return errors.New(c.why)
 }
 
-// loseAll answers what the pool will not answer any more; the caller holds mu.
+// loseAll answers what the pool will not answer any more; the caller holds mu. A block among the shares
+// that nobody has looked at goes to the pool nevertheless, if its connection still takes it.
 func (c *channel) loseAll(why string) {
 	var verdicts []sv2.Verdict
 	for id, s := range c.pending {
@@ -255,7 +256,12 @@ func (c *channel) loseAll(why string) {
 		verdict := c.check.Refuse(submit, sv2.RejectUnavailable)
 		verdicts = append(verdicts, verdict)
 		if verdict.BlockCandidate {
-			defer c.lose(nil, c.shareOf(submit, verdict), why)
+			s := c.shareOf(submit, verdict)
+			if c.mayWait(s) {
+				c.submit(c.appendShare(nil, s))
+				delete(c.pending, submit.ID) // its answer would come too late
+			}
+			defer c.lose(nil, s, why)
 		}
 	}
 	c.queue = nil
@@ -271,17 +277,18 @@ func (c *channel) lose(verdicts []sv2.Verdict, s *share, why string) []sv2.Verdi
 	}
 	c.log.Error("a block may be lost: the pool did not say what became of it", "hash", s.verdict.Hash,
 		"header", hex.EncodeToString(s.header[:]), "height", s.height, "reason", why)
-	c.result(s, false, why)
+	c.result(s, sv2.BlockResult{Unknown: true, Detail: why})
 	return verdicts
 }
 
-// result tells what became of a block; the caller holds mu.
-func (c *channel) result(s *share, accepted bool, detail string) {
+// result tells what became of a block, which it names; the caller holds mu.
+func (c *channel) result(s *share, result sv2.BlockResult) {
 	if c.state == stateClosed {
 		return
 	}
-	c.sink.BlockResult(sv2.BlockResult{SubmitID: s.submit.ID, Hash: s.verdict.Hash, Height: s.height,
-		Accepted: accepted, Detail: printable(detail)})
+	result.SubmitID, result.Hash, result.Height = s.submit.ID, s.verdict.Hash, s.height
+	result.Detail = printable(result.Detail)
+	c.sink.BlockResult(result)
 }
 
 // tell sends verdicts; the caller holds mu.

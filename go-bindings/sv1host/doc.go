@@ -35,8 +35,9 @@
 // word; a share is accepted when both say so, and credited with the difficulty of its job's target.
 //
 // A header that meets nbits goes to the pool in any case, and is answered at once, without it. The
-// pool's reply is then the [sv2.BlockResult]: true, or an error with the node's words. Should the pool
-// refuse such a share for another reason, the miner keeps the credit, for its work was good.
+// pool's reply is then the [sv2.BlockResult]: true, or an error with the node's words; unknown, when none
+// comes. Should the pool refuse such a share for another reason, the miner keeps the credit, for its work
+// was good. What the pool can't be given any more is not credited, block or not.
 //
 // Stratum V1 knows no way to take a share back: one that was answered in the pool's stead, because the pool
 // or the carrier took too long, may stay in the pool's books. Those then have more than miners were told,

@@ -45,12 +45,10 @@ func New(options Options) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sv1host: %w", err)
 	}
-	// What comes in six hours at the rate that is aimed at: no block takes that long but once in 10^15.
-	perChannel := max(sv2.SeenPerChannel, int(options.SharesPerMinute*60*6))
 	h := &Host{
 		options:  options,
 		limits:   options.limits(),
-		seen:     sv2.NewSeen(sv2.SeenPerTip, perChannel),
+		seen:     sv2.SeenFor(options.MaxChannels, options.SharesPerMinute),
 		channels: make(map[*channel]struct{}),
 	}
 	h.serving, h.cancel = context.WithCancel(context.Background())

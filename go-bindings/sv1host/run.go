@@ -73,6 +73,7 @@ func (c *channel) takeLines(r *reader, data []byte) {
 		if !whole || len(r.rest) > 0 {
 			r.rest = append(r.rest, line...)
 			if len(r.rest) > maxLine {
+				verdicts = c.flush(verdicts)
 				c.giveUp(sv2.KickChannel, "the pool wrote a line without end")
 				r.rest = nil
 				break
@@ -92,10 +93,17 @@ func (c *channel) takeLines(r *reader, data []byte) {
 	} else {
 		r.spare = nil
 	}
+	c.flush(verdicts)
+}
+
+// flush tells the verdicts of replies that came together, and leaves none. It comes before anything that
+// may end the channel: what the pool has accepted is in its books.
+func (c *channel) flush(verdicts []sv2.Verdict) []sv2.Verdict {
 	c.mu.Lock()
 	c.tell(verdicts)
 	c.mu.Unlock()
 	c.sendAway(verdicts)
+	return nil
 }
 
 // sendAway ends the channel of a miner who was told "unauthorized": the pool takes nothing from him any
@@ -113,6 +121,9 @@ func (c *channel) sendAway(verdicts []sv2.Verdict) {
 func (c *channel) takeLine(line []byte, verdicts []sv2.Verdict) []sv2.Verdict {
 	m, err := parseMessage(line)
 	if err == nil {
+		if m.Method != "" {
+			verdicts = c.flush(verdicts)
+		}
 		switch m.Method {
 		case "":
 			return c.takeReply(&m, verdicts)

@@ -23,6 +23,11 @@ func (c *channel) judgeTurn() bool {
 	}
 	now := c.now()
 	c.judge(batch, func(submit sv2.Submit) sv2.Verdict { return c.check.Judge(submit, now) })
+	if c.host.seen.Filled() {
+		c.host.options.Logger.Error("there is little room left to remember accepted shares of this tip: " +
+			"until the next block channels that sent more than their part are answered rate-limited; if " +
+			"blocks are not just slow, MaxChannels or SharesPerMinute is less than what comes: raise it")
+	}
 	return true
 }
 
@@ -42,9 +47,6 @@ func (c *channel) judge(batch []sv2.Submit, judge func(sv2.Submit) sv2.Verdict) 
 			continue
 		}
 		s := c.shareOf(submit, verdict)
-		if verdict.BlockCandidate {
-			verdicts = append(verdicts, verdict)
-		}
 		if !c.mayWait(s) {
 			lost = append(lost, s)
 			continue
@@ -56,12 +58,23 @@ func (c *channel) judge(batch []sv2.Submit, judge func(sv2.Submit) sv2.Verdict) 
 		for _, s := range sent {
 			delete(c.pending, s.submit.ID)
 		}
-		lost = append(lost, sent...)
+		lost, sent = append(lost, sent...), nil
 	}
-	// The result of a block must not overtake its verdict.
+	for _, s := range sent {
+		if s.verdict.BlockCandidate {
+			verdicts = append(verdicts, s.verdict)
+		}
+	}
+	// The result of a block must not overtake its verdict. Nothing is credited that the pool didn't get.
 	for _, s := range lost {
-		if !s.verdict.BlockCandidate {
+		switch {
+		case !s.verdict.BlockCandidate:
 			verdicts = c.lose(verdicts, s, whyLost)
+		case s.verdict.Accepted():
+			verdicts = append(verdicts, sv2.Verdict{SubmitID: s.submit.ID, Reason: sv2.RejectUnavailable,
+				Hash: s.verdict.Hash, BlockCandidate: true, Detail: whyLost})
+		default:
+			verdicts = append(verdicts, s.verdict)
 		}
 	}
 	c.tell(verdicts)
@@ -159,11 +172,12 @@ func (c *channel) takeReply(m *message, verdicts []sv2.Verdict) []sv2.Verdict {
 	delete(c.pending, id)
 	switch {
 	case s.verdict.BlockCandidate && f == nil:
-		c.result(s, true, "")
+		c.result(s, sv2.BlockResult{Accepted: true})
 	case s.verdict.BlockCandidate:
 		c.log.Error("the pool refused a block", "hash", s.verdict.Hash, "height", s.height,
 			"error", printable(f.Error()))
-		c.result(s, false, f.text)
+		unknown := reason == sv2.RejectUnavailable // the pool had nobody to ask
+		c.result(s, sv2.BlockResult{Unknown: unknown, Detail: f.text})
 	case f == nil:
 		return append(verdicts, s.verdict)
 	default:

@@ -208,13 +208,15 @@ func (m *miner) block(worthless bool) sv2.Submit {
 
 func TestAnswersABlockAtOnceAndTellsWhatBecameOfIt(t *testing.T) {
 	for _, test := range []struct {
-		name, answer string
-		accepted     bool
-		detail       string
+		name, answer      string
+		accepted, unknown bool
+		detail            string
 	}{
-		{"taken", yes, true, ""},
-		{"refused", `"result":false,"error":[20,"submitblock rejected: high-hash",null]`, false,
+		{"taken", yes, true, false, ""},
+		{"refused", `"result":false,"error":[20,"submitblock rejected: high-hash",null]`, false, false,
 			"submitblock rejected: high-hash"},
+		{"undecided", `"result":null,"error":[20,"backend-unavailable: no answer",null]`, false, true,
+			"backend-unavailable: no answer"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t, blockPool(), nil)
@@ -228,7 +230,7 @@ func TestAnswersABlockAtOnceAndTellsWhatBecameOfIt(t *testing.T) {
 			m.peer.answer(m.peer.submit(), test.answer)
 			result := await[sv2.BlockResult](t, m.tape, 1)[0]
 			if result != (sv2.BlockResult{SubmitID: share.ID, Hash: got.Hash, Height: 773,
-				Accepted: test.accepted, Detail: test.detail}) {
+				Accepted: test.accepted, Unknown: test.unknown, Detail: test.detail}) {
 				t.Errorf("%+v", result)
 			}
 			if again := m.judge(sv2.Submit{ID: 99, JobID: 1, Nonce: share.Nonce, NTime: share.NTime,

@@ -229,9 +229,16 @@ func (c *Check) find(id uint64) *knownJob {
 // header that meets nbits is a block candidate whatever else is wrong with the share; not twice,
 // though. Submit.WouldRefuse changes nothing: what the sidecar refuses, the check judges anew.
 func (c *Check) Judge(submit Submit, now time.Time) Verdict {
+	verdict, _ := c.judge(submit, now)
+	return verdict
+}
+
+// judge is Judge. Of a new share that meets its job's target the work is the job's credit, though the
+// share be refused for want of room; else nil.
+func (c *Check) judge(submit Submit, now time.Time) (verdict Verdict, work *Difficulty) {
 	verdict, job := c.weigh(&submit)
 	if job == nil {
-		return verdict
+		return verdict, nil
 	}
 	candidate := verdict.Hash.Meets(job.network)
 	verdict.Reason = c.policy(job, &submit, now)
@@ -241,7 +248,7 @@ func (c *Check) Judge(submit Submit, now time.Time) Verdict {
 	}
 	if verdict.Reason != RejectNone {
 		verdict.BlockCandidate = candidate && c.seen.Offer(job.PrevHash, verdict.Hash)
-		return verdict
+		return verdict, nil
 	}
 	held := &c.held[0]
 	if job.PrevHash != c.tip {
@@ -255,7 +262,10 @@ func (c *Check) Judge(submit Submit, now time.Time) Verdict {
 			verdict.Credit = job.credit
 		}
 	}
-	return verdict
+	if earned && (verdict.Reason == RejectNone || verdict.Reason == RejectRateLimited) {
+		work = &job.credit
+	}
+	return verdict, work
 }
 
 // Refuse is the verdict on a share that is not judged, for reason. It still finds a block candidate.

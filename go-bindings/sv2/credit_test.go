@@ -274,6 +274,53 @@ func TestAnEasierTargetWaitsForItsJob(t *testing.T) {
 	}
 }
 
+// A miner that tells its rate again, as some do each minute, while there are no jobs is paid for the
+// target it was told, or has asked for, as soon as there is a job.
+func TestAnUpdateSaidAgainWhileThereAreNoJobsLosesNoTarget(t *testing.T) {
+	for name, rates := range map[string][2]float64{"harder": {1e12, 1e14}, "easier": {1e14, 1e12}} {
+		t.Run(name, func(t *testing.T) {
+			var noJobs atomic.Bool
+			r := newRig(t, func(c *PoolConfig, r *rig) {
+				c.Limits = testLimits()
+				c.OnError = nil
+				c.BuildJob = func(ctx context.Context, request JobRequest) (*Job, error) {
+					if noJobs.Load() {
+						return nil, errors.New("node is down")
+					}
+					return r.buildJob(ctx, request)
+				}
+			})
+			request := extendedRequest()
+			request.NominalHashRate = rates[0]
+			m := r.join(t, request)
+			noJobs.Store(true)
+			for range 3 {
+				if err := m.Update(t.Context(), UpdateRequest{rates[1], MaxTarget}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, want := len(of[Target](m.tape)), map[string]int{"harder": 1}[name]; got != want {
+				t.Errorf("told %d targets without a job, want %d", got, want)
+			}
+			noJobs.Store(false)
+			if err := r.retarget(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			want := TargetFromHashRate(rates[1], 6)
+			jobs, told := of[*Job](m.tape), of[Target](m.tape)
+			if len(jobs) != 1 || len(told) != 1 || told[0] != want {
+				t.Fatalf("%d jobs, targets %v, want %v", len(jobs), told, want)
+			}
+			c := m.Channel.(*poolChannel)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if got := c.check.find(jobs[0].ID); got.target != want || got.credit != want.Difficulty() {
+				t.Errorf("shares of the job must meet %v for %v, want %v", got.target, got.credit, want)
+			}
+		})
+	}
+}
+
 func TestAnErrorIsToldWhenOthersMayHaveTheTurn(t *testing.T) {
 	var m *miner
 	told := false

@@ -71,7 +71,7 @@ type Sink interface {
 	// Verdicts answers submits. The sink owns the slice from now on.
 	Verdicts(verdicts []Verdict)
 
-	// BlockResult says what the node made of a block candidate, any time after its verdict.
+	// BlockResult says what became of a block candidate, any time after its verdict.
 	BlockResult(result BlockResult)
 
 	// Kick sends the miner away. The host has closed the channel already; Channel.Close is not
@@ -198,7 +198,7 @@ type Kick struct {
 	Port uint16
 }
 
-// BlockResult says what the node made of a block candidate.
+// BlockResult says what became of a block candidate.
 type BlockResult struct {
 	// SubmitID is the candidate's Submit.ID.
 	SubmitID uint64
@@ -208,6 +208,9 @@ type BlockResult struct {
 	Height uint32
 	// Accepted is true when the node took it.
 	Accepted bool
-	// Detail is the node's words when it did not.
+	// Unknown is true when nobody knows: the node did not answer, or was never asked. Accepted is
+	// false then.
+	Unknown bool
+	// Detail is the node's words when it did not take the block, or why nobody knows.
 	Detail string
 }

@@ -110,11 +110,14 @@ type PoolConfig struct {
 
 	// OnBlock offers a block to the node, on a goroutine of its own so that no verdict waits for it.
 	// The block may be that of a share rejected for policy. Nil means that the node took it; the text
-	// of an error is told to the carrier. ctx ends when the context given to [Pool.Close] has.
+	// of an error is told to the carrier. An error that wraps [ErrUndecided], or that of a context, says
+	// that nobody knows; any other that the node refused the block. ctx ends when the context given to
+	// [Pool.Close] has.
 	OnBlock func(ctx context.Context, block Block) error
 
 	// OnError hears what nobody else is told: no job after a change of target, a block candidate for
-	// which there was no room. It must return at once: shares may wait for it. Nil: not told.
+	// which there was no room, a full memory of accepted shares (once a tip). It must return at once:
+	// shares may wait for it. Nil: not told.
 	OnError func(err error)
 
 	// Clock is time.Now unless a test sets it.
@@ -240,7 +243,7 @@ func NewPool(config PoolConfig) (*Pool, error) {
 	p := &Pool{
 		config:   config,
 		prefixes: prefixes,
-		seen:     NewSeen(SeenPerTip, config.seenPerChannel()),
+		seen:     SeenFor(config.MaxChannels, config.SharesPerMinute),
 		blocks:   make(chan *blockOffer, blockQueue),
 		turns:    newTurns(config.QueueSize),
 		stop:     make(chan struct{}),
@@ -303,12 +306,6 @@ func (c PoolConfig) complete() (PoolConfig, error) {
 		return c, fmt.Errorf("QueueSize is %d: 0 to %d", c.QueueSize, maxQueueSize)
 	}
 	return c, nil
-}
-
-// seenPerChannel is what a channel may have remembered per tip: what comes in six hours at the rate
-// that vardiff aims at. No block takes that long but once in 10^15.
-func (c PoolConfig) seenPerChannel() int {
-	return max(SeenPerChannel, int(c.SharesPerMinute*60*6))
 }
 
 // Limits is what the configuration says.

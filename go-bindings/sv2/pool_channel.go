@@ -106,16 +106,10 @@ func (c *poolChannel) Submit(batch []Submit) {
 	}
 }
 
-// deliver sends verdicts, counts the credited ones for vardiff, and lets out the results of those
-// offers whose verdict is now told.
+// deliver sends verdicts, and lets out the results of those offers whose verdict is now told.
 func (c *poolChannel) deliver(verdicts []Verdict, offers []*blockOffer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, verdict := range verdicts {
-		if verdict.Accepted() && c.isWork(verdict.Credit) {
-			c.vardiff.Accepted(verdict.Credit)
-		}
-	}
 	if c.closed {
 		return
 	}
@@ -126,12 +120,6 @@ func (c *poolChannel) deliver(verdicts []Verdict, offers []*blockOffer) {
 			c.sink.BlockResult(*offer.result)
 		}
 	}
-}
-
-// isWork reports whether an accepted share counts for vardiff: what earns nothing doesn't, unless that
-// is all that the target is worth. The caller holds mu.
-func (c *poolChannel) isWork(credit Difficulty) bool {
-	return !credit.IsZero() || c.check.Target().Difficulty().IsZero()
 }
 
 // Update takes the miner's new hash rate and maximum target. The target follows a hash rate that
@@ -163,16 +151,23 @@ func (c *poolChannel) update(ctx context.Context, request UpdateRequest) (noJob,
 		return nil, &Refusal{Reason: RefuseInvalidChannelID, Detail: "the channel is closed"}
 	}
 	present := c.vardiff.Target()
-	wanted := present
-	if request.NominalHashRate != c.hashRate && request.NominalHashRate > 0 {
-		wanted = p.targetFor(request.NominalHashRate)
-	}
+	rated := request.NominalHashRate != c.hashRate && request.NominalHashRate > 0
 	c.hashRate = request.NominalHashRate
 	c.vardiff.SetMaxTarget(request.MaxTarget)
-	target := c.vardiff.Claim(wanted, p.now())
+	var target Target
+	switch {
+	case rated:
+		target = c.vardiff.Claim(p.targetFor(request.NominalHashRate), p.now())
+	case c.owed != nil: // granted before, and still waiting for its job
+		target = c.vardiff.Bound(*c.owed)
+	default:
+		target = c.vardiff.Claim(present, p.now())
+	}
+	// Told, and in force: a harder one is told before there is a job to credit it with.
+	settled := target == present && target == c.check.Target()
 	c.mu.Unlock()
 	c.owed = nil
-	if target == present {
+	if settled {
 		return nil, nil
 	}
 	job, generation, err := p.build(ctx, c)

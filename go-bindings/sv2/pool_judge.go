@@ -4,6 +4,7 @@ package sv2
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 )
@@ -47,11 +48,18 @@ func (p *Pool) judge(c *poolChannel, batch []Submit) {
 	now := p.now()
 	c.mu.Lock()
 	for i, submit := range batch {
-		verdicts[i] = c.check.Judge(submit, now)
+		var work *Difficulty
+		verdicts[i], work = c.check.judge(submit, now)
+		if work != nil { // what the journal will say is no matter of the miner's rate
+			c.vardiff.Accepted(*work)
+		}
 		offers = c.collect(offers, submit, verdicts[i])
 	}
 	c.mu.Unlock()
 	p.offer(offers)
+	if p.seen.Filled() {
+		p.report(errSeenFull)
+	}
 
 	sent, offered := 0, 0
 	for i, submit := range batch {
@@ -71,6 +79,10 @@ func (p *Pool) judge(c *poolChannel, batch []Submit) {
 		c.deliver(verdicts[sent:], nil)
 	}
 }
+
+var errSeenFull = errors.New("there is little room left to remember accepted shares of this tip: until " +
+	"the next block channels that sent more than their part are answered rate-limited; if blocks are not " +
+	"just slow, MaxChannels or SharesPerMinute is less than what comes: raise it")
 
 // journal calls OnVerdict, and takes an acceptance back that it can't write.
 func (p *Pool) journal(c *poolChannel, submit Submit, verdict *Verdict) {
@@ -112,8 +124,8 @@ func (p *Pool) offer(offers []*blockOffer) {
 		select {
 		case p.blocks <- o:
 		default:
-			err := fmt.Errorf("block %s was not offered: %d others wait for the node",
-				o.block.Hash, blockQueue)
+			err := fmt.Errorf("block %s was not offered, %d others wait for the node: %w",
+				o.block.Hash, blockQueue, ErrUndecided)
 			p.report(err)
 			p.settle(o, err)
 		}
@@ -132,6 +144,17 @@ func (p *Pool) offerBlocks() {
 	}
 }
 
+// ErrUndecided says that nobody knows what became of a block: the node did not answer, or was not asked.
+// For errors of [PoolConfig].OnBlock to wrap.
+var ErrUndecided = errors.New("no node has decided on the block")
+
+// Undecided reports whether an error of [PoolConfig].OnBlock leaves open what became of the block: it wraps
+// [ErrUndecided], or the error of a context that ended.
+func Undecided(err error) bool {
+	return errors.Is(err, ErrUndecided) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, context.DeadlineExceeded)
+}
+
 // settle tells the carrier what became of a block, but not before its verdict.
 func (p *Pool) settle(o *blockOffer, err error) {
 	result := BlockResult{
@@ -139,6 +162,7 @@ func (p *Pool) settle(o *blockOffer, err error) {
 		Hash:     o.block.Hash,
 		Height:   o.block.Job.Height,
 		Accepted: err == nil,
+		Unknown:  Undecided(err),
 	}
 	if err != nil {
 		result.Detail = printable(err.Error())

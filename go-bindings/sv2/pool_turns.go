@@ -119,6 +119,13 @@ func (t *turns) end(c *poolChannel, n int) {
 	}
 }
 
+// waits reports whether shares of a channel wait for judgement, or are being judged.
+func (t *turns) waits(c *poolChannel) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return c.waiting.taken > 0
+}
+
 // close ends waiting in next. Nothing is queued any more.
 func (t *turns) close() {
 	t.mu.Lock()

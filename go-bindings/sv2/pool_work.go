@@ -196,6 +196,9 @@ func (p *Pool) retargetOne(ctx context.Context, c *poolChannel) error {
 		return nil
 	}
 	next, needed := c.vardiff.Next(p.now())
+	if needed && next.Cmp(c.vardiff.Target()) > 0 && p.turns.waits(c) {
+		needed = false // shares that nobody has judged yet are no silence
+	}
 	c.mu.Unlock()
 	switch {
 	case c.owed != nil: // by an update: until it is given, what vardiff counts is not about it

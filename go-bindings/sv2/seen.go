@@ -3,17 +3,30 @@
 package sv2
 
 import (
+	"encoding/binary"
+	"hash/maphash"
+	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
-// SeenPerTip is how many accepted headers a pool remembers per tip: an hour at a thousand shares a
-// second. A header takes 24 to 36 bytes, so that a full memory of two tips takes about 300 MB, and up
-// to twice that until the garbage collector has caught up with its growth.
+// SeenPerTip is how many accepted headers a pool remembers per tip at least: an hour at a thousand
+// shares a second. A header takes 14 to 20 bytes, so that as many on two tips take about 150 MB, and up
+// to twice that until the garbage collector has caught up with their growth. See [SeenFor] for more.
 const SeenPerTip = 1 << 22
 
 // SeenPerChannel is how many of them one channel may have at least: 18 shares a second for an hour.
 const SeenPerChannel = SeenPerTip / 64
+
+const (
+	// seenMinutes is for how long a tip's memory has room for what all channels send: a block takes
+	// three hours once in 10^8.
+	seenMinutes = 180
+	// seenMinutesAlone is the same for a single channel: six hours, which no block takes but once in
+	// 10^15.
+	seenMinutesAlone = 360
+)
 
 // forgottenTips is how many forgotten tips are known as such: a week of them.
 const forgottenTips = 1024
@@ -21,12 +34,16 @@ const forgottenTips = 1024
 // Seen remembers which headers were accepted, for the two newest tips, so that no work is credited
 // twice, whatever job or channel it comes back under. One per pool; safe for concurrent use.
 //
-// Room is limited per tip, and per channel within that: only the channel that used up its own is refused
-// ([RejectRateLimited]) until the next tip. A channel that is opened anew starts at nothing: how often
-// that may happen is the carrier's to limit.
+// Room is limited per tip, and per channel within that: a channel that used up its own is refused
+// ([RejectRateLimited]) until the next tip. Once half the room of a tip is taken, a channel may have no
+// more than its equal part of the whole, so that those who send much leave room for those who don't. A
+// channel that is opened anew starts at nothing: how often that may happen is the carrier's to limit.
 type Seen struct {
 	limit      int
 	perChannel int
+	fair       int // what each channel may have when there is little room left
+	seed       maphash.Seed
+	refused    atomic.Bool // for want of room; see Filled
 
 	mu   sync.Mutex
 	tips [2]tipMemory // newest first
@@ -40,13 +57,20 @@ type Seen struct {
 type tipMemory struct {
 	prevHash Hash
 	headers  map[headerKey]headerMark
+	full     bool // somebody was refused for want of room
 }
 
 func (m *tipMemory) is(prevHash Hash) bool { return m.headers != nil && m.prevHash == prevHash }
 
-// headerKey is the half of a header hash that no target reaches, so half the memory does: 128 bits make
-// an accidental match a matter of 2^64 shares.
-type headerKey [16]byte
+// headerKey stands for a header hash. It is 64 bits of a hash with a key that nobody knows: so short,
+// headers that match could else be made. By accident a share of a full memory of 2^26 does once in 2^38,
+// and is then taken for a duplicate. Bytes, since a number would be padded to twice its size.
+type headerKey [8]byte
+
+func (s *Seen) key(header *Hash) (key headerKey) {
+	binary.LittleEndian.PutUint64(key[:], maphash.Bytes(s.seed, header[:]))
+	return key
+}
 
 type headerMark uint8
 
@@ -64,8 +88,27 @@ func NewSeen(limit, perChannel int) *Seen {
 	if perChannel < 1 {
 		perChannel = max(limit/64, 1)
 	}
-	return &Seen{limit: limit, perChannel: perChannel}
+	return &Seen{limit: limit, perChannel: perChannel, fair: perChannel, seed: maphash.MakeSeed()}
 }
+
+// SeenFor is an empty memory for a pool of so many channels that send so many shares a minute each: with
+// room for three hours of all of them ([SeenPerTip] headers at least), and for six hours of any single
+// one ([SeenPerChannel] at least). Memory is taken only as shares come: the 65,536 channels and 6 shares
+// a minute that are the defaults take 5 to 8 MB for each minute that a block takes.
+func SeenFor(channels int, sharesPerMinute float64) *Seen {
+	channels = max(channels, 1)
+	size := func(least int, headers float64) int {
+		return int(min(max(float64(least), headers), math.MaxInt/2)) // not beyond what an int holds
+	}
+	s := NewSeen(size(SeenPerTip, float64(channels)*sharesPerMinute*seenMinutes),
+		size(SeenPerChannel, sharesPerMinute*seenMinutesAlone))
+	s.fair = max(s.limit/channels, 1)
+	return s
+}
+
+// Filled reports, once for each tip, that channels were refused since there is little or no room left
+// for headers on it. It doesn't count those that used up their own. For the operator's log.
+func (s *Seen) Filled() bool { return s.refused.Load() && s.refused.Swap(false) }
 
 // Tip says that a tip is the newest. When it was not known, the older of the two known before is
 // forgotten, and shares on that are stale from then on.
@@ -111,14 +154,14 @@ func (s *Seen) Accept(
 ) (reason RejectReason, offer bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	headers := s.headers(prevHash)
-	if headers == nil {
+	tip := s.tip(prevHash)
+	if tip == nil {
 		return RejectStale, candidate
 	}
-	key := headerKey(header[:16])
-	mark, known := headers[key]
+	key := s.key(&header)
+	mark, known := tip.headers[key]
 	offer = candidate && mark&markOffered == 0
-	if !known && (len(headers) >= s.limit || held >= s.perChannel) {
+	if !known && (held >= s.perChannel || s.wants(tip, held)) {
 		return RejectRateLimited, offer
 	}
 	if mark&markAccepted != 0 {
@@ -128,8 +171,21 @@ func (s *Seen) Accept(
 	if candidate {
 		mark |= markOffered
 	}
-	headers[key] = mark
+	tip.headers[key] = mark
 	return reason, offer
+}
+
+// wants reports whether a tip has no room for a new header of a channel that holds so many; the caller
+// holds mu.
+func (s *Seen) wants(tip *tipMemory, held int) bool {
+	if len(tip.headers) < s.limit && (len(tip.headers) < s.limit/2 || held < s.fair) {
+		return false
+	}
+	if !tip.full {
+		tip.full = true
+		s.refused.Store(true)
+	}
+	return true
 }
 
 // Offer takes the header of a share rejected for policy that meets nbits. It reports whether it was not
@@ -137,23 +193,26 @@ func (s *Seen) Accept(
 func (s *Seen) Offer(prevHash, header Hash) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	headers := s.headers(prevHash)
-	key := headerKey(header[:16])
-	mark, known := headers[key]
+	tip := s.tip(prevHash)
+	if tip == nil {
+		return true
+	}
+	key := s.key(&header)
+	mark, known := tip.headers[key]
 	if mark&markOffered != 0 {
 		return false
 	}
-	if headers != nil && (known || len(headers) < s.limit) {
-		headers[key] = mark | markOffered
+	if known || len(tip.headers) < s.limit {
+		tip.headers[key] = mark | markOffered
 	}
 	return true
 }
 
-// headers is the memory of a tip, nil when the tip is not known; the caller holds mu.
-func (s *Seen) headers(prevHash Hash) map[headerKey]headerMark {
+// tip is the memory of a tip, nil when the tip is not known; the caller holds mu.
+func (s *Seen) tip(prevHash Hash) *tipMemory {
 	for i := range s.tips {
 		if s.tips[i].is(prevHash) {
-			return s.tips[i].headers
+			return &s.tips[i]
 		}
 	}
 	return nil

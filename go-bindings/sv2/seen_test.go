@@ -3,6 +3,7 @@ package sv2
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 )
 
@@ -134,7 +135,7 @@ func TestOnlyTheChannelThatUsedUpItsRoomIsRefused(t *testing.T) {
 
 func TestOneMinerCannotUseUpTheMemoryOfThePool(t *testing.T) {
 	r := newRig(t, nil)
-	if r.seen.perChannel != SeenPerChannel || r.seen.limit != SeenPerTip {
+	if r.seen.perChannel != SeenPerChannel || r.seen.limit < 64*SeenPerChannel {
 		t.Errorf("a channel may have %d of %d", r.seen.perChannel, r.seen.limit)
 	}
 	fast := newRig(t, func(c *PoolConfig, _ *rig) { c.SharesPerMinute = 600 })
@@ -158,5 +159,80 @@ func TestOneMinerCannotUseUpTheMemoryOfThePool(t *testing.T) {
 	}
 	if limited != 50 {
 		t.Errorf("%d shares refused, want 50", limited)
+	}
+}
+
+// The defaults let 393,216 shares a minute come: a memory of 2^22 headers was full of honest ones in 640
+// seconds, and a block takes longer than that one time in three.
+func TestAFullPoolIsNotRefusedForAnHonestHour(t *testing.T) {
+	for _, pool := range []struct {
+		channels int
+		rate     float64
+	}{{0, 0}, {65536, 60}, {1 << 24, 6000}, {10, 6}} {
+		r := newRig(t, func(c *PoolConfig, _ *rig) {
+			c.MaxChannels, c.SharesPerMinute, c.PrefixSize = pool.channels, pool.rate, 8
+		})
+		config := r.config
+		hour := int(config.SharesPerMinute * 60)
+		if got := r.seen.limit / config.MaxChannels; got < 3*hour || r.seen.limit < SeenPerTip {
+			t.Errorf("%d channels at %v a minute: room for %d shares of each, %d in all",
+				config.MaxChannels, config.SharesPerMinute, got, r.seen.limit)
+		}
+		if r.seen.fair < 3*hour || r.seen.perChannel < r.seen.fair && r.seen.perChannel < 6*hour {
+			t.Errorf("%d channels at %v a minute: fair is %d, at most %d", config.MaxChannels,
+				config.SharesPerMinute, r.seen.fair, r.seen.perChannel)
+		}
+	}
+}
+
+func TestManyGreedyChannelsLeaveTheOthersTheirPart(t *testing.T) {
+	var faults atomic.Int32
+	r := newRig(t, func(c *PoolConfig, _ *rig) { c.OnError = func(error) { faults.Add(1) } })
+	r.seen.limit, r.seen.perChannel, r.seen.fair = 400, 100, 10
+	send := func(m *miner, n, want int) {
+		t.Helper()
+		before := len(of[Verdict](m.tape))
+		m.Submit(m.shares(m.job(), n))
+		accepted := 0
+		for _, verdict := range await[Verdict](t, m.tape, before+n)[before:] {
+			if verdict.Accepted() {
+				accepted++
+			} else if verdict.Reason != RejectRateLimited {
+				t.Errorf("%+v", verdict)
+			}
+		}
+		if accepted != want {
+			t.Errorf("%d of %d shares accepted, want %d", accepted, n, want)
+		}
+	}
+	send(r.join(t, extendedRequest()), 100, 100)
+	send(r.join(t, extendedRequest()), 120, 100) // and its own room is used up
+	if faults.Load() != 0 {
+		t.Errorf("told of a full memory by a channel that used up its own: %d", faults.Load())
+	}
+	for range 20 { // half the room is taken: they get their part of the whole
+		send(r.join(t, extendedRequest()), 12, 10)
+	}
+	send(r.join(t, extendedRequest()), 1, 0)
+	if faults.Load() != 1 {
+		t.Errorf("%d faults told on one tip, want 1", faults.Load())
+	}
+	r.newTip(t)
+	send(r.join(t, extendedRequest()), 100, 100)
+	if faults.Load() != 1 {
+		t.Errorf("%d faults told, want 1", faults.Load())
+	}
+}
+
+// Nobody who doesn't know the pool's key can make two headers that it takes for one.
+func TestHeadersThatAgreeInHalfTheirBytesAreTwo(t *testing.T) {
+	s := NewSeen(0, 0)
+	s.Tip(repeated('a'))
+	for n := range byte(32) {
+		header := repeated(7)
+		header[n] = 1
+		if reason, _ := s.Accept(repeated('a'), header, 0, false); reason != RejectNone {
+			t.Errorf("a header with another byte %d: %s", n, reason)
+		}
 	}
 }

@@ -76,8 +76,11 @@ func (v *Vardiff) Bound(wanted Target) Target {
 	return Harder(wanted, Harder(v.limits.Easiest, v.maxTarget))
 }
 
-// Accepted counts an accepted share with the difficulty it was credited with. Rejected shares are not
-// told: they must not move the target.
+// Accepted counts a share with the difficulty that it is credited with, or would be if the pool had not
+// refused it for reasons of its own, such as a full disk: else its target became the easier the longer
+// that lasts, for all miners at once. (A share refused for want of room may come again and count again:
+// that only makes the miner's own target harder.) Other rejected shares are not told: they must not move
+// the target.
 func (v *Vardiff) Accepted(credit Difficulty) {
 	v.proven = true
 	v.shares++

@@ -1621,7 +1621,7 @@ func (x *VerdictBatch) GetVerdicts() []*Verdict {
 	return nil
 }
 
-// What the node said about a block candidate. Comes any time after its verdict; after a break of
+// What became of a block candidate. Comes any time after its verdict; after a break of
 // the stream it may come again, and before the verdict does.
 type BlockResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1633,9 +1633,10 @@ type BlockResult struct {
 	BlockHash []byte `protobuf:"bytes,3,opt,name=block_hash,json=blockHash,proto3" json:"block_hash,omitempty"`
 	// Height of the block; 0 when unknown.
 	Height uint32 `protobuf:"varint,4,opt,name=height,proto3" json:"height,omitempty"`
-	// true: the node made it (part of) its chain.
-	Accepted bool `protobuf:"varint,5,opt,name=accepted,proto3" json:"accepted,omitempty"`
-	// The node's words when it did not, at most 255 bytes.
+	// true: the node made it (part of) its chain; false: it did not. Absent: nobody knows, the node did
+	// not answer, or was never asked.
+	Accepted *bool `protobuf:"varint,5,opt,name=accepted,proto3,oneof" json:"accepted,omitempty"`
+	// When it did not, or nobody knows: why, at most 255 bytes.
 	Detail        string `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1700,8 +1701,8 @@ func (x *BlockResult) GetHeight() uint32 {
 }
 
 func (x *BlockResult) GetAccepted() bool {
-	if x != nil {
-		return x.Accepted
+	if x != nil && x.Accepted != nil {
+		return *x.Accepted
 	}
 	return false
 }
@@ -2676,16 +2677,17 @@ const file_gopool_sv2_v1_work_proto_rawDesc = "" +
 	"\vSubmitBatch\x12/\n" +
 	"\asubmits\x18\x01 \x03(\v2\x15.gopool.sv2.v1.SubmitR\asubmits\"B\n" +
 	"\fVerdictBatch\x122\n" +
-	"\bverdicts\x18\x01 \x03(\v2\x16.gopool.sv2.v1.VerdictR\bverdicts\"\xb4\x01\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x16.gopool.sv2.v1.VerdictR\bverdicts\"\xc6\x01\n" +
 	"\vBlockResult\x12\x1b\n" +
 	"\tsubmit_id\x18\x01 \x01(\x04R\bsubmitId\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x02 \x01(\x04R\tchannelId\x12\x1d\n" +
 	"\n" +
 	"block_hash\x18\x03 \x01(\fR\tblockHash\x12\x16\n" +
-	"\x06height\x18\x04 \x01(\rR\x06height\x12\x1a\n" +
-	"\baccepted\x18\x05 \x01(\bR\baccepted\x12\x16\n" +
-	"\x06detail\x18\x06 \x01(\tR\x06detail\"\x98\x01\n" +
+	"\x06height\x18\x04 \x01(\rR\x06height\x12\x1f\n" +
+	"\baccepted\x18\x05 \x01(\bH\x00R\baccepted\x88\x01\x01\x12\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detailB\v\n" +
+	"\t_accepted\"\x98\x01\n" +
 	"\x04Kick\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x01 \x01(\x04R\tchannelId\x121\n" +
@@ -2896,6 +2898,7 @@ func file_gopool_sv2_v1_work_proto_init() {
 		(*SessionResponse_GetAccount)(nil),
 		(*SessionResponse_RecordShares)(nil),
 	}
+	file_gopool_sv2_v1_work_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -25,7 +25,8 @@ const (
 
 // Submit offers a block to the node. It returns nil if and only if the node has it in its best chain,
 // and an ErrRefused with the node's reason if it has not. When the node doesn't answer, the block is
-// offered again and again; ctx ends that, and then what became of the block isn't known.
+// offered again and again; ctx ends that, and then what became of the block isn't known: the error
+// wraps that of ctx.
 func (n *Node) Submit(ctx context.Context, block *wire.MsgBlock) error {
 	var raw bytes.Buffer
 	if err := block.Serialize(&raw); err != nil {
@@ -41,7 +42,7 @@ func (n *Node) Submit(ctx context.Context, block *wire.MsgBlock) error {
 		case err == nil:
 			return fmt.Errorf("%w: %s", ErrRefused, reason)
 		case ctx.Err() != nil:
-			return fmt.Errorf("the pool stopped before the node answered: %w", err)
+			return fmt.Errorf("the pool stopped before the node answered: %w: %w", ctx.Err(), err)
 		}
 		n.log.Error("a block waits for the node", "hash", hash, "node", n.rpc.url, "err", err,
 			"next_try", wait)

@@ -226,7 +226,11 @@ func (c *conn) BlockResult(result sv2.BlockResult) {
 		c.answer(result.SubmitID, nil)
 		return
 	}
-	c.answer(result.SubmitID, newFault(codeOther, "block rejected: "+result.Detail))
+	what := "block rejected: "
+	if result.Unknown {
+		what = "backend-unavailable: what became of the block is unknown: "
+	}
+	c.answer(result.SubmitID, newFault(codeOther, what+result.Detail))
 }
 
 // answer replies to a submit; the caller holds mu.

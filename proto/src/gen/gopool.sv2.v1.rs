@@ -750,7 +750,7 @@ pub struct VerdictBatch {
     #[prost(message, repeated, tag = "1")]
     pub verdicts: ::prost::alloc::vec::Vec<Verdict>,
 }
-/// What the node said about a block candidate. Comes any time after its verdict; after a break of
+/// What became of a block candidate. Comes any time after its verdict; after a break of
 /// the stream it may come again, and before the verdict does.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BlockResult {
@@ -766,10 +766,11 @@ pub struct BlockResult {
     /// Height of the block; 0 when unknown.
     #[prost(uint32, tag = "4")]
     pub height: u32,
-    /// true: the node made it (part of) its chain.
-    #[prost(bool, tag = "5")]
-    pub accepted: bool,
-    /// The node's words when it did not, at most 255 bytes.
+    /// true: the node made it (part of) its chain; false: it did not. Absent: nobody knows, the node did
+    /// not answer, or was never asked.
+    #[prost(bool, optional, tag = "5")]
+    pub accepted: ::core::option::Option<bool>,
+    /// When it did not, or nobody knows: why, at most 255 bytes.
     #[prost(string, tag = "6")]
     pub detail: ::prost::alloc::string::String,
 }

@@ -233,6 +233,8 @@ fn told_message(channel: ChannelKey, target: Target) -> ToPool {
 }
 
 #[cfg(test)]
+mod block_tests;
+#[cfg(test)]
 mod size_tests;
 #[cfg(test)]
 mod tests;

@@ -167,9 +167,9 @@ pub enum Event {
         hash: Hash,
         /// 0 when unknown.
         height: u32,
-        /// Whether it became part of the node's chain.
-        accepted: bool,
-        /// The node's words when it did not.
+        /// Whether it became part of the node's chain; `None`: nobody knows.
+        accepted: Option<bool>,
+        /// When it did not, or nobody knows: why.
         detail: String,
     },
     /// The pool sends the miner away; it has closed the channel already.

@@ -119,10 +119,18 @@ impl Session {
             Event::BlockResult { channel, hash, height, accepted, detail } => {
                 // Absent when the miner has gone meanwhile.
                 let channel = self.by_key.get(&channel).copied();
-                if accepted {
-                    tracing::info!(channel, %hash, height, "block accepted by the node");
-                } else {
-                    tracing::error!(channel, %hash, height, detail, "block refused by the node");
+                match accepted {
+                    Some(true) => {
+                        tracing::info!(channel, %hash, height, "block accepted by the node");
+                    }
+                    Some(false) => {
+                        tracing::error!(channel, %hash, height, detail, "block refused by the node");
+                    }
+                    None => tracing::error!(
+                        channel, %hash, height, detail,
+                        "what became of a block is unknown: look for it on the node, and in the \
+                         pool's log",
+                    ),
                 }
             }
             Event::Kick { channel, kick } => self.kick(channel, kick, fx),

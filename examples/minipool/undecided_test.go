@@ -1,0 +1,148 @@
+// What the pool promises about blocks that no node has decided on.
+
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/btcsuite/btcd/wire/v2"
+
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/chain"
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/template"
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
+)
+
+// slowSource is a chain whose answer to a block takes as long as a node's that is away: until it is told
+// to ask, or ctx ends.
+type slowSource struct {
+	*chain.Chain
+	asked, answers chan struct{}
+}
+
+func (s *slowSource) Submit(ctx context.Context, block *wire.MsgBlock) error {
+	s.asked <- struct{}{}
+	select {
+	case <-s.answers:
+		return s.Chain.Submit(ctx, block)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// blockRig is as much of a pool as blocks need.
+type blockRig struct {
+	*minipool
+	t    *testing.T
+	slow *slowSource
+	logs *logs
+}
+
+func newBlockRig(t *testing.T, s settings) *blockRig {
+	t.Helper()
+	s.networkBits, s.journal = 0x207fffff, filepath.Join(t.TempDir(), "journal")
+	r := &blockRig{t: t, logs: &logs{}}
+	log := slog.New(slog.NewTextHandler(r.logs, nil))
+	opened, err := chain.Open(chain.Options{DataDir: s.dataDir, NetworkBits: uint32(s.networkBits)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = opened.Close() })
+	books, err := openJournal(s.journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = books.close() })
+	r.slow = &slowSource{opened, make(chan struct{}, 1), make(chan struct{})}
+	r.minipool = &minipool{settings: s, log: log, journal: books, source: r.slow, chain: opened,
+		work: &work{source: opened, payouts: newPayouts(opened.PoolScript(), 2), now: time.Now}}
+	return r
+}
+
+// solve mines a block on a job of the pool's, which id names.
+func (r *blockRig) solve(id uint64) sv2.Block {
+	r.t.Helper()
+	script, err := template.PayoutScript(payoutAddress(r.t), r.slow.Params())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	prefix, extranonce := []byte{1, 2, 3, 4}, make([]byte, 8)
+	job, err := r.work.buildJob(r.t.Context(), sv2.JobRequest{ID: id, Account: &account{script},
+		Kind: sv2.Extended, Prefix: prefix, ExtranonceSize: len(extranonce)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	network, err := sv2.TargetFromNBits(job.NBits)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	header := sv2.Header(job, sv2.MerkleRoot(job, prefix, extranonce),
+		sv2.Submit{NTime: job.MinNTime, Version: job.Version})
+	for nonce := uint32(0); !sv2.HashHeader(header).Meets(network); nonce++ {
+		binary.LittleEndian.PutUint32(header[76:], nonce)
+	}
+	return sv2.Block{Header: header, Hash: sv2.HashHeader(header), Job: job, SubmitID: id,
+		Coinbase: sv2.Coinbase(job, prefix, extranonce), Channel: sv2.ChannelInfo{ID: 1}}
+}
+
+// stopped is a context that ends once the source was asked.
+func (r *blockRig) stopped() context.Context {
+	ctx, cancel := context.WithCancel(r.t.Context())
+	go func() {
+		<-r.slow.asked
+		cancel()
+	}()
+	return ctx
+}
+
+// booked is the last line of the journal.
+func (r *blockRig) booked() string {
+	r.t.Helper()
+	text, err := os.ReadFile(r.settings.journal)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
+}
+
+func TestABlockThatNobodyDecidedOnIsNotBookedAsRefused(t *testing.T) {
+	r := newBlockRig(t, settings{})
+	for name, offer := range map[string]func() error{
+		"the pool stopped": func() error { return r.onBlock(r.stopped(), r.solve(1)) },
+		"the template is forgotten": func() error {
+			block := r.solve(2)
+			block.Job.MerklePath = []sv2.Hash{{1}}
+			return r.onBlock(t.Context(), block)
+		},
+	} {
+		if err := offer(); !sv2.Undecided(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := r.booked(); !strings.Contains(got, `"event":"block"`) ||
+			!strings.Contains(got, `"accepted":null`) {
+			t.Errorf("%s: booked as %s", name, got)
+		}
+	}
+	if text := r.logs.String(); !strings.Contains(text, "is unknown") || strings.Contains(text, "rejected") {
+		t.Errorf("the log says %s", text)
+	}
+	// What the chain decides is decided.
+	close(r.slow.answers)
+	good := r.solve(3)
+	if err := r.onBlock(t.Context(), good); err != nil || !strings.Contains(r.booked(), `"accepted":true`) {
+		t.Errorf("taken: %v, booked as %s", err, r.booked())
+	}
+	<-r.slow.asked
+	if err := r.onBlock(t.Context(), good); !errors.Is(err, chain.ErrDuplicate) || sv2.Undecided(err) ||
+		!strings.Contains(r.booked(), `"accepted":false`) {
+		t.Errorf("refused: %v, booked as %s", err, r.booked())
+	}
+}
