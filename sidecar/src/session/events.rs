@@ -124,7 +124,8 @@ impl Session {
                         tracing::info!(channel, %hash, height, "block accepted by the node");
                     }
                     Some(false) => {
-                        tracing::error!(channel, %hash, height, detail, "block refused by the node");
+                        let why = detail;
+                        tracing::error!(channel, %hash, height, why, "block refused by the node");
                     }
                     None => tracing::error!(
                         channel, %hash, height, detail,
