@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use v1::session_response::Message as FromPool;
 
 use super::*;
 use crate::backend::channels::REOPENS_AT_ONCE;
+use crate::backend::Mailbox;
 use crate::types::{ConnId, Connection, Grant, Kind, OpenRequest};
 
 pub(super) fn key(conn: u64, ordinal: u32) -> ChannelKey {
@@ -225,7 +225,7 @@ fn refused(channel: ChannelKey, reason: v1::RefuseReason) -> FromPool {
 }
 
 /// A link in its first life with open channels, the mailbox of connection 1, and what it sends.
-pub(super) fn up(channels: &[ChannelKey]) -> (Link, mpsc::Receiver<Event>, Vec<ToPool>) {
+pub(super) fn up(channels: &[ChannelKey]) -> (Link, Mailbox, Vec<ToPool>) {
     let directory = Directory::default();
     let (mut events, ..) = directory.attach(ConnId(1), 1024);
     let mut link = Link::new(1024, directory, Journal::off());
