@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+#[cfg(test)]
+pub(crate) use channels::REVERT;
 pub use directory::Directory;
 pub use in_flight::{InFlight, Sent};
 pub use mailbox::Mailbox;
@@ -59,6 +61,8 @@ pub enum Command {
     TargetInEffect {
         /// The channel.
         channel: ChannelKey,
+        /// What the pool wanted, as far as the connection had heard.
+        wanted: Target,
         /// What it was told.
         target: Target,
     },
@@ -128,7 +132,9 @@ pub enum Event {
         /// The first job.
         job: Arc<Job>,
     },
-    /// The pool was restarted and doesn't have the channel again as it was. It is closed there.
+    /// The pool was restarted and doesn't have the channel again as it was. It is closed there, as
+    /// all of its connection are: the miner has to connect anew. Submits that waited are
+    /// [`Event::Unjudged`] before.
     Unrestored {
         /// The channel.
         channel: ChannelKey,

@@ -83,7 +83,8 @@ impl Session {
                 });
                 self.job(channel, job, newest, arrived, fx);
             }
-            Event::Unrestored { channel } if self.by_key.contains_key(&channel) => {
+            // Its other channels are closed at the pool, too, though the miner closed this one.
+            Event::Unrestored { .. } if !self.channels.is_empty() => {
                 self.send_away(Cause::Unrestored, fx);
             }
             Event::Unrestored { .. } => {}
@@ -201,9 +202,7 @@ impl Session {
         let (conn, kind) = (self.conn.0, channel.kind().as_str());
         fx.lines.push(Line::Opened { conn, channel: key.to_wire(), kind });
         fx.out.push(Outbound::Opened(Opened::new(&channel, request_id)));
-        if let Some(target) = channel.target_to_report() {
-            fx.commands.push(Command::TargetInEffect { channel: key, target });
-        }
+        report_target(&mut channel, fx);
         let share_target = channel.target();
         tracing::info!(channel = channel.id(), kind, %share_target, "channel opened");
         self.by_key.insert(key, channel.id());
@@ -382,7 +381,12 @@ fn tell_target(channel: &mut Channel, told: Option<Target>, fx: &mut Effects) {
         fx.out.push(Outbound::Target { channel_id: channel.id(), target });
     }
     // Also when the miner need not be told: the pool's wish may not be what holds.
+    report_target(channel, fx);
+}
+
+fn report_target(channel: &mut Channel, fx: &mut Effects) {
     if let Some(target) = channel.target_to_report() {
-        fx.commands.push(Command::TargetInEffect { channel: channel.key(), target });
+        let (channel, wanted) = (channel.key(), channel.wanted());
+        fx.commands.push(Command::TargetInEffect { channel, wanted, target });
     }
 }
