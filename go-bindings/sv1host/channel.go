@@ -52,6 +52,7 @@ type channel struct {
 
 	// Of an open channel.
 	check     *sv2.Check
+	prefix    []byte // all of the extranonce that the miner doesn't roll
 	zeros     []byte // what extranonce2 begins with
 	maxTarget sv2.Target
 	hashRate  float64
@@ -76,7 +77,9 @@ type share struct {
 	verdict sv2.Verdict // if the pool accepts it; of a block, which was told already
 	at      time.Time
 	height  uint32
-	header  [sv2.HeaderSize]byte // of a block
+	// Of a block: all that this end has of it.
+	header   [sv2.HeaderSize]byte
+	coinbase []byte
 }
 
 var _ sv2.Channel = (*channel)(nil)
@@ -275,8 +278,10 @@ func (c *channel) lose(verdicts []sv2.Verdict, s *share, why string) []sv2.Verdi
 		return append(verdicts, sv2.Verdict{SubmitID: s.submit.ID, Reason: sv2.RejectUnavailable,
 			Hash: s.verdict.Hash, Detail: printable(why)})
 	}
-	c.log.Error("a block may be lost: the pool did not say what became of it", "hash", s.verdict.Hash,
-		"header", hex.EncodeToString(s.header[:]), "height", s.height, "reason", why)
+	c.log.Error("a block may be lost: the pool did not say what became of it; with the transactions of "+
+		"its template it can be submitted by hand", "hash", s.verdict.Hash,
+		"header", hex.EncodeToString(s.header[:]), "coinbase", hex.EncodeToString(s.coinbase),
+		"height", s.height, "reason", why)
 	c.result(s, sv2.BlockResult{Unknown: true, Detail: why})
 	return verdicts
 }

@@ -181,6 +181,7 @@ func (c *channel) begin(subscribed subscription, rolled int) (sv2.Opened, error)
 	}
 	c.zeros = make([]byte, subscribed.extranonce2Size-rolled)
 	prefix := append(bytes.Clone(subscribed.extranonce1), c.zeros...)
+	c.prefix = bytes.Clone(prefix) // the carrier has the other
 	c.check = sv2.NewCheck(prefix, rolled, sv2.MaxTarget, c.host.seen)
 	c.check.Relay()
 	job, err := c.addJob(c.newest)

@@ -114,6 +114,7 @@ func (c *channel) shareOf(submit sv2.Submit, verdict sv2.Verdict) *share {
 	if verdict.BlockCandidate {
 		header, job := c.check.Header(submit)
 		s.header, s.height = header, job.Height
+		s.coinbase = sv2.Coinbase(job, c.prefix, submit.Extranonce)
 	}
 	return s
 }
