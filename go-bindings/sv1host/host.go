@@ -66,7 +66,7 @@ func (h *Host) OpenChannel(
 	if err := h.checkOpen(request); err != nil {
 		return nil, sv2.Opened{}, err
 	}
-	if err := h.admit(); err != nil {
+	if err := h.admit(request.Reopen); err != nil {
 		return nil, sv2.Opened{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.options.OpenTimeout)
@@ -115,16 +115,21 @@ func (h *Host) checkRate(hashRate float64, maxTarget sv2.Target) error {
 	return nil
 }
 
-// admit takes one of MaxChannels places; start or dismiss gives it on.
-func (h *Host) admit() error {
+// admit takes one of MaxChannels places; start or dismiss gives it on. Channels that come back find a
+// place though new ones were quicker.
+func (h *Host) admit(reopen bool) error {
+	limit := h.options.MaxChannels
+	if reopen && limit <= math.MaxInt/2 {
+		limit *= 2
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.closing:
 		return errClosing
-	case len(h.channels)+h.opening >= h.options.MaxChannels:
+	case len(h.channels)+h.opening >= limit:
 		return &sv2.Refusal{Reason: sv2.RefuseCapacity,
-			Detail: fmt.Sprintf("%d channels are open", h.options.MaxChannels)}
+			Detail: fmt.Sprintf("%d channels are open", limit)}
 	}
 	h.opening++
 	return nil

@@ -91,7 +91,8 @@ type Options struct {
 	// [sv2.RefusePayoutKey].
 	AllowPayoutKeys bool
 
-	// MaxChannels may be open at once; 0 means [DefaultMaxChannels].
+	// MaxChannels may be open at once; 0 means [DefaultMaxChannels]. Channels that come back after a
+	// restart ([sv2.OpenRequest].Reopen) are let in up to twice as many: new ones may have been quicker.
 	MaxChannels int
 	// MaxInFlight is how many shares of one channel may wait for the pool; more are answered
 	// [sv2.RejectRateLimited], blocks excepted. Lines of the pool may wait as many and 64 more: a pool
