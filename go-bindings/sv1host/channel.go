@@ -28,7 +28,8 @@ const (
 type channel struct {
 	host    *Host
 	request sv2.OpenRequest
-	user    []byte // the identity, as JSON
+	name    string // of mining.authorize
+	user    []byte // the name, as JSON
 	conn    *memoryConn
 	log     *slog.Logger
 	wake    chan struct{} // holds a token while run has something to do
@@ -84,14 +85,15 @@ type share struct {
 
 var _ sv2.Channel = (*channel)(nil)
 
-func newChannel(h *Host, request sv2.OpenRequest, sink sv2.Sink) *channel {
+func newChannel(h *Host, request sv2.OpenRequest, name string, sink sv2.Sink) *channel {
 	request.UserIdentity = bytes.Clone(request.UserIdentity)
 	request.PayoutKey = bytes.Clone(request.PayoutKey)
 	request.WantedPrefix = bytes.Clone(request.WantedPrefix)
 	c := &channel{
 		host:       h,
 		request:    request,
-		user:       quote(string(request.UserIdentity)),
+		name:       name,
+		user:       quote(name),
 		log:        h.options.Logger.With("remote", printable(request.Connection.RemoteAddress)),
 		wake:       make(chan struct{}, 1),
 		gone:       make(chan struct{}),
@@ -182,8 +184,11 @@ func (c *channel) bound(difficulty float64) sv2.Target {
 }
 
 // Close ends the channel and hangs up on the pool, behind the shares that were taken before.
-func (c *channel) Close(string) {
+func (c *channel) Close(reason string) {
 	c.mu.Lock()
+	if c.state == stateOpening {
+		c.failLocked(reason)
+	}
 	c.endLocked()
 	c.mu.Unlock()
 	c.host.forget(c)

@@ -77,7 +77,15 @@ func (h *Host) OpenChannel(
 			return nil, sv2.Opened{}, fmt.Errorf("admit: %w", err)
 		}
 	}
-	c := newChannel(h, request, sink)
+	name := string(request.UserIdentity)
+	if h.options.Identity != nil {
+		name = h.options.Identity(request)
+		if err := checkIdentity([]byte(name)); err != nil {
+			h.dismiss()
+			return nil, sv2.Opened{}, err
+		}
+	}
+	c := newChannel(h, request, name, sink)
 	if err := h.start(c); err != nil {
 		return nil, sv2.Opened{}, err
 	}
@@ -194,8 +202,8 @@ func (h *Host) Drain(ctx context.Context) error {
 	}
 }
 
-// Close refuses new channels, hangs up on the pool for those that are open, without a word to their
-// sinks, and waits until the pool has read what was sent and Serve has returned for all of them. When
+// Close refuses new channels, also those that are just being opened, hangs up on the pool for those that
+// are open, without a word to their sinks, and waits until the pool has read what was sent and Serve has returned for all of them. When
 // ctx ends first, the context of Serve ends, too, and Close returns an error at once. Later calls wait
 // again.
 func (h *Host) Close(ctx context.Context) error {

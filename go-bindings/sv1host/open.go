@@ -48,7 +48,7 @@ func (c *channel) open(ctx context.Context) (sv2.Opened, error) {
 	if options.Password != nil {
 		password = options.Password(c.request)
 	}
-	granted, err := c.call(ctx, methodAuthorize, string(c.request.UserIdentity), password)
+	granted, err := c.call(ctx, methodAuthorize, c.name, password)
 	if err != nil {
 		return sv2.Opened{}, err
 	}
