@@ -34,6 +34,9 @@ const SKIPPED: [&str; 6] = [".git", "target", "gen", "sv2pb", "vectors", "node_m
 /// Endings of source files.
 const SOURCES: [&str; 5] = ["rs", "go", "c", "h", "proto"];
 
+/// Endings of files that people write besides.
+const TEXTS: [&str; 4] = ["md", "toml", "sh", "txt"];
+
 /// A source file of the repository.
 struct Source {
     /// From the root of the repository, with `/`.
@@ -62,6 +65,11 @@ fn at(path: &str) -> impl Fn(io::Error) -> io::Error + '_ {
 
 /// All sources. Fails on what can't be read: a rule that sees no files would hold.
 fn sources() -> io::Result<Vec<Source>> {
+    files(is_source)
+}
+
+/// All files whose names are `wanted`.
+fn files(wanted: fn(&str) -> bool) -> io::Result<Vec<Source>> {
     let mut sources = Vec::new();
     let mut open = vec![String::new()];
     while let Some(directory) = open.pop() {
@@ -75,7 +83,7 @@ fn sources() -> io::Result<Vec<Source>> {
             let kind = entry.file_type().map_err(at(&path))?;
             if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
                 open.push(path);
-            } else if kind.is_file() && is_source(&name) {
+            } else if kind.is_file() && wanted(&name) {
                 let text = read(&path)?;
                 sources.push(Source { path, text });
             }
@@ -88,6 +96,21 @@ fn sources() -> io::Result<Vec<Source>> {
 fn is_source(name: &str) -> bool {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
     SOURCES.contains(&ending) && !name.ends_with(".pb.go")
+}
+
+fn is_text(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    is_source(name) || TEXTS.contains(&ending) || name == "Makefile"
+}
+
+/// The rule on what a merge leaves where two changes met.
+fn half_merged(path: &str, text: &str) -> Vec<Finding> {
+    let marks = ['<', '>'].map(|mark| format!("{} ", String::from(mark).repeat(7)));
+    let lines = text.lines().enumerate();
+    lines
+        .filter(|(_, line)| marks.iter().any(|mark| line.starts_with(mark)))
+        .map(|(index, _)| Finding::new(path, index + 1, "a merge that was not finished"))
+        .collect()
 }
 
 /// The rule on the length of files.
@@ -128,6 +151,20 @@ fn keeps_files_short() {
 fn rejects_long_files() {
     assert!(length("a.go", &"x\n".repeat(500)).is_empty());
     assert_eq!(length("a.go", &"x\n".repeat(501)).len(), 1);
+}
+
+#[test]
+fn holds_no_half_merged_files() {
+    let texts = files(is_text).unwrap();
+    assert!(texts.iter().any(|text| text.path == "ARCHITECTURE.md"));
+    none(texts.iter().flat_map(|text| half_merged(&text.path, &text.text)));
+}
+
+#[test]
+fn rejects_half_merged_files() {
+    let mark = "<".repeat(7);
+    assert!(half_merged("a.md", "a < b\n=======\n").is_empty());
+    assert_eq!(half_merged("a.md", &format!("a\n{mark} HEAD\n")).len(), 1);
 }
 
 #[test]

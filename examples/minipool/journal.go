@@ -41,7 +41,7 @@ type startLine struct {
 	Event string `json:"event"`
 	AtMS  int64  `json:"at_ms"`
 	PID   int    `json:"pid"`
-	Epoch string `json:"epoch"` // as in Welcome.epoch, hexadecimal
+	Epoch string `json:"epoch"` // Welcome.epoch of the first session, hexadecimal
 }
 
 type stopLine struct {

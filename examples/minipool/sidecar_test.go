@@ -61,7 +61,7 @@ func dial(t testing.TB, socket string) *sidecar {
 		SessionId: session, MaxInFlight: 4096})
 }
 
-// dialAs is dial with that Hello.
+// dialAs is dial with that Hello, under the next number of its session.
 func dialAs(t testing.TB, socket string, hello *sv2pb.Hello) *sidecar {
 	t.Helper()
 	conn, err := grpc.NewClient("unix:"+socket,
@@ -82,6 +82,7 @@ func dialAs(t testing.TB, socket string, hello *sv2pb.Hello) *sidecar {
 	if err != nil {
 		t.Fatal(err)
 	}
+	hello.Dial++
 	s.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_Hello{Hello: hello}})
 	s.until("Welcome", func() bool { return s.welcome != nil })
 	return s

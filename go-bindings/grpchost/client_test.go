@@ -9,6 +9,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,11 +150,14 @@ func (r *running) connectWith(t testing.TB, md metadata.MD) *client {
 	return &client{t: t, stream: stream, cancel: cancel}
 }
 
-// goodHello is a Hello nobody can object to, of the session with that number.
+// dials counts the Hellos of all tests.
+var dials atomic.Uint64
+
+// goodHello is a Hello nobody can object to, of the session with that number and a dial of its own.
 func goodHello(session byte) *sv2pb.Hello {
 	return &sv2pb.Hello{Protocol: 1, SidecarId: "sidecar-1", BootId: make([]byte, 16),
 		SessionId: bytes.Repeat([]byte{session}, 16), MaxInFlight: DefaultVerdictRing,
-		Software: "test 1"}
+		Software: "test 1", Dial: dials.Add(1)}
 }
 
 // welcomed opens a stream and says Hello.

@@ -66,6 +66,58 @@ func TestANewerStreamTakesTheSessionFromAnOlderOneThatStillWrites(t *testing.T) 
 	}
 }
 
+func TestALateHelloOfADialThatWasGivenUpTakesNothingFromTheNewerStream(t *testing.T) {
+	for name, epoch := range map[string]func(*running) []byte{
+		"of before the first Welcome": func(*running) []byte { return nil },
+		"of a session that goes on":   func(s *running) []byte { return comeBack(1, s).GetLastEpoch() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := start(t, Options{ResumeWindow: time.Hour}, nil)
+			late, same := goodHello(1), goodHello(1)
+			newer := goodHello(1)
+			same.Dial = newer.GetDial()
+			c, _ := server.welcomed(t, newer)
+			c.open(goodOpen(1))
+			for _, hello := range []*sv2pb.Hello{late, same} {
+				hello.LastEpoch = epoch(server)
+				given := server.connect(t)
+				given.hello(hello)
+				if err := given.ends(codes.Aborted); !strings.Contains(err.Error(), "Hello.dial is") {
+					t.Errorf("%v doesn't say what is wrong", err)
+				}
+			}
+			// Nor from the session when it waits for its sidecar.
+			c.submit(share(1, 1, 1))
+			c.verdict()
+			c.cancel()
+			server.detached(t, 1)
+			late.Dial = newer.GetDial()
+			given := server.connect(t)
+			given.hello(late)
+			given.ends(codes.Aborted)
+			c, welcome := server.resumed(t, comeBack(1, server, 1))
+			c.nextJob()
+			c.submit(share(2, 1, 2))
+			c.verdict()
+			if server.pool.opened != 1 || len(server.pool.reasons()) != 0 || welcome.GetLastSubmitId() != 1 {
+				t.Errorf("the session is not the same: closed %q, %v", server.pool.reasons(), welcome)
+			}
+		})
+	}
+}
+
+func TestAnotherProcessCountsItsDialsAnew(t *testing.T) {
+	server := start(t, Options{}, nil)
+	older, _ := server.welcomed(t, goodHello(1))
+	older.open(goodOpen(1))
+	hello := goodHello(1)
+	hello.BootId, hello.Dial = []byte("another boot .  "), 1
+	if _, welcome := server.welcomed(t, hello); welcome.GetResumed() {
+		t.Error("resumed")
+	}
+	older.ends(codes.Aborted)
+}
+
 func TestARestartedSidecarEndsWhatItLeftBehindAndNothingElse(t *testing.T) {
 	server := start(t, Options{}, nil)
 	gone, _ := server.welcomed(t, goodHello(1))

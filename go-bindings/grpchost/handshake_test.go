@@ -87,6 +87,7 @@ func TestRejectsEachBadHello(t *testing.T) {
 		"long session id":   {func(m *sv2pb.Hello) { m.SessionId = make([]byte, 17) }, codes.InvalidArgument},
 		"short last epoch":  {func(m *sv2pb.Hello) { m.LastEpoch = make([]byte, 8) }, codes.InvalidArgument},
 		"long software":     {func(m *sv2pb.Hello) { m.Software = strings.Repeat("a", 65) }, codes.InvalidArgument},
+		"no dial":           {func(m *sv2pb.Hello) { m.Dial = 0 }, codes.InvalidArgument},
 		"nothing in flight": {func(m *sv2pb.Hello) { m.MaxInFlight = 0 }, codes.InvalidArgument},
 		"above the ring":    {func(m *sv2pb.Hello) { m.MaxInFlight = 101 }, codes.FailedPrecondition},
 		"above the limit":   {func(m *sv2pb.Hello) { m.MaxInFlight = 51 }, codes.FailedPrecondition},

@@ -30,6 +30,8 @@ type hello struct {
 	lastEpoch   []byte // empty, or idSize bytes
 	software    string
 	maxInFlight int64
+	// dial counts the Hellos of a session, from 1.
+	dial uint64
 	// cancelled submits and open channels, ascending.
 	cancelled, open []uint64
 }
@@ -57,6 +59,8 @@ func helloFrom(m *sv2pb.Hello, o Options) (hello, error) {
 		return hello{}, invalid("last_epoch has %d bytes, want 0 or %d", len(m.GetLastEpoch()), idSize)
 	case len(m.GetSoftware()) > maxSoftware:
 		return hello{}, invalid("software has %d bytes, at most %d", len(m.GetSoftware()), maxSoftware)
+	case m.GetDial() == 0:
+		return hello{}, invalid("dial is 0: it counts the dials of a session, from 1")
 	case inFlight == 0:
 		return hello{}, invalid("max_in_flight is 0, want 1 or more")
 	case int64(inFlight) > int64(o.VerdictRing):
@@ -72,7 +76,7 @@ func helloFrom(m *sv2pb.Hello, o Options) (hello, error) {
 	return hello{
 		sidecar: sidecar, boot: [idSize]byte(m.GetBootId()), session: sessionID(m.GetSessionId()),
 		lastEpoch: m.GetLastEpoch(), software: printable(m.GetSoftware(), maxSoftware),
-		maxInFlight: int64(inFlight), cancelled: ascending(m.GetCancelledSubmitIds()),
+		maxInFlight: int64(inFlight), dial: m.GetDial(), cancelled: ascending(m.GetCancelledSubmitIds()),
 		open: ascending(m.GetOpenChannelIds()),
 	}, nil
 }
@@ -131,7 +135,7 @@ func (l *link) handshake() error {
 	if err != nil {
 		return err
 	}
-	welcome, err := welcomeMessage(l.server.options, l.server.epoch, l.server.host.Limits())
+	welcome, err := welcomeMessage(l.server.options, s.epoch, l.server.host.Limits())
 	if err != nil {
 		return err
 	}

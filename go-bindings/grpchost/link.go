@@ -130,7 +130,8 @@ func (l *link) overflowed() {
 }
 
 // receive takes the sidecar's messages until the stream ends, or one is bad. Of those that come after the
-// stream's end only shares are taken: each may be a block.
+// stream's end only shares are taken, for each may be a block, and closes: the sidecar has room for new
+// shares since it closed a channel, and the answers of that must not push others out of the ring.
 func (l *link) receive() {
 	err := l.handshake()
 	for err == nil {
@@ -138,10 +139,15 @@ func (l *link) receive() {
 		if request, err = l.stream.Recv(); err != nil {
 			break
 		}
-		if l.ctx.Err() == nil {
-			err = l.take(request)
-		} else if batch := request.GetSubmitBatch(); batch != nil {
-			err = l.takeSubmits(batch.GetSubmits())
+		switch m := request.GetMessage().(type) {
+		case *sv2pb.SessionRequest_SubmitBatch:
+			err = l.takeSubmits(m.SubmitBatch.GetSubmits())
+		case *sv2pb.SessionRequest_CloseChannel:
+			l.takeClose(m.CloseChannel)
+		default:
+			if l.ctx.Err() == nil {
+				err = l.take(request)
+			}
 		}
 		if err != nil {
 			err = violation{err}
@@ -156,7 +162,8 @@ func (l *link) receive() {
 // transmit sends what waits until the stream ends: what queued while a message was sent goes next.
 // An idle line costs nothing.
 func (l *link) transmit() {
-	out := sender{send: l.stream.Send}
+	// Nothing has a number before Welcome, when there is a session.
+	out := sender{seq: func() uint64 { return l.session.jobs.Add(1) }, send: l.stream.Send}
 	var verdicts []sv2.Verdict
 	var entries []entry
 	for {

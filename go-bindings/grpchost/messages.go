@@ -14,17 +14,13 @@ import (
 // with "rate-limited". Miners send one at a time.
 const maxUpdates = 16
 
-// take handles one message. An error ends the session.
+// take handles one message that is neither shares nor a close. An error ends the session.
 func (l *link) take(request *sv2pb.SessionRequest) error {
 	switch m := request.GetMessage().(type) {
-	case *sv2pb.SessionRequest_SubmitBatch:
-		return l.takeSubmits(m.SubmitBatch.GetSubmits())
 	case *sv2pb.SessionRequest_OpenChannel:
 		return l.takeOpen(m.OpenChannel)
 	case *sv2pb.SessionRequest_UpdateChannel:
 		l.takeUpdate(m.UpdateChannel)
-	case *sv2pb.SessionRequest_CloseChannel:
-		l.takeClose(m.CloseChannel)
 	case *sv2pb.SessionRequest_TargetInEffect:
 		return l.takeTarget(m.TargetInEffect)
 	case *sv2pb.SessionRequest_Ping:

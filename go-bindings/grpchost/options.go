@@ -67,8 +67,9 @@ type Options struct {
 	MaxChannels int
 	// HelloTimeout is how long a new stream may take to say Hello. 0: DefaultHelloTimeout.
 	HelloTimeout time.Duration
-	// Epoch gives the 16 bytes of Welcome.epoch, read once by [New]. nil: crypto/rand. Set it only to
-	// make a test repeatable: two runs of a pool must never share an epoch.
+	// Epoch gives the 16 bytes of the first session's Welcome.epoch, read once by [New]; those of
+	// other sessions differ in the last eight. nil: crypto/rand. Two runs of a pool must never share
+	// an epoch.
 	Epoch io.Reader
 }
 

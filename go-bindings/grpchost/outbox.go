@@ -157,9 +157,10 @@ func run(entries []entry) int {
 	return n
 }
 
-// sender turns what an outbox gives into messages, in order. Job.seq counts in the order of sending.
+// sender turns what an outbox gives into messages, in order.
 type sender struct {
-	seq  uint64
+	// seq gives each job that is sent the next Job.seq.
+	seq  func() uint64
 	send func(*sv2pb.SessionResponse) error
 }
 
@@ -188,8 +189,7 @@ func (s *sender) message(entries []entry) *sv2pb.SessionResponse {
 	if job == nil {
 		message := entries[0].message
 		if opened := message.GetChannelOpened(); opened != nil {
-			s.seq++
-			opened.Job.Seq = s.seq
+			opened.Job.Seq = s.seq()
 		}
 		return message
 	}
@@ -197,8 +197,7 @@ func (s *sender) message(entries []entry) *sv2pb.SessionResponse {
 	for i := range entries {
 		channels[i] = entries[i].channel
 	}
-	s.seq++
 	m := jobMessage(job, channels)
-	m.Seq = s.seq
+	m.Seq = s.seq()
 	return &sv2pb.SessionResponse{Message: &sv2pb.SessionResponse_Job{Job: m}}
 }

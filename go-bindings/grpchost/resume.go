@@ -35,7 +35,11 @@ func (s *Server) admit(l *link) (session *Session, resumed bool, err error) {
 	var older *link
 	session = s.sessions[l.hello.session]
 	if session != nil {
-		if older, resumed = session.claim(l, s.epoch); !resumed && session.retire() {
+		if err := session.outdates(l.hello); err != nil {
+			s.mu.Unlock()
+			return nil, false, err
+		}
+		if older, resumed = session.claim(l); !resumed && session.retire() {
 			closing = append(closing, session)
 		}
 	}
@@ -79,12 +83,24 @@ func (s *Server) admit(l *link) (session *Session, resumed bool, err error) {
 	return session, resumed, err
 }
 
-// claim makes l the newest stream of the session and gives the one before, which the caller ends. False
-// when the session can't go on with this Hello.
-func (s *Session) claim(l *link, epoch [idSize]byte) (older *link, ok bool) {
+// outdates is the error for a Hello that the sidecar gave up: one of a later dial was heard before.
+// Each process counts its own dials.
+func (s *Session) outdates(h hello) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || string(l.hello.lastEpoch) != string(epoch[:]) ||
+	if s.hello.sidecar != h.sidecar || s.hello.boot != h.boot || h.dial > s.dial {
+		return nil
+	}
+	return status.Errorf(codes.Aborted, "outdated: Hello.dial is %d and the session has heard %d: "+
+		"each dial needs a higher number than all before", h.dial, s.dial)
+}
+
+// claim makes l the newest stream of the session and gives the one before, which the caller ends. False
+// when the session can't go on with this Hello.
+func (s *Session) claim(l *link) (older *link, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || string(l.hello.lastEpoch) != string(s.epoch[:]) ||
 		s.hello.sidecar != l.hello.sidecar || s.hello.boot != l.hello.boot {
 		return nil, false
 	}
@@ -96,7 +112,7 @@ func (s *Session) claim(l *link, epoch [idSize]byte) (older *link, ok bool) {
 	if older != nil {
 		s.broken = time.Now()
 	}
-	s.latest = l
+	s.latest, s.dial = l, l.hello.dial
 	return older, true
 }
 

@@ -14,10 +14,16 @@ import (
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
 )
 
-// comeBack is a Hello that resumes goodHello's session in the pool's epoch with these channels.
+// comeBack is a Hello that resumes goodHello's session, if there is one, with these channels.
 func comeBack(session byte, server *running, open ...uint64) *sv2pb.Hello {
 	hello := goodHello(session)
-	hello.LastEpoch = bytes.Clone(server.epoch[:])
+	epoch := server.epoch
+	server.mu.Lock()
+	if s := server.sessions[sessionID(hello.GetSessionId())]; s != nil {
+		epoch = s.epoch
+	}
+	server.mu.Unlock()
+	hello.LastEpoch = epoch[:]
 	hello.OpenChannelIds = open
 	return hello
 }
@@ -91,13 +97,41 @@ func TestResumesTheSessionAndItsChannelsAfterABreak(t *testing.T) {
 		t.Errorf("last submit is %d", welcome.GetLastSubmitId())
 	}
 	for id := uint64(1); id <= 3; id++ {
-		if job := c.nextJob(); job.GetSeq() != id || job.GetChannelIds()[0] != id {
+		if job := c.nextJob(); job.GetSeq() != 3+id || job.GetChannelIds()[0] != id {
 			t.Errorf("job %v, want that of channel %d first", job, id)
 		}
 	}
 	c.submit(share(8, 3, 8))
 	if c.verdict().GetSubmitId() != 8 || server.pool.opened != 3 {
 		t.Error("the channels are not the same")
+	}
+}
+
+func TestCountsJobsThroughTheSessionNotTheStream(t *testing.T) {
+	server := start(t, Options{}, nil)
+	c, _ := server.welcomed(t, goodHello(1))
+	last := c.open(goodOpen(1)).GetJob().GetSeq()
+	channel := server.pool.only()
+	for stream := range uint64(4) {
+		for n := range uint64(3) {
+			channel.sink.Job(newJob(10*stream+n+2, 2))
+			if seq := c.nextJob().GetSeq(); seq != last+1 {
+				t.Fatalf("stream %d: seq %d after %d", stream, seq, last)
+			}
+			last++
+		}
+		c.cancel()
+		server.detached(t, 1)
+		c, _ = server.resumed(t, comeBack(1, server, 1))
+		if seq := c.nextJob().GetSeq(); seq <= last { // the newest once more
+			t.Fatalf("stream %d begins with seq %d after %d", stream+1, seq, last)
+		}
+		last++
+	}
+	// Another session has its own numbers.
+	c, _ = server.welcomed(t, goodHello(2))
+	if seq := c.open(goodOpen(1)).GetJob().GetSeq(); seq != 1 {
+		t.Errorf("a new session begins with seq %d", seq)
 	}
 }
 
@@ -230,7 +264,7 @@ func TestALostJobAndALostTargetComeAgainNewestOnlyAndTargetFirst(t *testing.T) {
 			t.Errorf("target %v, want %v", got, want)
 		}
 	}
-	seq := uint64(0)
+	seq := uint64(4)                                    // those of the opens
 	for _, want := range [][]uint64{{1, 3}, {2}, {4}} { // one message for the shared one
 		job := c.nextJob()
 		if seq++; !slices.Equal(job.GetChannelIds(), want) || job.GetSeq() != seq {

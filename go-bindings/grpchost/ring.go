@@ -28,7 +28,8 @@ const firstSlots = 64
 // The second case needs that an answer which is queued again becomes the newest one; else two breaks in
 // a row could push x out. Both need that what a sidecar stops waiting for doesn't count: submits of a
 // channel that was closed or kicked, which is why those are told from others (leave), and are refused
-// without being kept. Cancelled submits count as unanswered until Hello has named them. A sidecar that
+// without being kept; and a close counts even if it is received when the stream has ended already, since
+// the submits behind it do. Cancelled submits count as unanswered until Hello has named them. A sidecar that
 // keeps more unanswered than it said may find that an answer is gone.
 type ring struct {
 	limit int

@@ -5,6 +5,7 @@ package grpchost
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -37,9 +38,10 @@ var (
 type Server struct {
 	host    sv2.Host
 	options Options
-	epoch   [idSize]byte
-	grpc    *grpc.Server
-	health  *health.Server
+	// epoch is that of the first session; see epochOf.
+	epoch  [idSize]byte
+	grpc   *grpc.Server
+	health *health.Server
 	// running counts the goroutines of streams and of sessions that are closed. Those of the latter begin
 	// under mu, before stopping is set.
 	running sync.WaitGroup
@@ -50,7 +52,7 @@ type Server struct {
 	sessions map[sessionID]*Session
 }
 
-// New makes a server of host. It reads the epoch, so it is made once per life of the host's channels
+// New makes a server of host. It reads an epoch, so it is made once per life of the host's channels
 // and jobs. Call [Server.Shutdown] in the end, even if Serve was never called.
 func New(host sv2.Host, options Options) (*Server, error) {
 	if host == nil {
@@ -196,6 +198,16 @@ func (s *Server) inOrder() []*Session {
 	}
 	slices.SortFunc(sessions, func(a, b *Session) int { return cmp.Compare(a.order, b.order) })
 	return sessions
+}
+
+// epochOf is the epoch of the session of that place in the order of arrival. Each has its own: a sidecar
+// whose session was forgotten, and begun anew behind a Welcome that it never got, must not come back to
+// that as if it were the one it knows.
+func (s *Server) epochOf(order uint64) [idSize]byte {
+	epoch := s.epoch
+	tail := epoch[idSize-8:]
+	binary.BigEndian.PutUint64(tail, binary.BigEndian.Uint64(tail)^(order-1))
+	return epoch
 }
 
 // forget takes an ended session out of the table, unless a newer one has its place.

@@ -31,8 +31,9 @@ type Session struct {
 	log    *slog.Logger
 	// hello is the first one: what it says of the sidecar stays.
 	hello hello
-	// order is the session's place in the order of arrival.
+	// order is the session's place in the order of arrival, from 1. epoch is its Welcome.epoch.
 	order uint64
+	epoch [idSize]byte
 	// ctx ends with the session.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -41,6 +42,8 @@ type Session struct {
 
 	answers *ring
 	news    news
+	// jobs is the newest Job.seq: it goes on from stream to stream.
+	jobs atomic.Uint64
 	// outstanding is how many submits hosts have not answered yet.
 	outstanding atomic.Int64
 	// lastSubmit is the highest Submit.id seen; the owner's receiving goroutine's.
@@ -52,6 +55,8 @@ type Session struct {
 	// latest is the newest stream of the session, nil while there is none. owner is the one whose
 	// receiving goroutine works on the session: it may end later than a newer one begins, which waits.
 	latest, owner *link
+	// dial is the highest Hello.dial heard.
+	dial uint64
 	// window ends the session when no stream comes; breaks counts the waits, so that a late one ends
 	// nothing. broken is when the last stream ended.
 	window *time.Timer
@@ -74,10 +79,10 @@ type Session struct {
 // newSession is a session that begins on a stream.
 func newSession(server *Server, first *link, order uint64) *Session {
 	s := &Session{
-		server: server, hello: first.hello, order: order,
+		server: server, hello: first.hello, order: order, epoch: server.epochOf(order),
 		log:  server.options.Logger.With("sidecar", first.hello.sidecar),
 		over: make(chan struct{}), answers: newRing(server.options.VerdictRing),
-		latest: first, owner: first,
+		latest: first, owner: first, dial: first.hello.dial,
 		channels: make(map[uint64]*channel), connections: make(map[uint64]int),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

@@ -3,6 +3,7 @@
 package grpchost
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -88,6 +89,44 @@ func TestAWindowThatRunsOutClosesTheChannelsAndTheSession(t *testing.T) {
 	}
 	if _, welcome := server.welcomed(t, comeBack(1, server, 1)); welcome.GetResumed() {
 		t.Error("resumed after the window")
+	}
+}
+
+func TestASessionThatBeganAnewBehindALostWelcomeIsNotTakenForTheOneBefore(t *testing.T) {
+	server := start(t, Options{ResumeWindow: 20 * time.Millisecond}, nil)
+	c, first := server.welcomed(t, goodHello(1))
+	c.open(goodOpen(1))
+	c.submit(share(1, 1, 1))
+	c.verdict()
+	c.cancel()
+	eventually(t, "the pool forgets the session", func() bool {
+		server.mu.Lock()
+		defer server.mu.Unlock()
+		return len(server.sessions) == 0
+	})
+	server.options.ResumeWindow = time.Hour // of what follows
+	hello := func() *sv2pb.Hello {
+		hello := goodHello(1)
+		hello.LastEpoch, hello.OpenChannelIds = first.GetEpoch(), []uint64{1}
+		return hello
+	}
+	lost, second := server.welcomed(t, hello())
+	if bytes.Equal(second.GetEpoch(), first.GetEpoch()) || second.GetResumed() {
+		t.Errorf("a session was forgotten and began anew in the same epoch: %v, then %v", first, second)
+	}
+	lost.cancel() // Welcome never arrived
+	server.detached(t, 1)
+	_, third := server.welcomed(t, hello())
+	if third.GetResumed() || third.GetLastSubmitId() != 0 {
+		t.Errorf("the sidecar is told that what it knew before goes on: %v", third)
+	}
+	epochs := map[string]bool{}
+	for _, welcome := range []*sv2pb.Welcome{first, second, third} {
+		epochs[string(welcome.GetEpoch())] = true
+	}
+	_, other := server.welcomed(t, goodHello(2))
+	if epochs[string(other.GetEpoch())] = true; len(epochs) != 4 {
+		t.Errorf("%d epochs of 4 sessions", len(epochs))
 	}
 }
 

@@ -46,10 +46,11 @@ type Check struct {
 	credit Difficulty // of target
 
 	tip      Hash // stale is what is not of this
-	previous Hash // jobs of this are known, to be told stale from never heard of
+	previous Hash // jobs of this are known: their headers may be blocks still
 	hasTip   bool
 	held     [2]int      // headers the channel has in seen, of tip and of previous
 	jobs     []*knownJob // oldest first
+	dead     deadJobs    // to tell stale from never heard of
 }
 
 // knownJob is a job with what can be worked out once.
@@ -112,6 +113,8 @@ func (c *Check) SetTip(prevHash Hash) {
 	for _, job := range c.jobs {
 		if job.PrevHash == c.tip || job.PrevHash == c.previous {
 			kept = append(kept, job)
+		} else {
+			c.dead.add(job.ID)
 		}
 	}
 	clear(c.jobs[len(kept):])
@@ -189,6 +192,7 @@ func (c *Check) forget() {
 		}
 	}
 	if count > KnownJobs {
+		c.dead.add(c.jobs[oldest].ID)
 		copy(c.jobs[oldest:], c.jobs[oldest+1:])
 		c.jobs[len(c.jobs)-1] = nil
 		c.jobs = c.jobs[:len(c.jobs)-1]
@@ -299,6 +303,9 @@ func (c *Check) weigh(submit *Submit) (Verdict, *knownJob) {
 	switch {
 	case job == nil:
 		verdict.Reason = RejectInvalidJobID
+		if c.dead.has(submit.JobID) {
+			verdict.Reason = RejectStale
+		}
 		return verdict, nil
 	case len(submit.Extranonce) != c.extranonceSize:
 		verdict.Reason = RejectExtranonceSize

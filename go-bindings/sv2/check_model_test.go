@@ -21,6 +21,7 @@ type checkModel struct {
 	seenTips []Hash // remembered by the pool, the newest last, at most two
 	goneTips map[Hash]bool
 	given    []modelJob
+	ever     map[uint64]bool        // jobs
 	accepted map[Hash]map[Hash]bool // tip, header
 	offered  map[Hash]map[Hash]bool
 }
@@ -35,7 +36,7 @@ func newCheckModel(prefix []byte, size int, target Target) *checkModel {
 	return &checkModel{
 		prefix: prefix, size: size, target: target,
 		accepted: map[Hash]map[Hash]bool{}, offered: map[Hash]map[Hash]bool{},
-		goneTips: map[Hash]bool{},
+		goneTips: map[Hash]bool{}, ever: map[uint64]bool{},
 	}
 }
 
@@ -78,6 +79,7 @@ func (m *checkModel) addJob(job Job) {
 	future := len(m.given) == 0 || m.given[len(m.given)-1].job.PrevHash != job.PrevHash
 	m.newTip(job.PrevHash)
 	m.given = append(m.given, modelJob{job, m.target, future})
+	m.ever[job.ID] = true
 }
 
 func doubleSHA(data []byte) Hash {
@@ -112,7 +114,11 @@ func (m *checkModel) judge(s Submit, now int64) Verdict {
 			given = &m.given[i]
 		}
 	}
-	if given == nil {
+	switch {
+	case given != nil:
+	case m.ever[s.JobID]:
+		return Verdict{SubmitID: s.ID, Reason: RejectStale}
+	default:
 		return Verdict{SubmitID: s.ID, Reason: RejectInvalidJobID}
 	}
 	if len(s.Extranonce) != m.size {

@@ -31,7 +31,7 @@ func TestLeavesStaleSharesToTheJudgeBehind(t *testing.T) {
 		t.Errorf("of an ntime before the job: %s", got.Reason)
 	}
 	addJobs(t, check, testJob(3, 'c', hardBits))
-	if got := judgeAt(check, testSubmit(1, 9), 1500); got.Reason != RejectInvalidJobID {
+	if got := judgeAt(check, testSubmit(1, 9), 1500); got.Reason != RejectStale {
 		t.Errorf("two tips later: %s", got.Reason)
 	}
 }

@@ -162,8 +162,34 @@ func TestKnowsStaleFromNeverHeardOf(t *testing.T) {
 	if got := judgeAt(check, testSubmit(2, 1), 0).Reason; got != RejectStale {
 		t.Errorf("job of the tip before SetTip: %s", got)
 	}
-	if got := judgeAt(check, testSubmit(1, 0), 0).Reason; got != RejectInvalidJobID {
-		t.Errorf("job two tips old: %s", got)
+	if got := judgeAt(check, testSubmit(1, 0), 0); got.Reason != RejectStale || got.Hash != (Hash{}) {
+		t.Errorf("job two tips old: %+v", got)
+	}
+	if got := judgeAt(check, testSubmit(3, 0), 0).Reason; got != RejectInvalidJobID {
+		t.Errorf("a job that never was: %s", got)
+	}
+}
+
+func TestAShareOfAJobThatDiedIsStaleHoweverLongAgo(t *testing.T) {
+	const jobs = 3 * rememberedJobs
+	check := newTestCheck(t, MaxTarget)
+	for n := uint64(1); n <= jobs; n++ { // ids of one channel of several; each its own tip
+		job := testJob(10*n, 0, hardBits)
+		job.PrevHash = Hash{byte(n), byte(n >> 8), 1}
+		addJobs(t, check, job)
+	}
+	for n := uint64(1); n < jobs; n++ {
+		if got := judgeAt(check, testSubmit(10*n, 0), 0).Reason; got != RejectStale {
+			t.Fatalf("job %d of %d: %s", n, jobs, got)
+		}
+	}
+	if len(check.dead.ids) != rememberedJobs {
+		t.Errorf("%d ids are kept", len(check.dead.ids))
+	}
+	for _, never := range []uint64{1, 9, 10*jobs + 1, 10*jobs - 5, 10*(jobs-rememberedJobs+1) + 5} {
+		if got := judgeAt(check, testSubmit(never, 0), 0).Reason; got != RejectInvalidJobID {
+			t.Errorf("job %d, which never was: %s", never, got)
+		}
 	}
 }
 
@@ -173,7 +199,7 @@ func TestForgetsTheOldestJobOfATipOnly(t *testing.T) {
 		addJobs(t, check, testJob(id, 'a', hardBits))
 	}
 	for id, want := range map[uint64]RejectReason{
-		1: RejectInvalidJobID, 2: RejectNone, KnownJobs + 1: RejectNone,
+		1: RejectStale, 2: RejectNone, KnownJobs + 1: RejectNone, KnownJobs + 2: RejectInvalidJobID,
 	} {
 		if got := judgeAt(check, testSubmit(id, 0), 0).Reason; got != want {
 			t.Errorf("job %d: %s", id, got)
@@ -184,7 +210,7 @@ func TestForgetsTheOldestJobOfATipOnly(t *testing.T) {
 	}
 	for id, want := range map[uint64]RejectReason{
 		2: RejectStale, KnownJobs + 1: RejectStale,
-		1001: RejectInvalidJobID, 1002: RejectNone,
+		1001: RejectStale, 1002: RejectNone,
 	} {
 		if got := judgeAt(check, testSubmit(id, 1), 0).Reason; got != want {
 			t.Errorf("job %d after the new tip: %s", id, got)

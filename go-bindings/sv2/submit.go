@@ -48,9 +48,9 @@ const (
 	RejectNone RejectReason = 0
 	// RejectInvalidChannelID is "invalid-channel-id".
 	RejectInvalidChannelID RejectReason = 1
-	// RejectInvalidJobID is "invalid-job-id": never had it, or forgotten.
+	// RejectInvalidJobID is "invalid-job-id": the channel never had it.
 	RejectInvalidJobID RejectReason = 2
-	// RejectStale is "stale-share": a job of an older tip.
+	// RejectStale is "stale-share": a job of an older tip, however old.
 	RejectStale RejectReason = 3
 	// RejectLowDifficulty is "difficulty-too-low".
 	RejectLowDifficulty RejectReason = 4

@@ -94,9 +94,9 @@ const (
 	RejectReason_REJECT_REASON_UNSPECIFIED RejectReason = 0
 	// `invalid-channel-id`: no such channel on this session.
 	RejectReason_REJECT_REASON_INVALID_CHANNEL_ID RejectReason = 1
-	// `invalid-job-id`: the channel never had that job, or it was forgotten.
+	// `invalid-job-id`: the channel never had that job.
 	RejectReason_REJECT_REASON_INVALID_JOB_ID RejectReason = 2
-	// `stale-share`: the job is known but belongs to an older tip, or to an older epoch of the pool.
+	// `stale-share`: the job belongs to an older tip, known still or forgotten, or to an older epoch.
 	RejectReason_REJECT_REASON_STALE_SHARE RejectReason = 3
 	// `difficulty-too-low`: the hash is above every target the pool would accept for that job.
 	RejectReason_REJECT_REASON_DIFFICULTY_TOO_LOW RejectReason = 4
@@ -517,8 +517,9 @@ type Job struct {
 	// The pool's name of the job; what a Submit refers to. Unique on each channel it is addressed to
 	// for the life of the epoch. Not 0.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Place in the order of Job messages on this session, from 1, gapless, given by the carrier. The
-	// newest job of a channel is the one with the highest seq.
+	// Place in the order of the jobs of this session, those in ChannelOpened among them: from 1, one
+	// more with each that is sent, given by the carrier. It goes on over a break of the stream; what
+	// was lost with that is a gap. The newest job of a channel is the one with the highest seq.
 	Seq uint64 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
 	// The channels (OpenChannel.channel_id) that get it. Empty only inside ChannelOpened, where the
 	// channel is the one that was opened.

@@ -691,7 +691,11 @@ type Hello struct {
 	// Kick.
 	OpenChannelIds []uint64 `protobuf:"varint,8,rep,packed,name=open_channel_ids,json=openChannelIds,proto3" json:"open_channel_ids,omitempty"`
 	// Version text of the sidecar, for logs. At most 64 bytes.
-	Software      string `protobuf:"bytes,9,opt,name=software,proto3" json:"software,omitempty"`
+	Software string `protobuf:"bytes,9,opt,name=software,proto3" json:"software,omitempty"`
+	// Counts the dials for this session_id, from 1; rises with each Hello, also when the one before
+	// was given up without an answer. A Hello that arrives after one of a later dial says what holds
+	// no more: it is refused with ABORTED and changes nothing.
+	Dial          uint64 `protobuf:"varint,10,opt,name=dial,proto3" json:"dial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -789,12 +793,21 @@ func (x *Hello) GetSoftware() string {
 	return ""
 }
 
+func (x *Hello) GetDial() uint64 {
+	if x != nil {
+		return x.Dial
+	}
+	return 0
+}
+
 // What the pool is, and whether the session went on.
 type Welcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of this contract the pool speaks: 1.
 	Protocol uint32 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
-	// 16 random bytes, new whenever the pool lost its channels and jobs (a restart).
+	// 16 bytes that name the session's life at the pool, never the same for two. Another one whenever
+	// the pool has no channels and jobs of the session any more: it was restarted, or had forgotten
+	// the session, which begins anew.
 	Epoch []byte `protobuf:"bytes,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// true: the session goes on, its channels and the ring of verdicts are still there. What is
 	// unanswered is to be sent again. false: nothing of an earlier stream counts.
@@ -2577,7 +2590,7 @@ const file_gopool_sv2_v1_work_proto_rawDesc = "" +
 	"\vget_account\x18\x0e \x01(\v2\x19.gopool.sv2.v1.GetAccountH\x00R\n" +
 	"getAccount\x12B\n" +
 	"\rrecord_shares\x18\x0f \x01(\v2\x1b.gopool.sv2.v1.RecordSharesH\x00R\frecordSharesB\t\n" +
-	"\amessage\"\xb5\x02\n" +
+	"\amessage\"\xc9\x02\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x1d\n" +
 	"\n" +
@@ -2590,7 +2603,9 @@ const file_gopool_sv2_v1_work_proto_rawDesc = "" +
 	"\rmax_in_flight\x18\x06 \x01(\rR\vmaxInFlight\x120\n" +
 	"\x14cancelled_submit_ids\x18\a \x03(\x04R\x12cancelledSubmitIds\x12(\n" +
 	"\x10open_channel_ids\x18\b \x03(\x04R\x0eopenChannelIds\x12\x1a\n" +
-	"\bsoftware\x18\t \x01(\tR\bsoftware\"\xb2\x02\n" +
+	"\bsoftware\x18\t \x01(\tR\bsoftware\x12\x12\n" +
+	"\x04dial\x18\n" +
+	" \x01(\x04R\x04dial\"\xb2\x02\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\fR\x05epoch\x12\x18\n" +

@@ -38,8 +38,9 @@ type WorkServiceClient interface {
 	//
 	// A session outlives its stream for Welcome.resume_window_ms, unless the sidecar ended it (Drain,
 	// then the end of its side) or broke this contract. Hello with the same session_id, sidecar_id,
-	// boot_id and the pool's epoch resumes it: Welcome.resumed. Nothing else does; then the session
-	// begins anew, and channels of an old one of that session_id are closed first.
+	// boot_id and the session's epoch resumes it: Welcome.resumed. Nothing else does; then the
+	// session begins anew, and channels of an old one of that session_id are closed first. Of several
+	// Hellos the one of the newest dial has the session, in whatever order they arrive (Hello.dial).
 	//
 	// After a Welcome that says resumed, the pool sends, before anything newer: a Kick for each
 	// channel of Hello.open_channel_ids that it has closed meanwhile (one for all channels of a
@@ -86,8 +87,9 @@ type WorkServiceServer interface {
 	//
 	// A session outlives its stream for Welcome.resume_window_ms, unless the sidecar ended it (Drain,
 	// then the end of its side) or broke this contract. Hello with the same session_id, sidecar_id,
-	// boot_id and the pool's epoch resumes it: Welcome.resumed. Nothing else does; then the session
-	// begins anew, and channels of an old one of that session_id are closed first.
+	// boot_id and the session's epoch resumes it: Welcome.resumed. Nothing else does; then the
+	// session begins anew, and channels of an old one of that session_id are closed first. Of several
+	// Hellos the one of the newest dial has the session, in whatever order they arrive (Hello.dial).
 	//
 	// After a Welcome that says resumed, the pool sends, before anything newer: a Kick for each
 	// channel of Hello.open_channel_ids that it has closed meanwhile (one for all channels of a

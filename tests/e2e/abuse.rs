@@ -5,11 +5,13 @@ use std::future::pending;
 use std::io::Write as _;
 use std::net::Shutdown;
 use std::process::{Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gopool_sv2::miner;
 use gopool_sv2_tests::attacker::{socket, Attacker};
 use gopool_sv2_tests::{binaries, Line, LineOptions};
+use socket2::SockRef;
 
 use crate::block_on;
 
@@ -64,6 +66,42 @@ fn junk_on_channels_that_close_costs_the_others_nothing() {
     assert_eq!((summary.accepted, summary.unanswered), (30, 0), "{summary}");
     let log = line.sidecar.log();
     assert!(!log.contains("the link broke"), "{log}");
+    line.stop().unwrap();
+}
+
+#[test]
+fn peers_that_ask_and_never_read_hold_little_memory() {
+    const PEERS: u64 = 8;
+    const EACH_KIB: u64 = 512;
+    let line = Line::start(LineOptions::default()).unwrap();
+    // A first one, for what is allocated once.
+    Attacker::new(&line).set_up().open(&line.address);
+    let before = line.sidecar.resident_kib();
+    // UpdateChannel of no channel: each is answered.
+    let update = [9; 4 + 4 + 32];
+    let ask = || {
+        let mut peer = Attacker::new(&line);
+        SockRef::from(&peer.socket).set_recv_buffer_size(16 * 1024).unwrap();
+        peer.set_up();
+        peer.socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let mut asked = 0;
+        loop {
+            let frames: Vec<u8> =
+                (0..500).flat_map(|_| peer.seal(0x8000, 0x16, &update, update.len())).collect();
+            if peer.socket.write_all(&frames).is_err() {
+                return (peer, asked);
+            }
+            asked += 500;
+        }
+    };
+    let peers: Vec<_> = thread::scope(|scope| {
+        let peers: Vec<_> = (0..PEERS).map(|_| scope.spawn(ask)).collect();
+        peers.into_iter().map(|peer| peer.join().unwrap()).collect()
+    });
+    let asked: u64 = peers.iter().map(|(_, asked)| asked).sum();
+    let grown = line.sidecar.resident_kib().saturating_sub(before);
+    assert!(grown < PEERS * EACH_KIB, "{grown} KiB for {PEERS} peers that asked {asked} times");
+    drop(peers);
     line.stop().unwrap();
 }
 

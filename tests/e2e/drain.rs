@@ -1,7 +1,7 @@
 //! The sidecar stops, and another takes its place.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::process::Command;
 use std::time::Duration;
@@ -9,10 +9,12 @@ use std::time::Duration;
 use common_messages_sv2::ReconnectOwned;
 use gopool_sv2::client::{ClientError, Incoming};
 use gopool_sv2::miner::{self, ChannelKind};
+use gopool_sv2_tests::attacker::Attacker;
 use gopool_sv2_tests::{binaries, Line, LineOptions, Process};
 use parsers_sv2::CommonMessagesOwned;
 use rustix::io::{fcntl_getfd, fcntl_setfd, FdFlags};
 
+use crate::abuse::now;
 use crate::block_on;
 use crate::peer::Peer;
 
@@ -24,10 +26,36 @@ pub async fn hears_reconnect(peer: &mut Peer) -> ReconnectOwned {
             break told;
         }
     };
-    match peer.next().await {
-        Err(ClientError::Closed { source: None, .. }) => told,
-        other => panic!("nothing follows a Reconnect: {other:?}"),
+    loop {
+        match peer.next().await {
+            Err(ClientError::Closed { source: None, .. }) => return told,
+            // Work goes on until the miner has heard of it.
+            Ok(Incoming::Mining(_)) => {}
+            other => panic!("no miner is told twice: {other:?}"),
+        }
     }
+}
+
+#[test]
+fn shares_that_are_sent_before_the_miner_heeds_a_reconnect_are_judged() {
+    let line = Line::start(LineOptions::default()).unwrap();
+    let mut peer = Attacker::new(&line);
+    peer.set_up().open(&line.address);
+    line.sidecar.signal("TERM").unwrap();
+    while peer.next_frame().0 != 0x04 {}
+    for sequence in 1..=20 {
+        peer.junk(sequence, now());
+    }
+    peer.socket.shutdown(Shutdown::Write).unwrap();
+    let answers = peer.until_closed();
+    let reasons: Vec<_> = answers.iter().filter(|(kind, _)| *kind == 0x1d).collect();
+    assert_eq!(reasons.len(), 20, "{answers:?}");
+    // By the pool: none is a share but by a miracle.
+    let judged = |payload: &[u8]| payload.ends_with(b"difficulty-too-low");
+    assert!(reasons.iter().all(|(_, payload)| judged(payload)), "{answers:?}");
+    let mut line = line;
+    assert!(line.sidecar.wait().unwrap().success());
+    assert!(line.pool.take().unwrap().stop().unwrap().success());
 }
 
 #[test]

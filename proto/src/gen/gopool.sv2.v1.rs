@@ -51,8 +51,9 @@ pub struct Job {
     /// for the life of the epoch. Not 0.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    /// Place in the order of Job messages on this session, from 1, gapless, given by the carrier. The
-    /// newest job of a channel is the one with the highest seq.
+    /// Place in the order of the jobs of this session, those in ChannelOpened among them: from 1, one
+    /// more with each that is sent, given by the carrier. It goes on over a break of the stream; what
+    /// was lost with that is a gap. The newest job of a channel is the one with the highest seq.
     #[prost(uint64, tag = "2")]
     pub seq: u64,
     /// The channels (OpenChannel.channel_id) that get it. Empty only inside ChannelOpened, where the
@@ -202,9 +203,9 @@ pub enum RejectReason {
     Unspecified = 0,
     /// `invalid-channel-id`: no such channel on this session.
     InvalidChannelId = 1,
-    /// `invalid-job-id`: the channel never had that job, or it was forgotten.
+    /// `invalid-job-id`: the channel never had that job.
     InvalidJobId = 2,
-    /// `stale-share`: the job is known but belongs to an older tip, or to an older epoch of the pool.
+    /// `stale-share`: the job belongs to an older tip, known still or forgotten, or to an older epoch.
     StaleShare = 3,
     /// `difficulty-too-low`: the hash is above every target the pool would accept for that job.
     DifficultyTooLow = 4,
@@ -549,6 +550,11 @@ pub struct Hello {
     /// Version text of the sidecar, for logs. At most 64 bytes.
     #[prost(string, tag = "9")]
     pub software: ::prost::alloc::string::String,
+    /// Counts the dials for this session_id, from 1; rises with each Hello, also when the one before
+    /// was given up without an answer. A Hello that arrives after one of a later dial says what holds
+    /// no more: it is refused with ABORTED and changes nothing.
+    #[prost(uint64, tag = "10")]
+    pub dial: u64,
 }
 /// What the pool is, and whether the session went on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -556,7 +562,9 @@ pub struct Welcome {
     /// Version of this contract the pool speaks: 1.
     #[prost(uint32, tag = "1")]
     pub protocol: u32,
-    /// 16 random bytes, new whenever the pool lost its channels and jobs (a restart).
+    /// 16 bytes that name the session's life at the pool, never the same for two. Another one whenever
+    /// the pool has no channels and jobs of the session any more: it was restarted, or had forgotten
+    /// the session, which begins anew.
     #[prost(bytes = "bytes", tag = "2")]
     pub epoch: ::prost::bytes::Bytes,
     /// true: the session goes on, its channels and the ring of verdicts are still there. What is
@@ -1072,8 +1080,9 @@ pub mod work_service_client {
         ///
         /// A session outlives its stream for Welcome.resume_window_ms, unless the sidecar ended it (Drain,
         /// then the end of its side) or broke this contract. Hello with the same session_id, sidecar_id,
-        /// boot_id and the pool's epoch resumes it: Welcome.resumed. Nothing else does; then the session
-        /// begins anew, and channels of an old one of that session_id are closed first.
+        /// boot_id and the session's epoch resumes it: Welcome.resumed. Nothing else does; then the
+        /// session begins anew, and channels of an old one of that session_id are closed first. Of several
+        /// Hellos the one of the newest dial has the session, in whatever order they arrive (Hello.dial).
         ///
         /// After a Welcome that says resumed, the pool sends, before anything newer: a Kick for each
         /// channel of Hello.open_channel_ids that it has closed meanwhile (one for all channels of a

@@ -34,6 +34,8 @@ pub(crate) struct Link {
     epoch: Bytes,
     /// Submits that were answered while the pool was away: it must not credit them.
     withdrawn: Vec<u64>,
+    /// How many Hellos there were.
+    dials: u64,
     /// Channels that the last Hello told as open.
     told_open: Vec<u64>,
     directory: Directory,
@@ -59,6 +61,7 @@ impl Link {
             withdrawn: Vec::new(),
             jobs: 0,
             jobs_before: 0,
+            dials: 0,
             told_open: Vec::new(),
             directory,
             journal,

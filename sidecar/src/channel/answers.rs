@@ -16,6 +16,8 @@ pub enum Outcome {
     Accepted(Difficulty),
     /// Not credited.
     Rejected(RejectReason),
+    /// Not credited because nobody can judge it: no fault of the miner's.
+    Unjudged(RejectReason),
 }
 
 /// What goes to the miner.
@@ -84,9 +86,9 @@ impl Answers {
         self.first + (self.queue.len() as Token) - 1
     }
 
-    /// A submit refused here; its answer still waits for its elders.
-    pub fn refuse(&mut self, sequence: u32, worker: Bytes, reason: RejectReason) {
-        let outcome = Some(Outcome::Rejected(reason));
+    /// A submit answered here; its answer still waits for its elders.
+    pub fn refuse(&mut self, sequence: u32, worker: Bytes, outcome: Outcome) {
+        let outcome = Some(outcome);
         self.queue.push_back(Slot { sequence, worker, submit_id: 0, outcome });
     }
 
@@ -126,7 +128,7 @@ impl Answers {
             settled(Settled { sequence, submit_id, worker, outcome });
             match outcome {
                 Outcome::Accepted(credit) => run.add(sequence, credit),
-                Outcome::Rejected(reason) => {
+                Outcome::Rejected(reason) | Outcome::Unjudged(reason) => {
                     self.end(&mut run, &mut answer);
                     answer(Answer::Error { sequence, reason });
                 }
@@ -179,7 +181,7 @@ mod tests {
     fn early_verdicts_wait_for_their_elders() {
         let mut answers = Answers::default();
         let (a, b) = (answers.wait(1, Bytes::new()), answers.wait(2, Bytes::new()));
-        answers.refuse(3, Bytes::new(), RejectReason::Stale);
+        answers.refuse(3, Bytes::new(), Outcome::Rejected(RejectReason::Stale));
         assert!(answers.settle(b, 20, Outcome::Accepted(HALF)));
         assert!(drained(&mut answers).is_empty());
         assert!(answers.settle(a, 10, Outcome::Accepted(HALF)));
@@ -221,7 +223,8 @@ mod tests {
             for (index, kind) in kinds.iter().enumerate() {
                 let sequence = index as u32;
                 if *kind == 2 {
-                    answers.refuse(sequence, Bytes::new(), RejectReason::InvalidJobId);
+                    let why = Outcome::Rejected(RejectReason::InvalidJobId);
+                    answers.refuse(sequence, Bytes::new(), why);
                 } else {
                     let credit = Difficulty { whole: 3, fraction: fractions[index] };
                     waiting.push((answers.wait(sequence, Bytes::new()), *kind == 0, credit));

@@ -18,8 +18,8 @@ use answers::Answers;
 
 use crate::job::{Announcement, Check, Fields, JobTable, Shape};
 use crate::types::{
-    Bucket, ChannelKey, Grant, Job, Kind, OpenRequest, RefuseReason, RejectReason, Submit, Target,
-    TargetLimits,
+    Bucket, ChannelKey, Grant, Job, Kind, OpenRequest, RefuseReason, RejectReason, Seat, Submit,
+    Target, TargetLimits,
 };
 
 /// Updates of one channel that may wait for the pool at a time. A device sends one, now and then.
@@ -58,6 +58,8 @@ pub struct Channel {
     next_update: u32,
     update_pace: Bucket,
     told: Duration,
+    /// Its place among those of the address, until it ends.
+    seat: Option<Seat>,
 }
 
 impl Channel {
@@ -90,9 +92,17 @@ impl Channel {
             next_update: 1,
             update_pace: Bucket::default(),
             told: Duration::ZERO,
+            seat: None,
         };
         channel.in_effect = channel.hardest_bound();
         channel
+    }
+
+    /// Holds a place as long as it is open.
+    #[must_use]
+    pub fn seated(mut self, seat: Seat) -> Self {
+        self.seat = Some(seat);
+        self
     }
 
     /// The link's name of it.
@@ -286,12 +296,12 @@ impl Channel {
                 Taken::Forward(self.answers.wait(sequence, worker), submit)
             }
             Check::Refuse(reason) => {
-                self.answers.refuse(sequence, worker, reason);
+                self.answers.refuse(sequence, worker, Outcome::Rejected(reason));
                 Taken::Refused
             }
             Check::LostBlock(header) => {
                 mourn(&header);
-                self.answers.refuse(sequence, worker, RejectReason::Stale);
+                self.answers.refuse(sequence, worker, Outcome::Unjudged(RejectReason::Stale));
                 Taken::Refused
             }
         }
@@ -311,7 +321,7 @@ impl Channel {
 
     /// The pool is away: nothing that waits is accepted.
     pub fn settle_all(&mut self, reason: RejectReason) {
-        self.answers.settle_all(Outcome::Rejected(reason));
+        self.answers.settle_all(Outcome::Unjudged(reason));
     }
 
     /// Takes the answers that are due; see [`Answer`].

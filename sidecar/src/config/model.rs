@@ -36,6 +36,9 @@ pub struct Listen {
     pub max_connections: usize,
     /// Connections open at once from one IPv4 address or IPv6 /64 network; 0: no limit.
     pub max_connections_per_address: u32,
+    /// Channels open, or being opened, at once from one IPv4 address or IPv6 /64 network; 0: no
+    /// limit.
+    pub max_channels_per_address: usize,
     /// New connections in a second, over all addresses; 0: no limit.
     pub connections_per_sec: u32,
     /// New connections in a second from one IPv4 address or IPv6 /64 network; 0: no limit.
@@ -54,6 +57,8 @@ impl Default for Listen {
             // A fifth: five addresses are needed to fill the port, and few farms have more
             // devices behind one.
             max_connections_per_address: 4_096,
+            // A quarter of the channels that a pool has by default.
+            max_channels_per_address: 16_384,
             // A third of a core for handshakes, and a full port is back in twenty seconds.
             connections_per_sec: 1_000,
             // Two hundredths of a core for one stranger.

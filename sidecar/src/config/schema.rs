@@ -116,6 +116,15 @@ pub(super) const SECTIONS: &[Section] = &[
                  0: no limit."
             ),
             int!(
+                "max_channels_per_address",
+                listen.max_channels_per_address as usize,
+                0,
+                10_000_000,
+                "Channels at once from one IPv4 address or IPv6 /64 network; further ones are \
+                 refused with channel-capacity-exhausted. One stranger must not take all that \
+                 the pool has: 65536 by default. 0: no limit."
+            ),
+            int!(
                 "connections_per_sec",
                 listen.connections_per_sec as u32,
                 0,

@@ -10,8 +10,8 @@ use super::{encrypted_len, FrameError, CHUNK_LEN, ENCRYPTED_HEADER_LEN, HEADER_L
 const READ_AHEAD: usize = 2048;
 /// Room asked for at most at a time: a declared length alone never reserves more.
 const RESERVE_MAX: usize = 16 * 1024;
-/// An empty buffer larger than this is given back.
-const KEEP_MAX: usize = 16 * 1024;
+/// An empty buffer larger than this is given back; see the writer's.
+const KEEP_MAX: usize = 2 * READ_AHEAD;
 
 /// One frame, decrypted, in the reader's buffer.
 #[derive(Debug)]

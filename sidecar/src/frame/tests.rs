@@ -162,6 +162,15 @@ fn reserves_no_more_than_a_step_for_a_long_frame() {
     assert!(reader.room().capacity() <= 32 * 1024);
 }
 
+#[test]
+fn gives_the_room_of_long_frames_back() {
+    let frames = [(0, 1, payload(12_000, 1))];
+    let (wire, client) = sealed(&frames);
+    let mut reader = Reader::new(client.into_split().1, 1 << 24);
+    assert_eq!(read_all(&mut reader, &wire, wire.len()), frames);
+    assert!(reader.room().capacity() <= 4 * 1024);
+}
+
 proptest! {
     #[test]
     fn survives_any_fragmentation(

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::config::Listen;
-use crate::types::{Bucket, Rate};
+use crate::types::{Bucket, Rate, Seats};
 
 /// Rates are per second.
 const SECOND: Duration = Duration::from_secs(1);
@@ -52,6 +52,7 @@ pub enum Refusal {
 struct Peer {
     open: u32,
     arrivals: Bucket,
+    channels: Seats,
 }
 
 /// The books of who is connected. Memory is bounded: a peer is kept while it has connections, or
@@ -59,6 +60,7 @@ struct Peer {
 #[derive(Debug)]
 pub struct Admission {
     per_address: u32,
+    channels_per_address: usize,
     rate: Rate,
     address_rate: Rate,
     arrivals: Bucket,
@@ -75,6 +77,7 @@ impl Admission {
         let rate = |count: u32, secs| Rate::new(count, SECOND, count.saturating_mul(secs));
         Self {
             per_address: listen.max_connections_per_address,
+            channels_per_address: listen.max_channels_per_address,
             rate: rate(listen.connections_per_sec, BURST_SECS),
             address_rate: rate(listen.connections_per_sec_per_address, ADDRESS_BURST_SECS),
             arrivals: Bucket::default(),
@@ -84,12 +87,13 @@ impl Admission {
         }
     }
 
-    /// Admits a connection from `ip`, or says why not. One that was admitted is given back with
-    /// [`Admission::leave`]. A refused one costs its address nothing.
+    /// Admits a connection from `ip` and says where the channels of its address are counted, or
+    /// why not. One that was admitted is given back with [`Admission::leave`]. A refused one costs
+    /// its address nothing.
     ///
     /// # Errors
     /// The limit that it would exceed.
-    pub fn admit(&mut self, ip: IpAddr, now: Duration) -> Result<(), Refusal> {
+    pub fn admit(&mut self, ip: IpAddr, now: Duration) -> Result<Seats, Refusal> {
         let prefix = Prefix::of(ip);
         // By value: what is refused leaves no trace, whatever number of addresses it comes from.
         let known = self.peers.get(&prefix);
@@ -104,9 +108,11 @@ impl Admission {
         if !self.arrivals.take(self.rate, 1, now) {
             return Err(Refusal::Rate);
         }
+        let channels = known.map(|peer| peer.channels.clone());
+        let channels = channels.unwrap_or_else(|| Seats::new(self.channels_per_address));
         self.sweep(now);
-        self.peers.insert(prefix, Peer { open: open + 1, arrivals });
-        Ok(())
+        self.peers.insert(prefix, Peer { open: open + 1, arrivals, channels: channels.clone() });
+        Ok(channels)
     }
 
     /// A connection from `ip` that was admitted has ended.
@@ -220,13 +226,26 @@ mod tests {
             (["2001:db8::1", "2001:db8::ffff", "2001:db8::1:2:3:4"], "2001:db8:0:1::1"),
         ] {
             let mut admission = admission(2, 0, 0);
-            assert_eq!(admission.admit(ip(same[0]), at(0)), Ok(()));
-            assert_eq!(admission.admit(ip(same[1]), at(0)), Ok(()));
-            assert_eq!(admission.admit(ip(same[2]), at(0)), Err(Refusal::AddressFull));
-            assert_eq!(admission.admit(ip(other), at(0)), Ok(()));
+            assert_eq!(admission.admit(ip(same[0]), at(0)).map(drop), Ok(()));
+            assert_eq!(admission.admit(ip(same[1]), at(0)).map(drop), Ok(()));
+            assert_eq!(admission.admit(ip(same[2]), at(0)).map(drop), Err(Refusal::AddressFull));
+            assert_eq!(admission.admit(ip(other), at(0)).map(drop), Ok(()));
             admission.leave(ip(same[1]));
-            assert_eq!(admission.admit(ip(same[2]), at(0)), Ok(()));
+            assert_eq!(admission.admit(ip(same[2]), at(0)).map(drop), Ok(()));
         }
+    }
+
+    #[test]
+    fn channels_of_an_address_are_counted_in_one_place() {
+        let mut admission = admission(0, 0, 0);
+        let first = admission.admit(ip("10.0.0.1"), at(0)).unwrap();
+        let channel = first.take();
+        admission.leave(ip("10.0.0.1"));
+        let seats = |admission: &mut Admission, from| admission.admit(ip(from), at(1)).unwrap();
+        assert_eq!(seats(&mut admission, "10.0.0.1").taken(), 1);
+        assert_eq!(seats(&mut admission, "10.0.0.2").taken(), 0);
+        drop(channel);
+        assert_eq!(seats(&mut admission, "10.0.0.1").taken(), 0);
     }
 
     #[test]
@@ -236,7 +255,7 @@ mod tests {
             (0..500).filter(|_| admission.admit(ip(from), at(secs)).is_ok()).count()
         };
         assert_eq!(admitted(&mut admission, "10.0.0.1", 0), 20);
-        assert_eq!(admission.admit(ip("10.0.0.1"), at(0)), Err(Refusal::AddressRate));
+        assert_eq!(admission.admit(ip("10.0.0.1"), at(0)).map(drop), Err(Refusal::AddressRate));
         assert_eq!(admitted(&mut admission, "10.0.0.2", 0), 20);
         assert_eq!(admitted(&mut admission, "10.0.0.1", 5), 5);
     }
@@ -248,8 +267,8 @@ mod tests {
             .filter(|last| admission.admit(IpAddr::from([10, 0, 0, *last]), at(0)).is_ok())
             .collect();
         assert_eq!(admitted, [0, 1, 2, 3, 4, 5]);
-        assert_eq!(admission.admit(ip("10.1.0.1"), at(0)), Err(Refusal::Rate));
-        assert_eq!(admission.admit(ip("10.1.0.1"), at(1)), Ok(()));
+        assert_eq!(admission.admit(ip("10.1.0.1"), at(0)).map(drop), Err(Refusal::Rate));
+        assert_eq!(admission.admit(ip("10.1.0.1"), at(1)).map(drop), Ok(()));
     }
 
     #[test]
@@ -263,7 +282,7 @@ mod tests {
             admission.leave(ip);
         }
         assert!(admission.peers.len() <= 4 * SWEEP_MIN, "{}", admission.peers.len());
-        assert_eq!(admission.admit(ip("10.255.0.1"), at(200)), Err(Refusal::AddressFull));
+        assert_eq!(admission.admit(ip("10.255.0.1"), at(200)).map(drop), Err(Refusal::AddressFull));
     }
 
     #[test]

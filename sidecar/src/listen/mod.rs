@@ -19,9 +19,9 @@ pub use proxy::{read as read_proxy_header, ProxyError, HEADER_MAX};
 
 use crate::config::Listen;
 use crate::obs::{self, Bounds};
-use crate::session::{self, Context};
+use crate::session::{self, Context, Peer};
 use crate::sys::stopped;
-use crate::types::{ConnId, Network};
+use crate::types::{ConnId, Network, Seats};
 
 /// How much longer than for their last answers the connections may take to end when we stop: for
 /// their last words.
@@ -169,7 +169,7 @@ impl Door {
     fn enter(&self, ip: IpAddr) -> Option<Place> {
         let admitted = self.books().admit(ip, self.opened.elapsed());
         match admitted {
-            Ok(()) => Some(Place { door: self.clone(), ip }),
+            Ok(channels) => Some(Place { door: self.clone(), ip, channels }),
             Err(why) => {
                 self.refuse(ip, why);
                 None
@@ -206,6 +206,8 @@ impl Door {
 struct Place {
     door: Door,
     ip: IpAddr,
+    /// Where the channels of its address are counted.
+    channels: Seats,
 }
 
 impl Drop for Place {
@@ -267,7 +269,8 @@ async fn serve(
 ) {
     let Newcomer { stream, peer, conn, arrived } = newcomer;
     let span = tracing::info_span!("conn", id = conn.0, %peer, protocol = "stratum_v2");
-    session::run(stream, arrived, conn, peer.to_string(), context, stop).instrument(span).await;
+    let peer = Peer { conn, address: peer.to_string(), channels: places.1.channels.clone() };
+    session::run(stream, arrived, peer, context, stop).instrument(span).await;
     drop(places);
 }
 

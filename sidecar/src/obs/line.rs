@@ -30,7 +30,7 @@ pub enum Line {
         job: u32,
         /// Number of that job in the order of the channel's jobs.
         job_seq: u64,
-        /// Highest number of a job that had arrived for the channel by then.
+        /// Highest number of a job that had arrived for the connection by then.
         newest: u64,
     },
     /// `answer`: the answer to a submit was queued for the miner.

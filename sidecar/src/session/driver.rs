@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{sleep_until, timeout, Instant};
 
+use super::drain::Drain;
 use super::{caps, decode, farewell, Bounds, Cause, Effects, Rates, Session};
 use crate::backend::{Backend, Command, Event, Port};
 use crate::config::Limits;
@@ -21,7 +22,7 @@ use crate::frame::{FrameError, Reader, Writer};
 use crate::noise::{Acceptor, HandshakeError};
 use crate::obs::{self, Journal, Line, Place};
 use crate::sys::{stopped, unix_millis, unix_seconds};
-use crate::types::ConnId;
+use crate::types::{ConnId, Seats};
 
 /// How long the last messages may take, and the peer may take to hear them, before the close.
 const LINGER: Duration = Duration::from_secs(2);
@@ -30,6 +31,21 @@ const LINGER: Duration = Duration::from_secs(2);
 const TURN: usize = 64;
 /// What no message of a miner that mines is longer than, in bytes.
 const MESSAGE: usize = 256;
+
+/// Part of the outbox beyond which nothing is read from the miner: its own answers need not fill
+/// what is meant for the pool's work.
+const READING_PART: usize = 64;
+
+/// Who has connected.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its number here.
+    pub conn: ConnId,
+    /// Where it comes from.
+    pub address: String,
+    /// Places for channels, shared with other connections from there.
+    pub channels: Seats,
+}
 
 /// What every connection shares. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -53,12 +69,12 @@ pub struct Context {
 pub async fn run(
     stream: TcpStream,
     arrived: Instant,
-    conn: ConnId,
-    remote_address: String,
+    peer: Peer,
     context: Context,
     stop: watch::Receiver<bool>,
 ) {
-    let cause = match serve(stream, arrived, conn, remote_address, &context, stop).await {
+    let conn = peer.conn;
+    let cause = match serve(stream, arrived, peer, &context, stop).await {
         Ok(cause) => {
             tracing::info!(%cause, "connection closed");
             cause.to_string()
@@ -74,8 +90,7 @@ pub async fn run(
 async fn serve(
     mut stream: TcpStream,
     arrived: Instant,
-    conn: ConnId,
-    remote_address: String,
+    Peer { conn, address, channels }: Peer,
     context: &Context,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Cause, HandshakeError> {
@@ -105,7 +120,8 @@ async fn serve(
         reader,
         begun: Instant::now(),
         writer: Writer::new(encryptor),
-        session: Session::new(conn, remote_address, connected_ms, bounds, port.limits)
+        session: Session::new(conn, address, connected_ms, bounds, port.limits)
+            .seated(channels)
             .requiring(Arc::clone(&context.required_extensions)),
         port,
         commands: VecDeque::new(),
@@ -177,8 +193,8 @@ impl Driver<'_> {
         let frame_timeout = Duration::from_millis(self.limits.frame_timeout_ms);
         let mut frame_deadline: Option<Instant> = None;
         let mut was_full = false;
-        // Why nothing more is read, and until when the last answers are awaited.
-        let mut drain: Option<(Cause, Instant)> = None;
+        let mut full_since: Option<Instant> = None;
+        let mut drain: Option<Drain> = None;
         loop {
             match self.step_frames() {
                 Ok(0) => {}
@@ -197,12 +213,16 @@ impl Driver<'_> {
                 yield_now().await;
                 continue;
             }
-            if let Some((cause, _)) = &drain {
-                if self.session.waiting() == 0 && self.commands.is_empty() {
-                    return cause.clone();
+            if let Some(drain) = &mut drain {
+                let idle = self.session.waiting() == 0 && self.commands.is_empty();
+                let mut fx = Effects::default();
+                let over = drain.step(&mut self.session, idle, Instant::now(), &mut fx);
+                let failed = self.apply(fx).err();
+                if let Some(cause) = failed.or_else(|| over.then(|| drain.cause.clone())) {
+                    return cause;
                 }
             }
-            let reads = drain.is_none() && self.takes_more();
+            let reads = drain.as_ref().is_none_or(Drain::reads) && self.takes_more();
             frame_deadline = (reads && self.reader.is_mid_frame())
                 .then(|| frame_deadline.unwrap_or_else(|| Instant::now() + frame_timeout));
             let set_up = self.session.is_set_up();
@@ -211,7 +231,9 @@ impl Driver<'_> {
             let listens = self.has_outbox();
             let queue = (!self.commands.is_empty()).then(|| self.port.commands.clone());
             let now = Instant::now();
-            let drain_deadline = drain.as_ref().map_or(now, |(_, deadline)| *deadline);
+            let drain_step = drain.as_ref().map_or(now, |drain| drain.wakes(now));
+            full_since = (!listens).then(|| full_since.unwrap_or(now));
+            let full_deadline = full_since.unwrap_or(now) + stall;
             tokio::select! {
                 event = self.port.events.recv(), if listens => {
                     let Some(event) = event else { return Cause::MailboxFull };
@@ -221,7 +243,9 @@ impl Driver<'_> {
                 }
                 read = self.from_miner.read_buf(self.reader.room()), if reads => match read {
                     // It may have closed only its own direction: what waits is still answered.
-                    Ok(0) => drain = Some((Cause::PeerClosed, now + drain_timeout)),
+                    Ok(0) => {
+                        drain = Some(Drain::closed(drain, now, drain_timeout));
+                    }
                     Ok(_) => {}
                     Err(error) => return socket_cause(&error),
                 },
@@ -258,15 +282,17 @@ impl Driver<'_> {
                     }
                 }
                 () = sleep_until(stall_deadline), if writes => return Cause::SlowReader,
+                // It takes just enough to go on.
+                () = sleep_until(full_deadline), if full_since.is_some() => {
+                    return Cause::SlowReader;
+                }
                 () = sleep_until(frame_deadline.unwrap_or(now)), if frame_deadline.is_some() => {
                     return Cause::FrameDeadline;
                 }
                 () = stopped(&mut self.stop), if drain.is_none() => {
-                    drain = Some((Cause::Stopping, now + drain_timeout));
+                    drain = Some(Drain::stopping(now, drain_timeout));
                 }
-                () = sleep_until(drain_deadline), if drain.is_some() => {
-                    return drain.map_or(Cause::Stopping, |(cause, _)| cause);
-                }
+                () = sleep_until(drain_step), if drain.is_some() => {}
             }
             if !writes {
                 stall_deadline = Instant::now() + stall;
@@ -275,21 +301,26 @@ impl Driver<'_> {
     }
 
     /// Whether more may be written: with too much unsent nothing is taken from either side, so what
-    /// waits is bounded by that and one step. A peer that takes nothing at all runs into its
-    /// deadline, one that takes too little fills its mailbox.
+    /// waits is bounded by that and one step. A peer that takes nothing, or never enough, runs into
+    /// its deadline.
     fn has_outbox(&self) -> bool {
         self.writer.pending().len() <= self.limits.outbox_bytes
     }
 
+    /// Whether more of the miner's messages may be answered.
+    fn answers_fit(&self) -> bool {
+        self.writer.pending().len() <= self.limits.outbox_bytes / READING_PART
+    }
+
     /// Whether the socket may be read: no more than the pool and the miner can follow.
     fn takes_more(&self) -> bool {
-        self.has_outbox() && self.commands.is_empty() && self.session.takes_more()
+        self.answers_fit() && self.commands.is_empty() && self.session.takes_more()
     }
 
     /// Takes the frames that are there, as long as the session takes more, and says how many. What
     /// the good frames before a bad one brought about happens all the same.
     fn step_frames(&mut self) -> Result<usize, Cause> {
-        if !self.has_outbox() {
+        if !self.answers_fit() {
             return Ok(0);
         }
         let mut fx = Effects::default();

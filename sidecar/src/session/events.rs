@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::setup::REQUIRES_VERSION_ROLLING;
 use super::{answers_of, Cause, Effects, Opening, Outbound, Phase, Session};
 use crate::backend::{Command, Event, Judged};
-use crate::channel::{mourn, Channel, Outcome};
+use crate::channel::{mourn, Channel, Outcome, Token};
 use crate::obs::Line;
 use crate::session::outbound::Opened;
 use crate::types::{
@@ -176,7 +176,7 @@ impl Session {
         if self.by_key.contains_key(&key) {
             return tracing::error!(?key, "the pool opened a channel twice; ignored");
         }
-        let Some(Opening { request_id, request }) = self.opening.remove(&key) else {
+        let Some(Opening { request_id, request, seat }) = self.opening.remove(&key) else {
             // Answered meanwhile (the link was lost, and the wish outlived it in the queue).
             return fx
                 .commands
@@ -195,7 +195,8 @@ impl Session {
         };
         let ids = (self.next_channel_id, self.next_channel_id + 1);
         self.next_channel_id += 2;
-        let mut channel = Channel::new((key, generation), ids, &request, grant, limits);
+        let mut channel =
+            Channel::new((key, generation), ids, &request, grant, limits).seated(seat);
         let (conn, kind) = (self.conn.0, channel.kind().as_str());
         fx.lines.push(Line::Opened { conn, channel: key.to_wire(), kind });
         fx.out.push(Outbound::Opened(Opened::new(&channel, request_id)));
@@ -266,8 +267,7 @@ impl Session {
         });
     }
 
-    fn judged(&mut self, judged: Judged) {
-        let Judged { channel: key, token, submit_id, verdict } = judged;
+    fn judged(&mut self, Judged { channel, token, submit_id, verdict }: Judged) {
         let outcome = match verdict {
             Verdict::Accepted { credit, hash, block_candidate } => {
                 if block_candidate {
@@ -277,6 +277,10 @@ impl Session {
             }
             Verdict::Rejected(reason) => Outcome::Rejected(reason),
         };
+        self.settle((channel, token, submit_id), outcome);
+    }
+
+    fn settle(&mut self, (key, token, submit_id): (ChannelKey, Token, u64), outcome: Outcome) {
         let channel = self.by_key.get(&key).and_then(|id| self.channels.get_mut(id));
         let Some(channel) = channel else { return };
         if channel.settle(token, submit_id, outcome) {
@@ -294,7 +298,10 @@ impl Session {
                 mourn(&header);
             }
         });
-        self.judged(judged);
+        let Judged { channel, token, submit_id, verdict } = judged;
+        if let Verdict::Rejected(reason) = verdict {
+            self.settle((channel, token, submit_id), Outcome::Unjudged(reason));
+        }
     }
 
     /// The pool is away for too long: nothing that waits is accepted.
@@ -316,7 +323,9 @@ impl Session {
             channel.settle_all(RejectReason::BackendUnavailable);
             answers_of(self.conn, channel, &mut self.pace, fx);
         }
-        fx.out.push(Outbound::Reconnect { host: String::new(), port: 0 });
+        if !self.dismissed {
+            fx.out.push(Outbound::Reconnect { host: String::new(), port: 0 });
+        }
         self.close(cause, fx);
     }
 

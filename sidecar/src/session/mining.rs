@@ -9,7 +9,9 @@ use super::{unknown_channel, Cause, Effects, Inbound, Open, Opening, Outbound, S
 use crate::backend::Command;
 use crate::channel::Taken;
 use crate::job::Fields;
-use crate::types::{ChannelKey, Connection, Kind, OpenRequest, RefuseReason, RejectReason, Target};
+use crate::types::{
+    ChannelKey, Connection, Kind, OpenRequest, RefuseReason, RejectReason, Seat, Target,
+};
 
 impl Session {
     pub(super) fn mine(
@@ -71,11 +73,10 @@ impl Session {
             min_extranonce_size: open.min_extranonce_size,
         };
         match self.admit(connection, open) {
-            Ok(channel) => {
-                self.opening.insert(
-                    channel,
-                    Opening { request_id: open.request_id, request: request.clone() },
-                );
+            Ok((channel, seat)) => {
+                let request_id = open.request_id;
+                self.opening
+                    .insert(channel, Opening { request_id, request: request.clone(), seat });
                 let connection = Arc::clone(connection);
                 fx.commands.push(Command::Open { channel, connection, request });
             }
@@ -86,7 +87,11 @@ impl Session {
         }
     }
 
-    fn admit(&mut self, conn: &Connection, open: &Open) -> Result<ChannelKey, RefuseReason> {
+    fn admit(
+        &mut self,
+        conn: &Connection,
+        open: &Open,
+    ) -> Result<(ChannelKey, Seat), RefuseReason> {
         if !self.pace.open() {
             return Err(RefuseReason::RateLimited);
         }
@@ -100,13 +105,16 @@ impl Session {
         if open.max_target == Target::ZERO {
             return Err(RefuseReason::MaxTargetOutOfRange);
         }
-        let limits = self.limits.ok_or(RefuseReason::BackendUnavailable)?;
+        let limits = self.limits.filter(|_| !self.dismissed);
+        let limits = limits.ok_or(RefuseReason::BackendUnavailable)?;
         limits.admit(&open.max_target)?;
         if self.channels.len() + self.opening.len() >= self.bounds.channels {
             return Err(RefuseReason::ChannelCapacityExhausted);
         }
+        let seat = self.shared.take().ok_or(RefuseReason::ChannelCapacityExhausted)?;
         self.opened += 1;
-        ChannelKey::new(self.conn, self.opened).ok_or(RefuseReason::ChannelCapacityExhausted)
+        let key = ChannelKey::new(self.conn, self.opened);
+        Ok((key.ok_or(RefuseReason::ChannelCapacityExhausted)?, seat))
     }
 
     fn submit(
@@ -120,7 +128,8 @@ impl Session {
     ) {
         let Some(channel) = self.channels.get_mut(&channel_id).filter(|c| c.kind() == kind) else {
             self.pace.answered(Some(RejectReason::InvalidChannelId));
-            return unknown_channel(self.conn, channel_id, sequence, fx);
+            let was_open = (1..self.next_channel_id).contains(&channel_id);
+            return unknown_channel(self.conn, (channel_id, was_open), sequence, fx);
         };
         match channel.submit(sequence, share, worker, now) {
             Taken::Forward(token, submit) => {

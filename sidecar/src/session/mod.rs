@@ -5,6 +5,7 @@
 //! socket.
 
 mod caps;
+mod drain;
 mod driver;
 mod events;
 mod extensions;
@@ -38,7 +39,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use driver::{run, Context};
+pub use driver::{run, Context, Peer};
 pub use inbound::{decode, Inbound, Open, Setup};
 pub use outbound::{Opened, Outbound};
 pub use pace::Rates;
@@ -48,9 +49,11 @@ use pace::Pace;
 use extensions::Extensions;
 
 use crate::backend::Command;
-use crate::channel::{Answer, Channel};
+use crate::channel::{Answer, Channel, Outcome};
 use crate::obs::Line;
-use crate::types::{ChannelKey, ConnId, Connection, OpenRequest, RejectReason, TargetLimits};
+use crate::types::{
+    ChannelKey, ConnId, Connection, OpenRequest, RejectReason, Seat, Seats, TargetLimits,
+};
 
 /// Bounds of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +158,7 @@ enum Phase {
 struct Opening {
     request_id: u32,
     request: OpenRequest,
+    seat: Seat,
 }
 
 /// The state of one connection.
@@ -172,6 +176,10 @@ pub struct Session {
     /// Channels by ours.
     by_key: BTreeMap<ChannelKey, u32>,
     opening: BTreeMap<ChannelKey, Opening>,
+    /// Places for channels, shared with other connections of the address.
+    shared: Seats,
+    /// It was told to connect anew.
+    dismissed: bool,
     /// One counter for channels and their groups, one for jobs: ids are never used twice.
     next_channel_id: u32,
     next_job_id: u32,
@@ -204,6 +212,8 @@ impl Session {
             channels: BTreeMap::new(),
             by_key: BTreeMap::new(),
             opening: BTreeMap::new(),
+            shared: Seats::default(),
+            dismissed: false,
             next_channel_id: 1,
             next_job_id: 1,
             opened: 0,
@@ -262,7 +272,23 @@ impl Session {
         }
     }
 
-    /// We stop: the miner is told to connect anew, after the answers there are.
+    /// Counts the channels beside those of other connections.
+    #[must_use]
+    pub fn seated(mut self, channels: Seats) -> Self {
+        self.shared = channels;
+        self
+    }
+
+    /// We are going to stop: the miner is told to connect anew, after the answers there are. What
+    /// it has sent already, and sends until it hears that, is judged and answered; no channel is
+    /// opened any more.
+    pub fn dismiss(&mut self, fx: &mut Effects) {
+        if self.is_set_up() && !std::mem::replace(&mut self.dismissed, true) {
+            fx.out.push(Outbound::Reconnect { host: String::new(), port: 0 });
+        }
+    }
+
+    /// We stop: the miner is told to connect anew, unless it was, after the answers there are.
     pub fn stop(&mut self, fx: &mut Effects) {
         if self.is_set_up() {
             self.send_away(Cause::Stopping, fx);
@@ -316,11 +342,13 @@ fn answers_of(conn: ConnId, channel: &mut Channel, pace: &mut Pace, fx: &mut Eff
         |answer| out.push(Outbound::Answer { channel_id, answer }),
         |settled| {
             let reason = match settled.outcome {
-                crate::channel::Outcome::Accepted(_) => None,
-                crate::channel::Outcome::Rejected(reason) => Some(reason),
+                Outcome::Accepted(_) => None,
+                Outcome::Rejected(reason) | Outcome::Unjudged(reason) => Some(reason),
             };
             let answered = (settled.submit_id, settled.sequence, settled.worker);
-            pace.answered(reason);
+            if !matches!(settled.outcome, Outcome::Unjudged(_)) {
+                pace.answered(reason);
+            }
             lines.push(answer_line(conn, key, answered, reason));
         },
     );
@@ -343,10 +371,17 @@ fn answer_line(
     }
 }
 
-/// A share for no channel of this connection: answered at once, there are no elders.
-fn unknown_channel(conn: ConnId, channel_id: u32, sequence: u32, fx: &mut Effects) {
+/// A share for no channel of this connection: answered at once, there are no elders. `was_open`:
+/// there was one. Of others nothing is written down: a peer could fill the disk with it.
+fn unknown_channel(
+    conn: ConnId,
+    (channel_id, was_open): (u32, bool),
+    sequence: u32,
+    fx: &mut Effects,
+) {
     let reason = RejectReason::InvalidChannelId;
-    fx.lines.push(answer_line(conn, 0, (0, sequence, Bytes::new()), Some(reason)));
+    let line = was_open.then(|| answer_line(conn, 0, (0, sequence, Bytes::new()), Some(reason)));
+    fx.lines.extend(line);
     fx.out.push(Outbound::Answer { channel_id, answer: Answer::Error { sequence, reason } });
 }
 

@@ -167,3 +167,101 @@ fn a_block_for_work_that_the_pool_forgot_is_seen() {
     });
     assert!((8..56).contains(&blocks.count()), "half of all hashes are blocks");
 }
+
+#[test]
+fn sh_18_shares_that_a_restart_made_stale_do_not_count() {
+    let limits = crate::config::Limits { bad_shares_per_min: 2, ..Default::default() };
+    let (mut session, key) = super::pace_tests::mining(&limits);
+    let waits: Vec<_> = (1..=9).map(|n| tokens(&submitted(&mut session, n, 1))[0]).collect();
+    let stale = |token| {
+        let verdict = Verdict::Rejected(RejectReason::Stale);
+        (Judged { channel: key, token, submit_id: 1, verdict }, submit_of(token))
+    };
+    let unjudged = Event::Unjudged(waits.into_iter().map(stale).collect());
+    let fx = told(&mut session, vec![unjudged]);
+    assert_eq!((fx.out.len(), fx.close), (9, None));
+    // Those of a miner that goes on with old work do.
+    let life =
+        Event::Reopened { channel: key, generation: 1, target: target(0x01), job: job(1, 1) };
+    told(&mut session, vec![life]);
+    let closes: Vec<_> = (10..13).map(|n| submitted(&mut session, n, 1).close).collect();
+    assert_eq!(closes, [None, None, Some(Cause::BadShares)]);
+}
+
+/// A submit that was forwarded, as the link hands it back.
+fn submit_of(token: u64) -> Submit {
+    Submit {
+        job_id: 1001,
+        nonce: token as u32,
+        ntime: NOW,
+        version: 0x2000_0000,
+        extranonce: bytes::Bytes::from_static(&[0; 8]),
+        worker: bytes::Bytes::new(),
+        would_refuse: None,
+    }
+}
+
+#[test]
+fn what_is_sent_until_the_miner_hears_that_we_stop_is_judged() {
+    let (mut session, key) = mining(Kind::Extended);
+    let mut fx = Effects::default();
+    session.dismiss(&mut fx);
+    session.dismiss(&mut fx);
+    assert!(matches!(fx.out.as_slice(), [Outbound::Reconnect { .. }]), "{:?}", fx.out);
+    assert_eq!(fx.close, None);
+    let [token] = tokens(&submitted(&mut session, 1, 1))[..] else { panic!("not forwarded") };
+    let refused = received(&mut session, open(Kind::Extended));
+    let [Outbound::OpenError { reason, .. }] = refused.out.as_slice() else {
+        panic!("{:?}", refused.out)
+    };
+    assert_eq!(*reason, RefuseReason::BackendUnavailable);
+    let fx = told(&mut session, vec![Event::Verdicts(vec![judged(key, token, true)])]);
+    assert!(matches!(
+        fx.out.as_slice(),
+        [Outbound::Answer { answer: Answer::Success { last_sequence: 1, .. }, .. }]
+    ));
+    let mut fx = Effects::default();
+    submitted(&mut session, 2, 1);
+    session.stop(&mut fx);
+    let [Outbound::Answer { answer, .. }] = fx.out.as_slice() else { panic!("{:?}", fx.out) };
+    assert_eq!(
+        *answer,
+        Answer::Error { sequence: 2, reason: RejectReason::BackendUnavailable },
+        "and it is told but once where to go"
+    );
+    assert_eq!(fx.close, Some(Cause::Stopping));
+}
+
+#[test]
+fn hs_14_connections_of_one_address_share_its_channels() {
+    let places = Seats::new(2);
+    let mut sessions = [fresh().seated(places.clone()), fresh().seated(places.clone())];
+    for session in &mut sessions {
+        received(session, setup(0, (2, 2), 0));
+    }
+    let [first, second] = &mut sessions;
+    let key = asked(&received(first, open(Kind::Standard)));
+    let other = asked(&received(second, open(Kind::Standard)));
+    told(first, vec![opened(key, Kind::Standard, 1)]);
+    let refused = |session: &mut Session| {
+        let fx = received(session, open(Kind::Standard));
+        match fx.out.as_slice() {
+            [] => None,
+            [Outbound::OpenError { reason, .. }] => Some(*reason),
+            other => panic!("{other:?}"),
+        }
+    };
+    let full = Some(RefuseReason::ChannelCapacityExhausted);
+    assert_eq!((refused(first), refused(second)), (full, full));
+    // One is refused by the pool, the other closed by the miner, then its connection ends.
+    let reason = RefuseReason::UnknownUser;
+    told(second, vec![Event::Refused { channel: other, reason, detail: String::new() }]);
+    assert_eq!(places.taken(), 1);
+    received(first, Inbound::Close { channel_id: 1 });
+    assert_eq!(places.taken(), 0);
+    assert_eq!((refused(first), refused(second), refused(first)), (None, None, full));
+    first.end(&mut Effects::default());
+    assert_eq!((places.taken(), refused(second)), (1, None));
+    drop(sessions);
+    assert_eq!(places.taken(), 0);
+}

@@ -118,6 +118,7 @@ impl World {
             cancelled_submit_ids: left.withdrawn.clone(),
             open_channel_ids: left.open.clone(),
             software: String::new(),
+            dial: left.dial,
         };
         let given_up = self.carrier.outage.has_given_up();
         self.carrier.state = State::Dialing { stream, given_up, left };

@@ -57,6 +57,8 @@ pub(super) struct PoolSession {
     pub(super) life: u32,
     pub(super) max_in_flight: usize,
     pub(super) latest: Option<u64>,
+    /// The highest Hello.dial heard.
+    pub(super) dial: u64,
     pub(super) breaks: u64,
     pub(super) ring: VecDeque<Answered>,
     /// The stream on which answers are queued.
@@ -76,8 +78,6 @@ pub(super) struct Pool {
     pub(super) links: BTreeMap<u64, PoolLink>,
     pub(super) epochs: u32,
     pub(super) lives: u32,
-    /// The newest stream whose Hello was heard.
-    pub(super) newest: u64,
     pub(super) orders: u64,
     pub(super) tip: u32,
     pub(super) draining: bool,
@@ -98,7 +98,6 @@ impl Pool {
             links: BTreeMap::new(),
             epochs: 0,
             lives: 0,
-            newest: 0,
             orders: 0,
             tip: 1,
             draining: false,

@@ -20,9 +20,7 @@ impl World {
             self.stage.breaks(Promise::Bounds, text);
         }
         // What an older Hello says of open channels holds no more, and its stream is left already.
-        // The contract's Hello has no number that tells it: this is the pool as it should be.
-        let late = stream < self.pool.newest;
-        self.pool.newest = stream.max(self.pool.newest);
+        let late = self.pool.session.as_ref().is_some_and(|s| hello.dial <= s.dial);
         self.stage.counts.late_hellos += u64::from(late);
         if late || self.pool.draining {
             self.wire.leave_pool(&mut self.stage, stream);
@@ -43,6 +41,7 @@ impl World {
                 life: self.pool.lives,
                 max_in_flight: hello.max_in_flight as usize,
                 latest: Some(stream),
+                dial: hello.dial,
                 breaks: 0,
                 ring: VecDeque::new(),
                 stream,
@@ -80,12 +79,14 @@ impl World {
         self.pool_wakes(stream);
     }
 
-    /// Of what is under way on a stream that another replaces, only shares are taken.
+    /// Of what is under way on a stream that another replaces, only shares and closes are taken.
     fn fence(&mut self, older: u64) {
         let arrived = self.wire.leave_pool(&mut self.stage, older);
         for message in arrived {
-            if let ToPool::SubmitBatch(batch) = message {
-                self.pool_submits(older, batch.submits);
+            match message {
+                ToPool::SubmitBatch(batch) => self.pool_submits(older, batch.submits),
+                ToPool::CloseChannel(close) => self.sidecar_closed(close.channel_id),
+                _ => {}
             }
         }
         self.pool.links.remove(&older);
@@ -93,7 +94,7 @@ impl World {
 
     fn pool_resumes(&mut self, stream: u64, hello: &v1::Hello) -> Vec<Entry> {
         let Some(session) = &mut self.pool.session else { return Vec::new() };
-        session.latest = Some(stream);
+        (session.latest, session.dial) = (Some(stream), hello.dial);
         session.breaks += 1;
         if self.pool.counts_anew {
             session.seq = 0;

@@ -10,6 +10,7 @@ mod network;
 pub(crate) mod planted;
 mod rate;
 mod reason;
+mod seats;
 #[cfg(test)]
 pub(crate) mod vectors;
 mod work;
@@ -19,6 +20,7 @@ pub use hash::{sha256d, Difficulty, Hash, Target};
 pub use network::{Network, NetworkError};
 pub use rate::{Bucket, Rate};
 pub use reason::{RefuseReason, RejectReason};
+pub use seats::{Seat, Seats};
 pub use work::{
     ChannelKey, ConnId, Connection, Grant, Job, Kick, KickAction, OpenRequest, StaleRule, Submit,
     TargetLimits, Verdict,

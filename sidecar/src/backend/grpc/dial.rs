@@ -77,6 +77,7 @@ impl Dialer {
                 cancelled_submit_ids: Vec::new(),
                 open_channel_ids: Vec::new(),
                 software: concat!("gopool-sv2/", env!("CARGO_PKG_VERSION")).into(),
+                dial: 0,
             },
         }
     }
@@ -87,6 +88,7 @@ impl Dialer {
             last_epoch: left.last_epoch,
             cancelled_submit_ids: left.withdrawn,
             open_channel_ids: left.open,
+            dial: left.dial,
             ..self.hello.clone()
         };
         let patience = Duration::from_millis(self.pool.connect_timeout_ms);

@@ -15,6 +15,8 @@ use crate::types::{ChannelKey, ConnId, RejectReason, Submit, Verdict};
 /// What a Hello says of what an earlier stream left over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Greeting {
+    /// Rises from Hello to Hello: the pool refuses one that a later one has overtaken.
+    pub(crate) dial: u64,
     /// Empty before the first Welcome.
     pub(crate) last_epoch: Bytes,
     pub(crate) withdrawn: Vec<u64>,
@@ -68,7 +70,9 @@ impl Link {
     pub(crate) fn greeting(&mut self) -> Greeting {
         let open = self.channels.in_state(State::Open).map(|(key, _)| key.to_wire());
         self.told_open = open.collect();
+        self.dials += 1;
         Greeting {
+            dial: self.dials,
             last_epoch: self.epoch.clone(),
             withdrawn: self.withdrawn.clone(),
             open: self.told_open.clone(),

@@ -26,6 +26,19 @@ async fn what_is_closed_while_a_hello_is_under_way_is_closed_at_the_pool() {
     assert_eq!(out, []);
 }
 
+#[test]
+fn each_hello_has_a_higher_number_whatever_came_of_the_one_before() {
+    let (mut link, _events, mut out) = up(&[key(1, 1)]);
+    let first = link.greeting().dial;
+    let given_up = link.greeting().dial;
+    link.welcomed(&life(1, true), &mut out);
+    link.cut();
+    let later = link.greeting().dial;
+    link.welcomed(&life(2, false), &mut out);
+    let dials = [first, given_up, later, link.greeting().dial];
+    assert!(first > 0 && dials.is_sorted_by(|a, b| a < b), "{dials:?}");
+}
+
 #[tokio::test]
 async fn an_update_that_was_refused_in_an_outage_holds_at_the_pool_neither() {
     let (mut link, mut events, mut out) = up(&[key(1, 1)]);
