@@ -16,6 +16,7 @@ import (
 
 	"github.com/btcsuite/btcd/wire/v2"
 
+	"github.com/gopool-sv2/gopool-sv2/examples/minipool/chain"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
@@ -39,6 +40,9 @@ func (m *minipool) offer(ctx context.Context, block *wire.MsgBlock) error {
 	err := m.source.Submit(ctx, block)
 	close(decided)
 	keeping.Wait()
+	if errors.Is(err, chain.ErrClosed) {
+		err = fmt.Errorf("%w: %w", sv2.ErrUndecided, err)
+	}
 	if sv2.Undecided(err) {
 		m.keep(block)
 	} else if path := m.keptPath(block); path != "" {

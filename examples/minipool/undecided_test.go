@@ -209,6 +209,19 @@ func TestABlockIsInAFileWhileTheNodeIsSilentAndNotAfter(t *testing.T) {
 	}
 }
 
+func TestABlockThatComesAfterTheChainClosedIsKept(t *testing.T) {
+	r := newBlockRig(t, settings{})
+	block := r.solve(1)
+	close(r.slow.answers)
+	if err := r.slow.Chain.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.onBlock(t.Context(), block); !sv2.Undecided(err) || !errors.Is(err, chain.ErrClosed) {
+		t.Error(err)
+	}
+	r.inFile(r.settings.journal + ".block-" + block.Hash.String() + ".hex")
+}
+
 func TestABlockThatCannotBeWrittenIsInTheLog(t *testing.T) {
 	r := newBlockRig(t, settings{})
 	block := r.solve(1)
