@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/btcsuite/btcd/wire/v2"
+
 	"github.com/gopool-sv2/gopool-sv2/examples/minipool/chain"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
@@ -43,15 +45,26 @@ func (m *minipool) onBlock(ctx context.Context, b sv2.Block) error {
 // submitBlock puts the block together: the header and the coinbase are the miner's, the other
 // transactions those of the template that the job was made of.
 func (m *minipool) submitBlock(ctx context.Context, b sv2.Block) (transactions int, err error) {
+	block, err := m.assemble(b)
+	if err != nil {
+		return 0, err
+	}
+	return len(block.Transactions), m.kept(m.offer(ctx, block))
+}
+
+// assemble is the whole block. What it can't put together the operator may, so the error has all that the
+// miner gave to it.
+func (m *minipool) assemble(b sv2.Block) (*wire.MsgBlock, error) {
 	t, err := m.work.of(b.Job)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", sv2.ErrUndecided, err)
+	var block *wire.MsgBlock
+	if err == nil {
+		block, err = t.Block(b.Coinbase, b.Header)
 	}
-	block, err := t.Block(b.Coinbase, b.Header)
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", sv2.ErrUndecided, err)
+		return nil, fmt.Errorf("%w: %w; header %x, coinbase without witness %x",
+			sv2.ErrUndecided, err, b.Header, b.Coinbase)
 	}
-	return len(block.Transactions), m.kept(m.source.Submit(ctx, block))
+	return block, nil
 }
 
 // kept takes the error of a block that the chain has accepted but could not write: what remains is for

@@ -10,6 +10,7 @@
 //	source.go    where templates come from and blocks go
 //	work.go      templates to jobs: the coinbase of each channel, new tips
 //	blocks.go    a share that is a block: assembled, submitted, reported
+//	kept.go      blocks that no node has decided on, in files
 //	journal.go   the books: every verdict is written before it is told
 //	rejects.go   the books of junk: counted, when it comes in masses
 //	counters.go  a look at the process: goroutines, memory

@@ -45,6 +45,8 @@ type minipool struct {
 	server   *grpchost.Server
 	// served has the reason when sidecars can't connect any more; nil after a stop.
 	served chan error
+	// keepAfter is how long a node may be silent before a block is in a file.
+	keepAfter time.Duration
 	// wanted asks for blocks mined in this process.
 	wanted chan struct{}
 
@@ -78,7 +80,7 @@ func (m *minipool) poolConfig(era uint64) sv2.PoolConfig {
 		OnVerdict:       m.onVerdict,
 		OnWithdraw:      m.onWithdraw,
 		OnBlock:         m.onBlock,
-		OnError:         func(err error) { m.log.Error("pool", "err", err) },
+		OnError:         m.onError,
 	}
 }
 
@@ -122,7 +124,7 @@ func (m *minipool) countStart() (uint64, error) {
 // start brings a pool up; end it with stop. Nothing is left behind when there is an error.
 func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	m := &minipool{
-		settings: s, log: log,
+		settings: s, log: log, keepAfter: keepAfter,
 		served: make(chan error, 1), wanted: make(chan struct{}, maxWantedBlocks),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"os"
@@ -61,7 +63,7 @@ func newBlockRig(t *testing.T, s settings) *blockRig {
 	}
 	t.Cleanup(func() { _ = books.close() })
 	r.slow = &slowSource{opened, make(chan struct{}, 1), make(chan struct{})}
-	r.minipool = &minipool{settings: s, log: log, journal: books, source: r.slow, chain: opened,
+	r.minipool = &minipool{settings: s, log: log, keepAfter: time.Hour, journal: books, source: r.slow, chain: opened,
 		work: &work{source: opened, payouts: newPayouts(opened.PoolScript(), 2), now: time.Now}}
 	return r
 }
@@ -144,5 +146,124 @@ func TestABlockThatNobodyDecidedOnIsNotBookedAsRefused(t *testing.T) {
 	if err := r.onBlock(t.Context(), good); !errors.Is(err, chain.ErrDuplicate) || sv2.Undecided(err) ||
 		!strings.Contains(r.booked(), `"accepted":false`) {
 		t.Errorf("refused: %v, booked as %s", err, r.booked())
+	}
+}
+
+// inFile is the block in its file.
+func (r *blockRig) inFile(path string) *wire.MsgBlock {
+	r.t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var block wire.MsgBlock
+	if err := block.Deserialize(hex.NewDecoder(strings.NewReader(strings.TrimSpace(string(text))))); err != nil {
+		r.t.Fatal(err)
+	}
+	return &block
+}
+
+func TestABlockThatNobodyDecidedOnCanBeSubmittedByHand(t *testing.T) {
+	data := t.TempDir()
+	for name, r := range map[string]*blockRig{
+		"beside the chain":   newBlockRig(t, settings{dataDir: data}),
+		"beside the journal": newBlockRig(t, settings{}),
+	} {
+		block := r.solve(1)
+		path := r.settings.journal + ".block-" + block.Hash.String() + ".hex"
+		if r.settings.dataDir != "" {
+			path = filepath.Join(data, "block-"+block.Hash.String()+".hex")
+		}
+		if err := r.onBlock(r.stopped(), block); !sv2.Undecided(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if text := r.logs.String(); !strings.Contains(text, path) || !strings.Contains(text, "submitblock <") {
+			t.Errorf("%s: the log says %s", name, text)
+		}
+		if err := r.slow.Chain.Submit(t.Context(), r.inFile(path)); err != nil {
+			t.Errorf("%s: submitted by hand: %v", name, err)
+		}
+	}
+}
+
+func TestABlockIsInAFileWhileTheNodeIsSilentAndNotAfter(t *testing.T) {
+	r := newBlockRig(t, settings{})
+	r.keepAfter = 0
+	block := r.solve(1)
+	path := r.settings.journal + ".block-" + block.Hash.String() + ".hex"
+	ended := make(chan error)
+	go func() { ended <- r.onBlock(t.Context(), block) }()
+	eventually(t, "the block is in a file", func() bool {
+		_, err := os.Stat(path)
+		return err == nil
+	})
+	if got := r.inFile(path).BlockHash(); sv2.Hash(got) != block.Hash {
+		t.Errorf("block %v is in the file", got)
+	}
+	close(r.slow.answers)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the file of a block that is in the chain stays")
+	}
+}
+
+func TestABlockThatComesAfterTheChainClosedIsKept(t *testing.T) {
+	r := newBlockRig(t, settings{})
+	block := r.solve(1)
+	close(r.slow.answers)
+	if err := r.slow.Chain.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.onBlock(t.Context(), block); !sv2.Undecided(err) || !errors.Is(err, chain.ErrClosed) {
+		t.Error(err)
+	}
+	r.inFile(r.settings.journal + ".block-" + block.Hash.String() + ".hex")
+}
+
+func TestABlockThatCannotBeWrittenIsInTheLog(t *testing.T) {
+	r := newBlockRig(t, settings{})
+	block := r.solve(1)
+	full, err := r.assemble(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var raw bytes.Buffer
+	if err := full.Serialize(&raw); err != nil {
+		t.Fatal(err)
+	}
+	r.settings.dataDir = filepath.Join(t.TempDir(), "gone")
+	if err := r.onBlock(r.stopped(), block); !sv2.Undecided(err) {
+		t.Error(err)
+	}
+	if !strings.Contains(r.logs.String(), hex.EncodeToString(raw.Bytes())) {
+		t.Errorf("the log says %s", r.logs)
+	}
+}
+
+func TestABlockWithoutItsTemplateIsToldWithWhatTheMinerGave(t *testing.T) {
+	r := newBlockRig(t, settings{})
+	block := r.solve(1)
+	block.Job.MerklePath = []sv2.Hash{{1}}
+	err := r.onBlock(t.Context(), block)
+	for _, part := range []string{hex.EncodeToString(block.Header[:]), hex.EncodeToString(block.Coinbase)} {
+		if !sv2.Undecided(err) || !strings.Contains(err.Error(), part) ||
+			!strings.Contains(r.logs.String(), part) || !strings.Contains(r.booked(), part) {
+			t.Errorf("%v, booked as %s, has no %s", err, r.booked(), part)
+		}
+	}
+}
+
+func TestABlockThatTheQueueHadNoRoomForIsKept(t *testing.T) {
+	r := newBlockRig(t, settings{})
+	block := r.solve(1)
+	r.onError(&sv2.UnofferedBlock{Block: block})
+	path := r.settings.journal + ".block-" + block.Hash.String() + ".hex"
+	if got := r.inFile(path).BlockHash(); sv2.Hash(got) != block.Hash {
+		t.Errorf("block %v is in the file", got)
+	}
+	if got := r.booked(); !strings.Contains(got, `"accepted":null`) {
+		t.Errorf("booked as %s", got)
 	}
 }

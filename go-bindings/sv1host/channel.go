@@ -28,7 +28,8 @@ const (
 type channel struct {
 	host    *Host
 	request sv2.OpenRequest
-	user    []byte // the identity, as JSON
+	name    string // of mining.authorize
+	user    []byte // the name, as JSON
 	conn    *memoryConn
 	log     *slog.Logger
 	wake    chan struct{} // holds a token while run has something to do
@@ -52,6 +53,7 @@ type channel struct {
 
 	// Of an open channel.
 	check     *sv2.Check
+	prefix    []byte // all of the extranonce that the miner doesn't roll
 	zeros     []byte // what extranonce2 begins with
 	maxTarget sv2.Target
 	hashRate  float64
@@ -76,19 +78,22 @@ type share struct {
 	verdict sv2.Verdict // if the pool accepts it; of a block, which was told already
 	at      time.Time
 	height  uint32
-	header  [sv2.HeaderSize]byte // of a block
+	// Of a block: all that this end has of it.
+	header   [sv2.HeaderSize]byte
+	coinbase []byte
 }
 
 var _ sv2.Channel = (*channel)(nil)
 
-func newChannel(h *Host, request sv2.OpenRequest, sink sv2.Sink) *channel {
+func newChannel(h *Host, request sv2.OpenRequest, name string, sink sv2.Sink) *channel {
 	request.UserIdentity = bytes.Clone(request.UserIdentity)
 	request.PayoutKey = bytes.Clone(request.PayoutKey)
 	request.WantedPrefix = bytes.Clone(request.WantedPrefix)
 	c := &channel{
 		host:       h,
 		request:    request,
-		user:       quote(string(request.UserIdentity)),
+		name:       name,
+		user:       quote(name),
 		log:        h.options.Logger.With("remote", printable(request.Connection.RemoteAddress)),
 		wake:       make(chan struct{}, 1),
 		gone:       make(chan struct{}),
@@ -179,8 +184,11 @@ func (c *channel) bound(difficulty float64) sv2.Target {
 }
 
 // Close ends the channel and hangs up on the pool, behind the shares that were taken before.
-func (c *channel) Close(string) {
+func (c *channel) Close(reason string) {
 	c.mu.Lock()
+	if c.state == stateOpening {
+		c.failLocked(reason)
+	}
 	c.endLocked()
 	c.mu.Unlock()
 	c.host.forget(c)
@@ -275,8 +283,10 @@ func (c *channel) lose(verdicts []sv2.Verdict, s *share, why string) []sv2.Verdi
 		return append(verdicts, sv2.Verdict{SubmitID: s.submit.ID, Reason: sv2.RejectUnavailable,
 			Hash: s.verdict.Hash, Detail: printable(why)})
 	}
-	c.log.Error("a block may be lost: the pool did not say what became of it", "hash", s.verdict.Hash,
-		"header", hex.EncodeToString(s.header[:]), "height", s.height, "reason", why)
+	c.log.Error("a block may be lost: the pool did not say what became of it; with the transactions of "+
+		"its template it can be submitted by hand", "hash", s.verdict.Hash,
+		"header", hex.EncodeToString(s.header[:]), "coinbase", hex.EncodeToString(s.coinbase),
+		"height", s.height, "reason", why)
 	c.result(s, sv2.BlockResult{Unknown: true, Detail: why})
 	return verdicts
 }

@@ -13,7 +13,7 @@
 // # What becomes what
 //
 //	OpenMiningChannel         mining.subscribe, authorize, configure, suggest_difficulty, in this order
-//	user identity             the user name of mining.authorize
+//	user identity             the user name of mining.authorize, by [Options].Identity
 //	extranonce prefix         extranonce1, on a standard channel with zeros for extranonce2 behind
 //	rolled extranonce         extranonce2, whole unless [Options].ExtranonceSize says otherwise
 //	job                       mining.notify; a new tip is another prev-hash, whatever clean_jobs says

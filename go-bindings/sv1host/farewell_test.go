@@ -3,11 +3,31 @@ package sv1host
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
+
+// logs is a log that may be read while it is written.
+type logs struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
 
 // reply is the line that answers a submit.
 func reply(a asked, answer string) string { return fmt.Sprintf(`{"id":%s,%s}`, a.ID, answer) + "\n" }
@@ -75,14 +95,17 @@ func TestABlockThatNobodyHasLookedAtReachesThePoolThatSendsTheMinerAway(t *testi
 }
 
 func TestABlockThatThePoolDidNotGetIsNotCredited(t *testing.T) {
-	r := newRig(t, blockPool(), nil)
+	logs := &logs{}
+	r := newRig(t, blockPool(), func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(logs, nil)) })
 	m := r.open(extendedRequest())
 	defer m.end()
 	m.peer.write(messageLine("Pool restarting; please reconnect."))
 	_ = m.peer.conn.Close()
 	<-m.peer.gone
+	var lost []sv2.Submit
 	for range 4 { // before the channel has heard of it, and after
 		share := m.block(false)
+		lost = append(lost, share)
 		got := m.judge(share)
 		if got.Accepted() || !got.Credit.IsZero() || !got.BlockCandidate || got.Hash == (sv2.Hash{}) {
 			t.Errorf("%+v", got)
@@ -91,6 +114,14 @@ func TestABlockThatThePoolDidNotGetIsNotCredited(t *testing.T) {
 	for _, result := range await[sv2.BlockResult](t, m.tape, 4) {
 		if result.Accepted || !result.Unknown {
 			t.Errorf("%+v", result)
+		}
+	}
+	for _, share := range lost { // the operator has what it takes to submit them by hand
+		header := sv2.Header(m.opened.Job,
+			sv2.MerkleRoot(m.opened.Job, m.opened.Prefix, share.Extranonce), share)
+		coinbase := sv2.Coinbase(m.opened.Job, m.opened.Prefix, share.Extranonce)
+		if text := logs.String(); !strings.Contains(text, fmt.Sprintf("header=%x coinbase=%x", header, coinbase)) {
+			t.Errorf("the log says %s", text)
 		}
 	}
 	// Nor are those beyond what may wait.

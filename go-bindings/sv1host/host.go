@@ -66,7 +66,7 @@ func (h *Host) OpenChannel(
 	if err := h.checkOpen(request); err != nil {
 		return nil, sv2.Opened{}, err
 	}
-	if err := h.admit(); err != nil {
+	if err := h.admit(request.Reopen); err != nil {
 		return nil, sv2.Opened{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.options.OpenTimeout)
@@ -77,7 +77,15 @@ func (h *Host) OpenChannel(
 			return nil, sv2.Opened{}, fmt.Errorf("admit: %w", err)
 		}
 	}
-	c := newChannel(h, request, sink)
+	name := string(request.UserIdentity)
+	if h.options.Identity != nil {
+		name = h.options.Identity(request)
+		if err := checkIdentity([]byte(name)); err != nil {
+			h.dismiss()
+			return nil, sv2.Opened{}, err
+		}
+	}
+	c := newChannel(h, request, name, sink)
 	if err := h.start(c); err != nil {
 		return nil, sv2.Opened{}, err
 	}
@@ -115,16 +123,21 @@ func (h *Host) checkRate(hashRate float64, maxTarget sv2.Target) error {
 	return nil
 }
 
-// admit takes one of MaxChannels places; start or dismiss gives it on.
-func (h *Host) admit() error {
+// admit takes one of MaxChannels places; start or dismiss gives it on. Channels that come back find a
+// place though new ones were quicker.
+func (h *Host) admit(reopen bool) error {
+	limit := h.options.MaxChannels
+	if reopen && limit <= math.MaxInt/2 {
+		limit *= 2
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.closing:
 		return errClosing
-	case len(h.channels)+h.opening >= h.options.MaxChannels:
+	case len(h.channels)+h.opening >= limit:
 		return &sv2.Refusal{Reason: sv2.RefuseCapacity,
-			Detail: fmt.Sprintf("%d channels are open", h.options.MaxChannels)}
+			Detail: fmt.Sprintf("%d channels are open", limit)}
 	}
 	h.opening++
 	return nil
@@ -189,8 +202,8 @@ func (h *Host) Drain(ctx context.Context) error {
 	}
 }
 
-// Close refuses new channels, hangs up on the pool for those that are open, without a word to their
-// sinks, and waits until the pool has read what was sent and Serve has returned for all of them. When
+// Close refuses new channels, also those that are just being opened, hangs up on the pool for those that
+// are open, without a word to their sinks, and waits until the pool has read what was sent and Serve has returned for all of them. When
 // ctx ends first, the context of Serve ends, too, and Close returns an error at once. Later calls wait
 // again.
 func (h *Host) Close(ctx context.Context) error {

@@ -48,7 +48,7 @@ func (c *channel) open(ctx context.Context) (sv2.Opened, error) {
 	if options.Password != nil {
 		password = options.Password(c.request)
 	}
-	granted, err := c.call(ctx, methodAuthorize, string(c.request.UserIdentity), password)
+	granted, err := c.call(ctx, methodAuthorize, c.name, password)
 	if err != nil {
 		return sv2.Opened{}, err
 	}
@@ -181,6 +181,7 @@ func (c *channel) begin(subscribed subscription, rolled int) (sv2.Opened, error)
 	}
 	c.zeros = make([]byte, subscribed.extranonce2Size-rolled)
 	prefix := append(bytes.Clone(subscribed.extranonce1), c.zeros...)
+	c.prefix = bytes.Clone(prefix) // the carrier has the other
 	c.check = sv2.NewCheck(prefix, rolled, sv2.MaxTarget, c.host.seen)
 	c.check.Relay()
 	job, err := c.addJob(c.newest)

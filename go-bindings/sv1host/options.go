@@ -55,8 +55,9 @@ type Options struct {
 
 	// Software names the pool in the sidecar's logs, at most 64 bytes.
 	Software string
-	// MinDifficulty and MaxDifficulty are the pool's limits: what a miner asks for is moved into them
-	// before the pool sees it, since some pools ban for less. MinDifficulty is above 0. No channel gets
+	// MinDifficulty and MaxDifficulty are the pool's limits: what a miner asks for by his hash rate or
+	// his maximum target is moved into them before the pool sees it, since some pools ban for less. What
+	// he writes into his user identity is not, see Identity. MinDifficulty is above 0. No channel gets
 	// an easier target. A MaxDifficulty of 0 means no limit; a miner that can't take MaxDifficulty is
 	// refused.
 	MinDifficulty, MaxDifficulty float64
@@ -67,6 +68,13 @@ type Options struct {
 	// Admit has the first look at a miner; its error refuses the channel (a [*sv2.Refusal] with its
 	// reason). ctx ends when the miner is gone. Nil lets everybody go on to the pool.
 	Admit func(ctx context.Context, request sv2.OpenRequest) error
+	// Identity is the user name of mining.authorize and mining.submit. It is for pools that read more
+	// than a name from it, such as goPool the difficulty in "ADDRESS.worker+0.5": such a pool may ban a
+	// miner, by his name and so for other doors too, for a difficulty out of its limits. Cut that off
+	// here, or move it into the limits. The name must be UTF-8 without control characters, or the miner
+	// is refused with [sv2.RefuseInvalidUserIdentity]. [RequestOf] has the identity as the miner gave
+	// it. Nil means just that.
+	Identity func(request sv2.OpenRequest) string
 	// Password is that of mining.authorize: Stratum V2 has none. Nil means "".
 	Password func(request sv2.OpenRequest) string
 	// ClientID is the name given with mining.subscribe; at most 256 bytes are sent. Nil means
@@ -91,7 +99,8 @@ type Options struct {
 	// [sv2.RefusePayoutKey].
 	AllowPayoutKeys bool
 
-	// MaxChannels may be open at once; 0 means [DefaultMaxChannels].
+	// MaxChannels may be open at once; 0 means [DefaultMaxChannels]. Channels that come back after a
+	// restart ([sv2.OpenRequest].Reopen) are let in up to twice as many: new ones may have been quicker.
 	MaxChannels int
 	// MaxInFlight is how many shares of one channel may wait for the pool; more are answered
 	// [sv2.RejectRateLimited], blocks excepted. Lines of the pool may wait as many and 64 more: a pool

@@ -54,7 +54,7 @@ func rejectOf(f *fault) sv2.RejectReason {
 	case has("low diff", "difficulty too low", "above target"):
 		return sv2.RejectLowDifficulty
 	case has("ntime", "time out of range", "timestamp"):
-		return sv2.RejectNTimeTooOld // which of the two is left open; see (*channel).rejected
+		return sv2.RejectNTimeTooOld // which of the two is left open; see rejected
 	case has("extranonce"):
 		return sv2.RejectExtranonceSize
 	case has("version"):

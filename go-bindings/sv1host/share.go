@@ -10,6 +10,7 @@ import (
 
 // judgeTurn judges some of the shares that wait; false when there were none.
 func (c *channel) judgeTurn() bool {
+	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := min(len(c.queue), turnShares)
@@ -21,7 +22,6 @@ func (c *channel) judgeTurn() bool {
 	if len(c.queue) == 0 {
 		c.queue = nil // an idle channel keeps no memory
 	}
-	now := c.now()
 	c.judge(batch, func(submit sv2.Submit) sv2.Verdict { return c.check.Judge(submit, now) })
 	if c.host.seen.Filled() {
 		c.host.options.Logger.Error("there is little room left to remember accepted shares of this tip: " +
@@ -114,6 +114,7 @@ func (c *channel) shareOf(submit sv2.Submit, verdict sv2.Verdict) *share {
 	if verdict.BlockCandidate {
 		header, job := c.check.Header(submit)
 		s.header, s.height = header, job.Height
+		s.coinbase = sv2.Coinbase(job, c.prefix, submit.Extranonce)
 	}
 	return s
 }
@@ -158,6 +159,7 @@ func (c *channel) takeReply(m *message, verdicts []sv2.Verdict) []sv2.Verdict {
 	if f != nil && id <= firstCall {
 		reason = c.host.reasonOf(f)
 	}
+	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if replied := c.calls[id]; replied != nil {
@@ -181,7 +183,7 @@ func (c *channel) takeReply(m *message, verdicts []sv2.Verdict) []sv2.Verdict {
 	case f == nil:
 		return append(verdicts, s.verdict)
 	default:
-		return append(verdicts, c.rejected(s, reason, f))
+		return append(verdicts, rejected(s, reason, f, now))
 	}
 	return verdicts
 }
@@ -197,8 +199,8 @@ func (h *Host) reasonOf(f *fault) sv2.RejectReason {
 }
 
 // rejected is the verdict on a share that the pool refused.
-func (c *channel) rejected(s *share, reason sv2.RejectReason, f *fault) sv2.Verdict {
-	if reason == sv2.RejectNTimeTooOld && int64(s.submit.NTime) > c.now().Unix() {
+func rejected(s *share, reason sv2.RejectReason, f *fault, now time.Time) sv2.Verdict {
+	if reason == sv2.RejectNTimeTooOld && int64(s.submit.NTime) > now.Unix() {
 		reason = sv2.RejectNTimeTooNew
 	}
 	return sv2.Verdict{SubmitID: s.submit.ID, Reason: reason, Hash: s.verdict.Hash,

@@ -116,8 +116,8 @@ type PoolConfig struct {
 	OnBlock func(ctx context.Context, block Block) error
 
 	// OnError hears what nobody else is told: no job after a change of target, a block candidate for
-	// which there was no room, a full memory of accepted shares (once a tip). It must return at once:
-	// shares may wait for it. Nil: not told.
+	// which there was no room (an [*UnofferedBlock]), a full memory of accepted shares (once a tip). It
+	// must return at once: shares may wait for it. Nil: not told.
 	OnError func(err error)
 
 	// Clock is time.Now unless a test sets it.

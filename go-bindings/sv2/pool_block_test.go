@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 )
 
@@ -44,6 +46,63 @@ func TestABlockThatNoNodeDecidedOnIsNotCalledRefused(t *testing.T) {
 		if got.SubmitID != submit.ID || got.Accepted != (name == "taken") || got.Unknown == decided ||
 			answer != nil && got.Detail != answer.Error() {
 			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestABlockThatIsNotOfferedIsToldWithAllThatItTakesToSubmitIt(t *testing.T) {
+	gate := make(chan struct{})
+	var mu sync.Mutex
+	var told []*UnofferedBlock
+	r := newRig(t, func(c *PoolConfig, _ *rig) {
+		c.OnBlock = func(context.Context, Block) error {
+			<-gate
+			return nil
+		}
+		c.OnError = func(err error) {
+			unoffered := (*UnofferedBlock)(nil)
+			if !errors.As(err, &unoffered) || !Undecided(err) {
+				t.Errorf("not an unoffered block: %v", err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, unoffered)
+			text := err.Error()
+			for _, part := range []string{unoffered.Block.Hash.String(),
+				fmt.Sprintf("header %x,", unoffered.Block.Header),
+				fmt.Sprintf("coinbase %x and", unoffered.Block.Coinbase)} {
+				if !strings.Contains(text, part) {
+					t.Errorf("%q has no %q", text, part)
+				}
+			}
+		}
+	})
+	r.nbits.Store(easyBits)
+	m := r.join(t, extendedRequest())
+	const sent = 3 * blockQueue // every second is a block
+	m.Submit(m.shares(m.job(), sent))
+	blocks := 0
+	for _, verdict := range await[Verdict](t, m.tape, sent) {
+		if verdict.BlockCandidate {
+			blocks++
+		}
+	}
+	close(gate)
+	unknown := 0
+	for _, result := range await[BlockResult](t, m.tape, blocks) {
+		if result.Unknown {
+			unknown++
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(told) < blocks-blockQueue-blockOffers || len(told) == 0 || len(told) != unknown {
+		t.Errorf("%d of %d blocks told, %d of unknown fate", len(told), blocks, unknown)
+	}
+	for _, one := range told {
+		if HashHeader(one.Block.Header) != one.Block.Hash || one.Block.Job != m.job() {
+			t.Errorf("told of %+v", one.Block)
 		}
 	}
 }

@@ -124,8 +124,7 @@ func (p *Pool) offer(offers []*blockOffer) {
 		select {
 		case p.blocks <- o:
 		default:
-			err := fmt.Errorf("block %s was not offered, %d others wait for the node: %w",
-				o.block.Hash, blockQueue, ErrUndecided)
+			err := &UnofferedBlock{Block: o.block}
 			p.report(err)
 			p.settle(o, err)
 		}
@@ -143,6 +142,24 @@ func (p *Pool) offerBlocks() {
 		}
 	}
 }
+
+// UnofferedBlock is the error of a block that OnBlock was not called for, since too many others wait for the
+// node. [PoolConfig].OnError gets it: what can be done for the block is the operator's to do. It wraps
+// [ErrUndecided].
+type UnofferedBlock struct {
+	// Block that was not offered.
+	Block Block
+}
+
+// Error names the block, and has all that the pool knows of it.
+func (e *UnofferedBlock) Error() string {
+	return fmt.Sprintf("block %s was not offered, %d others wait for the node: to submit it by hand, put "+
+		"together header %x, coinbase %x and the transactions of job %d",
+		e.Block.Hash, blockQueue, e.Block.Header, e.Block.Coinbase, e.Block.Job.ID)
+}
+
+// Unwrap is [ErrUndecided].
+func (e *UnofferedBlock) Unwrap() error { return ErrUndecided }
 
 // ErrUndecided says that nobody knows what became of a block: the node did not answer, or was not asked.
 // For errors of [PoolConfig].OnBlock to wrap.

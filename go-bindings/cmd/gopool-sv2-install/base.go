@@ -85,7 +85,7 @@ func restore(before beforeFile, files map[string][]byte, wrong *problems) {
 	switch {
 	case untouched:
 	case exists && hashOf(content) == before.After && before.Existed:
-		files[before.Path] = before.Before
+		files[before.Path] = append([]byte{}, before.Before...) // never nil: empty files are files
 	case exists && hashOf(content) == before.After:
 		delete(files, before.Path)
 	default:

@@ -31,7 +31,8 @@ type manifest struct {
 	Added  []addedFile  `json:"added"`
 }
 
-// beforeFile is an edited file: its text where only that can bring it back, else its hash.
+// beforeFile is an edited file: its text where only that can bring it back, else its hash. A file that
+// existed and has no text here was empty.
 type beforeFile struct {
 	Path    string `json:"path"`
 	Existed bool   `json:"existed"`

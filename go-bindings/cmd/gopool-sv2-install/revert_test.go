@@ -25,6 +25,23 @@ func TestRevertKeepsWhatChangedAroundOurLines(t *testing.T) {
 	}
 }
 
+// goPool's go.sum is empty as long as it needs nothing; ours doesn't leave it so.
+func TestRevertBringsAnEmptyFileBack(t *testing.T) {
+	r := newRig(t, "run")
+	useRealPackages(r)
+	r.write("go.sum", "")
+	before := r.hash()
+	r.must("apply")
+	if r.read("go.sum") == "" {
+		t.Fatal("go.sum was not changed: the test shows nothing")
+	}
+	r.must("apply") // reads the manifest, too
+	r.must("revert")
+	if r.hash() != before {
+		t.Errorf("revert left a difference; go.sum is there: %v", r.exists("go.sum"))
+	}
+}
+
 func TestRevertFindsLinesThatMovedToAnotherFile(t *testing.T) {
 	r := newRig(t, "pool")
 	before := r.hash()

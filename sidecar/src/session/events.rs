@@ -124,10 +124,9 @@ impl Session {
                     Some(true) => {
                         tracing::info!(channel, %hash, height, "block accepted by the node");
                     }
-                    Some(false) => {
-                        let why = detail;
-                        tracing::error!(channel, %hash, height, why, "block refused by the node");
-                    }
+                    Some(false) => tracing::error!(
+                        channel, %hash, height, detail, "block refused by the node",
+                    ),
                     None => tracing::error!(
                         channel, %hash, height, detail,
                         "what became of a block is unknown: look for it on the node, and in the \
