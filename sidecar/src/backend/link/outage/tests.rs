@@ -5,7 +5,7 @@ use v1::session_response::Message as FromPool;
 
 use super::super::tests::{key, life, opened, submit, up};
 use super::*;
-use crate::backend::{Command, InFlight};
+use crate::backend::{Command, InFlight, Mailbox};
 use crate::types::Target;
 
 #[tokio::test]
@@ -92,7 +92,7 @@ fn ids(message: &ToPool) -> Option<(u64, Vec<u64>)> {
 
 /// Connection 1 has two channels, of which the pool has one again with three submits in flight, and
 /// the other not. Then it is connection 2's turn to mine.
-fn unrestored() -> (Link, tokio::sync::mpsc::Receiver<Event>, Vec<ToPool>) {
+fn unrestored() -> (Link, Mailbox, Vec<ToPool>) {
     let (mut link, mut events, mut out) = up(&[key(1, 1), key(1, 2)]);
     link.cut();
     link.greeting();
