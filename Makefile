@@ -1,16 +1,20 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full chaos soak bench fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
+.PHONY: help demo test test-full chaos soak bench bench-build bench-compare fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUST_FEATURES := --features gopool-sv2-proto/gen
 GO_MODULES := go-bindings examples/minipool tests/sv2client
 INTEROP := tests/interop
+# module:package:target
+GO_FUZZ := go-bindings:./sv2:FuzzJudge go-bindings:./sv2:FuzzChannels \
+  go-bindings:./sv1host:FuzzReadLine go-bindings:./sv1host:FuzzWriteLine tests/sv2client:.:FuzzDecodeSurvivesAnyBytes
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 export FUZZ_SECONDS ?= 60
 
 help: ## show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-22s %s\n", $$1, $$2}'
 
 prerequisites:
 	@.ci/prerequisites
@@ -18,10 +22,10 @@ prerequisites:
 demo: prerequisites ## a pool, the sidecar and two CPU miners on this machine; Ctrl-C stops (DEMO_SECONDS=n: by itself)
 	@examples/demo/demo.sh
 
-test: prerequisites lint rust-test go-test ## all tests
+test: prerequisites lint rust-test go-test ## all tests that need no other programs
 	@echo "make test: all passed"
 
-test-full: test fuzz ## all tests, and the long ones
+test-full: test fuzz ## test, and what takes long: fuzz, chaos, the siege, 2^32 hashes. Not: soak, node, interop, conformance-reference
 	cargo test -p gopool-sv2-tests --test e2e -- --ignored --nocapture
 	SIM_SEEDS=5000 cargo test -p gopool-sv2 --lib sim:: -- --nocapture
 	$(MAKE) chaos
@@ -34,8 +38,8 @@ soak: prerequisites ## 2,000 miners, and what is held over time; 20 minutes (SOA
 
 fuzz: prerequisites ## each fuzz target for FUZZ_SECONDS (60)
 	fuzz/run
-	cd go-bindings && for target in FuzzJudge FuzzChannels; do \
-	  go test -run xxx -fuzz "^$$target$$" -fuzztime $(FUZZ_SECONDS)s ./sv2 || exit 1; done
+	@for target in $(GO_FUZZ); do IFS=: read -r module package name <<< "$$target"; echo "== fuzz $$name: $(FUZZ_SECONDS) s"; \
+	  (cd "$$module" && go test -run xxx -fuzz "^$$name$$" -fuzztime $(FUZZ_SECONDS)s "$$package") || exit 1; done
 
 interop: prerequisites ## published Stratum V2 programs mine here; builds them first, once (docs/interop.md)
 	@$(INTEROP)/run
@@ -44,12 +48,18 @@ conformance-reference: prerequisites ## the conformance tests against SRI's pool
 	@tests/conformance/reference
 
 # More connections than a shell's descriptors: raised as far as it may be, for all that it starts.
-bench: prerequisites ## what it costs and how fast it is; 10 minutes on a quiet machine (BENCH_QUICK=1: about 2)
-	cargo build --release --bin gopool-sv2 --bin sv2-load --bin sv2-bench
-	cd examples/minipool && go build -o "$(abspath $(or $(CARGO_TARGET_DIR),target))/release/minipool" .
-	ulimit -n "$$(ulimit -Hn)"; exec $(or $(CARGO_TARGET_DIR),target)/release/sv2-bench \
+bench: bench-build ## what it costs and how fast it is; 10 minutes on a quiet machine (BENCH_QUICK=1: about 2)
+	ulimit -n "$$(ulimit -Hn)"; exec $(RELEASE)/sv2-bench tables \
 	  $(if $(BENCH_QUICK),--quick) --date "$$(date -u +%Y-%m-%d)" --page docs/performance.md \
 	  --out "target/bench/$$(date -u +%Y-%m-%dT%H%M%SZ).json"
+
+bench-build: prerequisites ## the programs of make bench, into target/release
+	cargo build --release --bin gopool-sv2 --bin sv2-load --bin sv2-bench
+	cd examples/minipool && go build -o "$(abspath $(RELEASE))/minipool" .
+
+bench-compare: bench-build ## shares on this build and on another one by turns: BEFORE=its target/release (PAIRS=9)
+	@[ -n "$(BEFORE)" ] || { echo "BEFORE=folder with gopool-sv2 and minipool of the other build (make bench-build there)"; exit 64; }
+	$(RELEASE)/sv2-bench compare --before "$(BEFORE)" --after $(RELEASE) --pairs $(or $(PAIRS),9)
 
 lint: prerequisites ## formatting and lints
 	cargo fmt --all --check
@@ -66,6 +76,7 @@ rust-test: prerequisites ## Rust: unit, property, tidy, drift, and end to end ov
 	cargo test --workspace $(RUST_FEATURES)
 
 go-test: prerequisites ## Go: with the race detector
+	@[ -n "$$GOPOOL_SRC" ] || echo "SKIPPED gopool-checkout: set GOPOOL_SRC to a checkout of goPool to install into a copy of it"
 	cargo build --bin gopool-sv2
 	@for module in $(GO_MODULES); do (cd $$module && go test -race ./...) || exit 1; done
 	cd $(INTEROP) && go test -race ./sv1

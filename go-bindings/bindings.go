@@ -8,5 +8,5 @@ import "embed"
 // Sources has every Go file of the packages directly below this folder (tests included), this
 // module's go.mod and go.sum, and the licences. Paths are relative to this folder, with `/`.
 //
-//go:embed */*.go go.mod go.sum LICENSE-MIT LICENSE-APACHE
+//go:embed */*.go gopool/*/*.go go.mod go.sum LICENSE-MIT LICENSE-APACHE
 var Sources embed.FS

@@ -11,6 +11,7 @@ require (
 )
 
 require (
+	github.com/pelletier/go-toml v1.9.5 // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect

@@ -63,8 +63,8 @@ type settings struct {
 const helpHead = `Minipool: a small, real mining pool behind a Stratum V2 sidecar.
 
 It keeps a blockchain of its own in this process, builds work on it, judges every share and
-submits every block. Nothing to install, no node, no network: the one way in is the Unix socket,
-or the TLS port, that the sidecar dials.
+submits every block. Nothing to install, no node, no network: the way in is the Unix socket, or the
+TLS port, that the sidecar dials; with -sv1 there is a port for Stratum V1 miners, too.
 
   minipool -socket ./minipool.sock -journal ./shares.jsonl
 

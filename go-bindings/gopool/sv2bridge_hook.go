@@ -4,6 +4,7 @@ package main
 
 import (
 	"net"
+	"net/http"
 	"sync"
 )
 
@@ -57,6 +58,9 @@ type sv2bridgePool struct {
 	// Add(1) before sv2bridgeStart returns and Done() when everything has ended: then later Adds can't
 	// meet the Wait with a count of zero.
 	connWg *sync.WaitGroup
+
+	// mux is where goPool serves HTTP. Nil when that could not be told.
+	mux *http.ServeMux
 
 	// config is the configuration that goPool would give a connection accepted now.
 	config func() Config

@@ -25,9 +25,8 @@ type channel struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	// rolls is Opened.ExtranonceSize, or notOpen.
-	rolls atomic.Int32
-	// updates counts UpdateChannels that wait or run.
-	updates atomic.Int32
+	rolls   atomic.Int32
+	updates updates
 	// gathered is the part of the current SubmitBatch for this channel; the receiving goroutine's.
 	gathered []sv2.Submit
 	// submitting is held during Submit, so that Close comes after it.
@@ -39,7 +38,7 @@ type channel struct {
 	// over: closed, refused or kicked; calls that wait do nothing. kicked: the host closed it.
 	over, kicked bool
 	// told is the newest TargetInEffect that waits to be handed on.
-	told *sv2.Target
+	told *inEffect
 
 	// kept is how many answers the session's ring has of the channel, left that they count no more; the
 	// ring's.
@@ -167,11 +166,15 @@ func (c *channel) isOver() bool {
 	return c.over
 }
 
-// tell hands a TargetInEffect on, the newest one only. done runs when the host has it.
-func (c *channel) tell(target sv2.Target, done func()) {
+// inEffect is a TargetInEffect: what the miner was told when the host wanted the other.
+type inEffect struct{ wanted, target sv2.Target }
+
+// tell hands a TargetInEffect on, the newest one only, unless the host has given another target since: to
+// that it is no answer. done runs when the host has it.
+func (c *channel) tell(report inEffect, done func()) {
 	c.mu.Lock()
 	waiting := c.told != nil
-	c.told = &target
+	c.told = &report
 	c.mu.Unlock()
 	if waiting {
 		done()
@@ -183,8 +186,9 @@ func (c *channel) tell(target sv2.Target, done func()) {
 		told, over := c.told, c.over
 		c.told = nil
 		c.mu.Unlock()
-		if observer, ok := c.host.(TargetObserver); ok && !over {
-			observer.TargetInEffect(*told)
+		observer, ok := c.host.(TargetObserver)
+		if ok && !over && told.wanted == c.sink.wants() {
+			observer.TargetInEffect(told.wanted, told.target)
 		}
 	})
 }
@@ -193,6 +197,8 @@ func (c *channel) tell(target sv2.Target, done func()) {
 // told: the hardest of what the host asked for, the miner's max_target and Limits.Easiest.
 type TargetObserver interface {
 	// TargetInEffect is called like Channel.Update, whenever the target told differs from the one
-	// the host gave; only the newest counts.
-	TargetInEffect(target sv2.Target)
+	// the host gave; only the newest counts. wanted is the one that the host gave, through Opened or
+	// Sink.Target, and that this is the answer to. A report that crosses a newer target on its way is
+	// not handed on; of one that the host gives during the call it knows by wanted.
+	TargetInEffect(wanted, target sv2.Target)
 }

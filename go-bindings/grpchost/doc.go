@@ -22,14 +22,14 @@
 // is busy; a session without a stream has none of its own. A bounded outbox stands between the host and
 // the sender, so that a host never waits for a sidecar. When the outbox is full the stream is ended.
 //
-// What is kept for a sidecar that may come back is bounded: of each channel the newest job and target,
-// Options.VerdictRing verdicts, some kicks and block results, and no more than 64 sessions.
+// What is kept for a sidecar that may come back is bounded: of each channel the newest job, target and
+// updates, Options.VerdictRing verdicts, some kicks and block results, and no more than 64 sessions.
 //
 // What the carrier promises a host, beyond what package sv2 says:
 //   - lengths, ids and ranges of everything that arrives were checked;
 //   - Submit comes on the receiving goroutine, at once and whatever the channel is busy with, so it must
 //     return at once; what was received before a close or the end of the session comes before Close;
-//   - no submit comes twice, however often the sidecar has to send it;
+//   - no submit comes twice, nor an update that the host took, however often the sidecar has to send it;
 //   - other calls on one Channel come one at a time and in the order the sidecar sent them;
 //   - a channel whose host is slow to answer Update or Close holds up no other channel;
 //   - when a session ends, however it ends, every channel of it is closed unless the host kicked it;

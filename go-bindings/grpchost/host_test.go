@@ -85,7 +85,7 @@ type poolChannel struct {
 	mu     sync.Mutex
 	jobs   map[uint64]*sv2.Job
 	seen   map[sv2.Hash]bool
-	told   []sv2.Target
+	told   []inEffect
 	judged int
 	closes int
 	// withdrawn are the submits that were taken back.
@@ -309,11 +309,11 @@ func (c *poolChannel) Update(ctx context.Context, request sv2.UpdateRequest) err
 	return nil
 }
 
-func (c *poolChannel) TargetInEffect(target sv2.Target) {
+func (c *poolChannel) TargetInEffect(wanted, target sv2.Target) {
 	defer c.enter("TargetInEffect")()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.told = append(c.told, target)
+	c.told = append(c.told, inEffect{wanted, target})
 }
 
 func (c *poolChannel) Withdraw(verdicts []sv2.Verdict) {

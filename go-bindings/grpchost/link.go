@@ -143,7 +143,7 @@ func (l *link) receive() {
 		case *sv2pb.SessionRequest_SubmitBatch:
 			err = l.takeSubmits(m.SubmitBatch.GetSubmits())
 		case *sv2pb.SessionRequest_CloseChannel:
-			l.takeClose(m.CloseChannel)
+			err = l.takeClose(m.CloseChannel)
 		default:
 			if l.ctx.Err() == nil {
 				err = l.take(request)

@@ -6,13 +6,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
 )
-
-// maxUpdates is how many UpdateChannels of one channel may wait for a slow host; one more is refused
-// with "rate-limited". Miners send one at a time.
-const maxUpdates = 16
 
 // take handles one message that is neither shares nor a close. An error ends the session.
 func (l *link) take(request *sv2pb.SessionRequest) error {
@@ -48,50 +43,28 @@ func (l *link) take(request *sv2pb.SessionRequest) error {
 	return nil
 }
 
-// takeUpdate queues UpdateChannel behind the channel's other calls.
-func (l *link) takeUpdate(m *sv2pb.UpdateChannel) {
+// takeClose ends a channel, be it open or being opened, and takes back what the sidecar has answered
+// instead of the host. An unknown channel was closed by the pool.
+func (l *link) takeClose(m *sv2pb.CloseChannel) error {
 	s := l.session
-	id, requestID := m.GetChannelId(), m.GetRequestId()
-	c := s.begin(id)
-	if c == nil {
-		l.outbox.push(entry{channel: id, message: updatedMessage(id, requestID,
-			&sv2.Refusal{Reason: sv2.RefuseInvalidChannelID})})
-		return
+	if n := len(m.GetCancelledSubmitIds()); int64(n) > l.hello.maxInFlight {
+		return status.Errorf(codes.InvalidArgument, "CloseChannel has %d cancelled_submit_ids, at most "+
+			"max_in_flight (%d)", n, l.hello.maxInFlight)
 	}
-	request, refusal := updateRequestFrom(m)
-	if c.updates.Load() >= maxUpdates {
-		// Answered out of turn: a queue of refusals would have no bound either.
-		c.sink.reply(l.outbox, entry{channel: id, message: updatedMessage(id, requestID,
-			&sv2.Refusal{Reason: sv2.RefuseRateLimited, Detail: "too many updates wait"})})
-		s.work.Done()
-		return
-	}
-	c.updates.Add(1)
-	c.enqueue(func() {
-		defer s.work.Done()
-		defer c.updates.Add(-1)
-		if refusal == nil && !c.isOver() {
-			if err := c.host.Update(c.ctx, request); err != nil {
-				refusal = refusalFrom(err)
-			}
-		}
-		c.sink.reply(l.outbox, entry{channel: id, message: updatedMessage(id, requestID, refusal)})
-	})
-}
-
-// takeClose ends a channel, be it open or being opened. An unknown one was closed by the pool.
-func (l *link) takeClose(m *sv2pb.CloseChannel) {
-	s := l.session
+	cancelled := ascending(m.GetCancelledSubmitIds())
 	s.mu.Lock()
 	c := s.channels[m.GetChannelId()]
 	if c == nil {
 		s.mu.Unlock()
-		return
+		s.takeBack(cancelled)
+		return nil
 	}
 	s.drop(c)
 	s.work.Add(1)
 	s.mu.Unlock()
+	s.takeBack(cancelled, c)
 	c.close(printable(m.GetReason(), maxText), s.closed)
+	return nil
 }
 
 // takeTarget tells the host what the miner was told, if it wants to know.
@@ -100,9 +73,14 @@ func (l *link) takeTarget(m *sv2pb.TargetInEffect) error {
 	if !ok {
 		return status.Error(codes.InvalidArgument, "TargetInEffect.target is not 32 bytes, or zero")
 	}
+	wanted, ok := miningTarget(m.GetWantedTarget())
+	if !ok {
+		return status.Error(codes.InvalidArgument,
+			"TargetInEffect.wanted_target is not 32 bytes, or zero")
+	}
 	s := l.session
 	if c := s.begin(m.GetChannelId()); c != nil {
-		c.tell(target, s.work.Done)
+		c.tell(inEffect{wanted, target}, s.work.Done)
 	}
 	return nil
 }

@@ -174,15 +174,7 @@ func (s *Session) resume(l *link) ([]entry, error) {
 	broken := s.broken
 	s.mu.Unlock()
 	// Cancelled before closed, or nobody would hear of their verdicts.
-	for _, c := range slices.Concat(open, missing) {
-		c.sink.cancel(l.hello.cancelled)
-	}
-	for _, forgotten := range s.answers.forget(l.hello.cancelled) {
-		if c := forgotten.channel; forgotten.verdict.Accepted() {
-			c.sink.withdrawn(forgotten.verdict)
-			s.withdraw(c)
-		}
-	}
+	s.takeBack(l.hello.cancelled, slices.Concat(open, missing)...)
 	for _, c := range missing {
 		c.close("the sidecar has it no more", s.closed)
 	}

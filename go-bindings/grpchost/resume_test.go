@@ -364,39 +364,6 @@ func TestALostCloseIsMadeUpFor(t *testing.T) {
 	c.ping(1)
 }
 
-func TestAnUpdateWhoseAnswerWasLostIsAnsweredOnce(t *testing.T) {
-	entered, hold := make(chan struct{}, 2), make(chan struct{})
-	server := start(t, Options{}, nil)
-	server.pool.onUpdate = func(ctx context.Context, _ *poolChannel, _ sv2.UpdateRequest) error {
-		entered <- struct{}{}
-		select {
-		case <-hold:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	c, _ := server.welcomed(t, goodHello(1))
-	c.open(goodOpen(1))
-	update := &sv2pb.UpdateChannel{ChannelId: 1, MaxTarget: halfTarget[:], RequestId: 5}
-	c.update(update)
-	<-entered
-	c.cancel()
-	server.detached(t, 1)
-	c, _ = server.resumed(t, comeBack(1, server, 1))
-	c.nextJob()
-	c.update(update) // while the first one still runs: its answer belongs to the old stream
-	c.ping(1)
-	close(hold)
-	if got := c.next().GetChannelUpdated(); got.GetRequestId() != 5 || got.GetRefused() != 0 {
-		t.Errorf("answer %v", got)
-	}
-	c.ping(2)
-	if len(entered) != 1 {
-		t.Error("the host was not asked again")
-	}
-}
-
 func TestABlockResultOfTheTimeWithoutAStreamComesAfterIt(t *testing.T) {
 	server := start(t, Options{}, nil)
 	c, _ := server.welcomed(t, goodHello(1))

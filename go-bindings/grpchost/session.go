@@ -5,6 +5,7 @@ package grpchost
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -167,11 +168,15 @@ func (s *Session) drop(c *channel) bool {
 }
 
 // kicked follows a host's Kick: the channel is over without Close, and so is, with Close, every other
-// channel of the connection when the sidecar is told to close that.
+// channel of the connection when the sidecar is told to close that. It is told when all of them are over:
+// from then on it has room for other submits, which nothing of these may take. If it has just closed the
+// one channel itself, it is told of the others all the same.
 func (s *Session) kicked(c *channel, kick sv2.Kick) {
 	c.end(true)
 	var siblings []*channel
 	s.mu.Lock()
+	// Remembered first: a stream that begins now finds the channel open, or knows why it isn't.
+	s.news.kicked(c, kick)
 	if s.drop(c) {
 		s.live--
 	}
@@ -182,14 +187,54 @@ func (s *Session) kicked(c *channel, kick sv2.Kick) {
 			}
 		}
 		for _, other := range siblings {
+			s.news.kicked(other, kick)
 			s.drop(other)
 			s.work.Add(1)
 		}
 	}
 	s.mu.Unlock()
 	for _, other := range siblings {
-		s.news.kicked(other, kick)
+		other.sink.finish()
+	}
+	if !c.sink.farewell(kick) && len(siblings) > 0 {
+		tellKick(c, siblings, kick)
+	}
+	for _, other := range siblings {
 		other.close("the pool closed the connection", s.closed)
+	}
+}
+
+// tellKick tells the sidecar that its connection is to be closed, with the channels that are over because
+// another was kicked, which the sidecar has closed itself. It knows the connection by a channel that was
+// open; where none was, nobody mines yet, and the opens are refused.
+func tellKick(gone *channel, siblings []*channel, kick sv2.Kick) {
+	for _, named := range append(slices.Clone(siblings), gone) {
+		if named.sink.wasOpened() {
+			siblings[0].sink.say(entry{channel: named.id, message: kickMessage(named.id, kick)})
+			return
+		}
+	}
+	refusal := &sv2.Refusal{Reason: sv2.RefuseUnauthorized, Detail: kick.Reason}
+	for _, other := range siblings {
+		other.sink.say(entry{channel: other.id, message: refusedMessage(other.id, refusal)})
+	}
+}
+
+// takeBack follows the word of the sidecar that it has answered these submits with an error: what these
+// channels' hosts owe of them is not told any more, and what any host has accepted is withdrawn. ids
+// ascend; again, they change nothing.
+func (s *Session) takeBack(ids []uint64, channels ...*channel) {
+	if len(ids) == 0 {
+		return
+	}
+	for _, c := range channels {
+		c.sink.cancel(ids)
+	}
+	for _, forgotten := range s.answers.forget(ids) {
+		if c := forgotten.channel; forgotten.verdict.Accepted() {
+			c.sink.withdrawn(forgotten.verdict)
+			s.withdraw(c)
+		}
 	}
 }
 

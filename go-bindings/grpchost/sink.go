@@ -28,10 +28,10 @@ type sink struct {
 	opened, over bool
 	held         []entry
 	heldKick     *sv2.Kick
-	// target is the newest one given since the channel was opened; zero when none was. job is the
-	// newest of all.
-	target sv2.Target
-	job    *sv2.Job
+	// first is the target of the open. target is the newest one given since; zero when none was. job
+	// is the newest of all.
+	first, target sv2.Target
+	job           *sv2.Job
 	// owed are the submits that the host has not answered yet; their ids ascend.
 	owed queue
 	// cancelled are those of them that the sidecar has answered itself.
@@ -122,25 +122,39 @@ func (k *sink) Verdicts(verdicts []sv2.Verdict) {
 // Kick queues the farewell and ends the channel; the host has closed its side already.
 func (k *sink) Kick(kick sv2.Kick) {
 	k.mu.Lock()
-	switch {
-	case k.over:
-	case !k.opened:
+	if !k.over && !k.opened {
 		k.heldKick = &kick
 		k.mu.Unlock()
 		return
-	default:
-		k.out.push(k.farewell(kick))
 	}
 	k.mu.Unlock()
 	k.channel.session.kicked(k.channel, kick)
 }
 
-// farewell ends the channel with a kick and gives the message; the caller holds mu. The session
-// remembers it first, so that a stream that begins now finds the channel open or knows why it isn't.
-func (k *sink) farewell(kick sv2.Kick) entry {
-	k.channel.session.news.kicked(k.channel, kick)
+// farewell ends the channel with a kick and tells the sidecar. False when the channel is over already.
+func (k *sink) farewell(kick sv2.Kick) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.over {
+		return false
+	}
 	k.finishLocked(true)
-	return entry{channel: k.channel.id, message: kickMessage(k.channel.id, kick)}
+	k.out.push(entry{channel: k.channel.id, message: kickMessage(k.channel.id, kick)})
+	return true
+}
+
+// say queues a message on the channel's stream, be it over or not.
+func (k *sink) say(e entry) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.out.push(e)
+}
+
+// wasOpened reports whether the sidecar was told that the channel is open.
+func (k *sink) wasOpened() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.opened
 }
 
 // put queues an entry, or holds it back while the channel is being opened.
@@ -193,6 +207,7 @@ func (k *sink) open(opened *sv2pb.SessionResponse, first *sv2.Job) {
 		return
 	}
 	k.opened = true
+	k.first = sv2.Target(opened.GetChannelOpened().GetTarget())
 	k.job = first
 	entries := []entry{{channel: k.channel.id, message: opened}}
 	for _, e := range k.held {
@@ -203,9 +218,6 @@ func (k *sink) open(opened *sv2pb.SessionResponse, first *sv2.Job) {
 	}
 	k.held = nil
 	kick := k.heldKick
-	if kick != nil {
-		entries = append(entries, k.farewell(*kick))
-	}
 	k.out.push(entries...)
 	k.mu.Unlock()
 	if kick != nil {
@@ -223,6 +235,16 @@ func (k *sink) adopt(out *outbox) (target sv2.Target, job *sv2.Job, ok bool) {
 	}
 	k.out = out
 	return k.target, k.job, true
+}
+
+// wants is the target that the host gave last.
+func (k *sink) wants() sv2.Target {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.target.IsZero() {
+		return k.first
+	}
+	return k.target
 }
 
 // kickHeld reports whether the host kicked the channel while it opened it.

@@ -6,8 +6,6 @@ import (
 	"context"
 	"testing"
 
-	"google.golang.org/grpc/codes"
-
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
 )
@@ -131,23 +129,4 @@ func TestRejectsUpdatesBeyondTheQueueOfAChannel(t *testing.T) {
 			t.Fatalf("want the answer to %d, got %v", id, got)
 		}
 	}
-}
-
-func TestTargetInEffectReachesAHostThatWantsIt(t *testing.T) {
-	server := start(t, Options{}, nil)
-	c, _ := server.welcomed(t, goodHello(1))
-	c.open(goodOpen(1))
-	send := func(target []byte) {
-		c.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_TargetInEffect{
-			TargetInEffect: &sv2pb.TargetInEffect{ChannelId: 1, Target: target}}})
-	}
-	send(halfTarget[:])
-	channel := server.pool.only()
-	eventually(t, "the host is told", func() bool {
-		channel.mu.Lock()
-		defer channel.mu.Unlock()
-		return len(channel.told) == 1 && channel.told[0] == halfTarget
-	})
-	send(make([]byte, 32))
-	c.ends(codes.InvalidArgument)
 }

@@ -35,7 +35,7 @@ func child(act string) int {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	fmt.Println(`{"timestamp":"now","level":"WARN","message":"hello","target":"t","pid":` +
-		fmt.Sprint(os.Getpid()) + `}`)
+		fmt.Sprint(os.Getpid()) + `,"span":{"name":"conn","id":7,"peer":"p","target":"x"},"spans":[{}]}`)
 	fmt.Println("plain \xff words")
 	fmt.Println(strings.Repeat("x", 3*maxLine))
 	switch act {

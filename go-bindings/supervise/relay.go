@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -55,14 +56,27 @@ func (o Options) log(line []byte) {
 	for _, ours := range []string{"level", "message", "timestamp"} {
 		delete(fields, ours)
 	}
-	names := make([]string, 0, len(fields))
-	for name := range fields {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	attrs := make([]slog.Attr, 0, len(names))
-	for _, name := range names {
+	inline(fields)
+	attrs := make([]slog.Attr, 0, len(fields))
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		attrs = append(attrs, slog.Any(name, fields[name]))
 	}
 	o.Logger.LogAttrs(context.Background(), level, "sv2 sidecar: "+message, attrs...)
+}
+
+// inline makes what a line says of the connection it is about fields of the line itself: a pool's log has
+// names and values.
+func inline(fields map[string]any) {
+	span, _ := fields["span"].(map[string]any)
+	delete(fields, "span")
+	delete(fields, "spans") // the same again, with those around it
+	delete(span, "name")
+	for name, value := range span {
+		if name == "id" {
+			name = "connection"
+		}
+		if _, taken := fields[name]; !taken {
+			fields[name] = value
+		}
+	}
 }

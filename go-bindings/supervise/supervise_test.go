@@ -64,6 +64,10 @@ func TestCarriesTheLogAndStopsWithItsContext(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, l)
 		}
 	}
+	if text := l.String(); !strings.Contains(text, "connection=7 peer=p") ||
+		strings.Contains(text, "span") || strings.Contains(text, "target=x") {
+		t.Errorf("the connection that a line is about:\n%.300s", text)
+	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Errorf("Run: %v", err)

@@ -678,9 +678,10 @@ type Hello struct {
 	// Epoch of the last Welcome of this session, 16 bytes. Empty on the first stream.
 	LastEpoch []byte `protobuf:"bytes,5,opt,name=last_epoch,json=lastEpoch,proto3" json:"last_epoch,omitempty"`
 	// Most submits the sidecar keeps unanswered. The pool's verdict ring must hold as many, else it
-	// refuses with FAILED_PRECONDITION. A cancelled submit counts until a Welcome has answered the
-	// Hello that names it; submits of a channel that is closed count no more after CloseChannel or
-	// Kick.
+	// refuses with FAILED_PRECONDITION. A cancelled submit counts until the pool is known to have
+	// heard that it is: a Welcome has answered the Hello that names it, or a Pong a Ping behind the
+	// CloseChannel. From then on it doesn't, though the host may owe its verdict still. The other
+	// submits of a channel count no more after CloseChannel or Kick.
 	MaxInFlight uint32 `protobuf:"varint,6,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
 	// Submits that were answered `backend-unavailable` meanwhile: the pool must not credit them,
 	// whatever it had decided or will. No verdict comes for them. A block stays one. At most
@@ -1226,7 +1227,9 @@ type UpdateChannel struct {
 	// New easiest target the miner takes, 32 bytes, not zero.
 	MaxTarget []byte `protobuf:"bytes,3,opt,name=max_target,json=maxTarget,proto3" json:"max_target,omitempty"`
 	// Names the update on its channel; repeated in ChannelUpdated. An update whose answer was lost
-	// with the stream may come again under the same number: it is applied again and answered.
+	// with the stream comes again under the same number, as it was: the pool neither applies twice
+	// what it took the first time, nor refuses it then. 0: no miner asked, it takes back updates that
+	// were answered `backend-unavailable` meanwhile; it may come again with other values.
 	RequestId     uint32 `protobuf:"varint,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1369,9 +1372,13 @@ type CloseChannel struct {
 	// OpenChannel.channel_id.
 	ChannelId uint64 `protobuf:"varint,1,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
 	// Why, for logs; at most 255 bytes, printable ASCII.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Submits of the channel that were answered `backend-unavailable`, not by their verdicts: as
+	// Hello.cancelled_submit_ids, where they come once more if the stream breaks before the pool is
+	// known to have heard of them (see Hello.max_in_flight). At most max_in_flight.
+	CancelledSubmitIds []uint64 `protobuf:"varint,3,rep,packed,name=cancelled_submit_ids,json=cancelledSubmitIds,proto3" json:"cancelled_submit_ids,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *CloseChannel) Reset() {
@@ -1416,6 +1423,13 @@ func (x *CloseChannel) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *CloseChannel) GetCancelledSubmitIds() []uint64 {
+	if x != nil {
+		return x.CancelledSubmitIds
+	}
+	return nil
 }
 
 // A new share target. Applies to jobs sent later on this stream; see SV2 spec 5.3.21 for jobs
@@ -1480,7 +1494,11 @@ type TargetInEffect struct {
 	// OpenChannel.channel_id.
 	ChannelId uint64 `protobuf:"varint,1,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
 	// The target in the last OpenMiningChannel.Success or SetTarget, 32 bytes.
-	Target        []byte `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	Target []byte `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// What the pool wanted then, 32 bytes: ChannelOpened.target or SetTarget.target. The two may
+	// cross on the way; when the pool has asked for another since, this is no answer to that, and
+	// ignored.
+	WantedTarget  []byte `protobuf:"bytes,3,opt,name=wanted_target,json=wantedTarget,proto3" json:"wanted_target,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1525,6 +1543,13 @@ func (x *TargetInEffect) GetChannelId() uint64 {
 func (x *TargetInEffect) GetTarget() []byte {
 	if x != nil {
 		return x.Target
+	}
+	return nil
+}
+
+func (x *TargetInEffect) GetWantedTarget() []byte {
+	if x != nil {
+		return x.WantedTarget
 	}
 	return nil
 }
@@ -2661,19 +2686,21 @@ const file_gopool_sv2_v1_work_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x02 \x01(\rR\trequestId\x125\n" +
 	"\arefused\x18\x03 \x01(\x0e2\x1b.gopool.sv2.v1.RefuseReasonR\arefused\x12\x16\n" +
-	"\x06detail\x18\x04 \x01(\tR\x06detail\"E\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\"w\n" +
 	"\fCloseChannel\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x01 \x01(\x04R\tchannelId\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"B\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +
+	"\x14cancelled_submit_ids\x18\x03 \x03(\x04R\x12cancelledSubmitIds\"B\n" +
 	"\tSetTarget\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x01 \x01(\x04R\tchannelId\x12\x16\n" +
-	"\x06target\x18\x02 \x01(\fR\x06target\"G\n" +
+	"\x06target\x18\x02 \x01(\fR\x06target\"l\n" +
 	"\x0eTargetInEffect\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x01 \x01(\x04R\tchannelId\x12\x16\n" +
-	"\x06target\x18\x02 \x01(\fR\x06target\">\n" +
+	"\x06target\x18\x02 \x01(\fR\x06target\x12#\n" +
+	"\rwanted_target\x18\x03 \x01(\fR\fwantedTarget\">\n" +
 	"\vSubmitBatch\x12/\n" +
 	"\asubmits\x18\x01 \x03(\v2\x15.gopool.sv2.v1.SubmitR\asubmits\"B\n" +
 	"\fVerdictBatch\x122\n" +

@@ -25,6 +25,17 @@ impl Spread {
         format!("{min} / **{median}** / {max}")
     }
 
+    /// The median.
+    pub const fn value(&self) -> f64 {
+        self.median
+    }
+
+    /// `median (min to max)` with so many digits behind the point.
+    pub fn spelled(&self, digits: usize) -> String {
+        let Self { min, median, max } = self;
+        format!("{median:.digits$} ({min:.digits$} to {max:.digits$})")
+    }
+
     /// The median times `scale`.
     pub fn median(&self, scale: f64) -> String {
         number(self.median * scale)

@@ -18,21 +18,26 @@ pub const BITS_FOR_SHARES: &str = "1e0fffff";
 pub const BITS_FOR_TIPS: &str = "207fffff";
 /// Blocks found before anything is measured, so that templates hold transactions.
 const PREMINED: usize = 8;
+/// The program that is the load.
+const DRIVER: &str = "sv2-load";
 /// The core for the pool's processes, and that for the load.
 const CORES: (&str, &str) = ("0", "1");
 
 /// Where the programs are, and whether each side keeps to a core.
 #[derive(Debug, Clone)]
 pub struct Bench {
-    /// Directory of the release build.
+    /// Directory of the release build of the line.
     pub binaries: PathBuf,
+    /// Directory of the driver.
+    pub driver: PathBuf,
     /// Processes keep to their cores, unless a step wants otherwise.
     pub can_pin: bool,
 }
 
 impl Bench {
     fn command(&self, program: &str, core: Option<&str>) -> Command {
-        let program = self.binaries.join(program);
+        let directory = if program == DRIVER { &self.driver } else { &self.binaries };
+        let program = directory.join(program);
         match core {
             Some(core) => {
                 let mut command = Command::new("taskset");
@@ -101,7 +106,7 @@ impl Line {
     /// # Errors
     /// It can't be started, or says nothing.
     pub fn load(&self, runs: usize, measure: &[String]) -> Result<(Vec<Value>, bool)> {
-        let mut command = self.bench.command("sv2-load", self.pinned.then_some(CORES.1));
+        let mut command = self.bench.command(DRIVER, self.pinned.then_some(CORES.1));
         command
             .args(["--url", &self.url, "--user", &self.user, "--runs", &runs.to_string()])
             .args(["--watch", &format!("sidecar={}", self.sidecar.id())])
@@ -154,17 +159,29 @@ pub fn can_pin() -> bool {
     cores > 1 && tried.is_ok_and(|output| output.status.success())
 }
 
-/// The programs beside this one.
+/// The driver's directory: that of this program.
+///
+/// # Errors
+/// It was not built.
+pub fn driver() -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    holds(this.parent().unwrap_or(Path::new(".")), &[DRIVER])
+}
+
+/// A directory that holds sidecar and minipool, as an absolute path.
 ///
 /// # Errors
 /// One of them was not built.
-pub fn binaries() -> Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    let directory = this.parent().unwrap_or(Path::new(".")).to_path_buf();
-    for program in ["gopool-sv2", "sv2-load", "minipool"] {
+pub fn line_in(directory: &Path) -> Result<PathBuf> {
+    holds(directory, &["gopool-sv2", "minipool"])
+}
+
+fn holds(directory: &Path, programs: &[&str]) -> Result<PathBuf> {
+    for program in programs {
         if !directory.join(program).is_file() {
-            return Err(format!("{program} is not built: run `make bench`").into());
+            let place = directory.display();
+            return Err(format!("no {program} in {place}: `make bench-build` puts it there").into());
         }
     }
-    Ok(directory)
+    Ok(directory.canonicalize()?)
 }

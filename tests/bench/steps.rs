@@ -239,7 +239,8 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
 
-fn shares(kind: &str, connections: usize, window: usize, seconds: usize) -> Vec<String> {
+/// The driver's arguments for shares.
+pub fn shares(kind: &str, connections: usize, window: usize, seconds: usize) -> Vec<String> {
     let (connections, window) = (connections.to_string(), window.to_string());
     let seconds = seconds.to_string();
     let plan = ["shares", "--kind", kind, "--connections", &connections, "--window", &window];

@@ -1,6 +1,6 @@
-//! Every requirement that is a MUST has a test.
+//! Every requirement that is a MUST has a test, where the table says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -85,29 +85,82 @@ fn ids_of(line: &str) -> Vec<String> {
     ids
 }
 
-/// The ids of all test functions: those behind `#[test]`, `#[tokio::test]` or in `proptest!`.
-fn tested() -> BTreeSet<String> {
-    let mut files = Vec::new();
-    for directory in ["sidecar", "tests", "go-bindings", "examples"] {
-        sources(&root().join(directory), &mut files);
+/// The test functions of a source.
+#[derive(Debug, Default)]
+struct Tests {
+    /// Their names.
+    names: BTreeSet<String>,
+    /// The ids in those that always run.
+    ids: BTreeSet<String>,
+    /// The ids in those that are ignored, for they take long.
+    long: BTreeSet<String>,
+}
+
+/// The test functions of a text: those behind `#[test]` or `#[tokio::test]`, also in `proptest!`,
+/// and Go's.
+fn tests_of(text: &str) -> Tests {
+    let mut tests = Tests::default();
+    let (mut attribute, mut ignored) = (false, false);
+    for line in text.lines().map(str::trim_start) {
+        if line.starts_with("#[") || line.starts_with("//") {
+            attribute |= line.starts_with("#[test") || line.starts_with("#[tokio::test");
+            ignored |= line.starts_with("#[") && line.contains("ignore");
+            continue;
+        }
+        if attribute || line.starts_with("func Test") {
+            let function = line.strip_prefix("async ").unwrap_or(line);
+            let name = function.strip_prefix("fn ").or_else(|| function.strip_prefix("func "));
+            let name = name.and_then(|name| name.split('(').next()).unwrap_or_default();
+            tests.names.insert(name.to_owned());
+            let ids = if ignored { &mut tests.long } else { &mut tests.ids };
+            ids.extend(ids_of(line));
+        }
+        (attribute, ignored) = (false, false);
     }
-    let mut ids = BTreeSet::new();
-    for file in files {
-        let text = fs::read_to_string(file).unwrap();
-        let mut attribute = false;
-        for line in text.lines() {
-            let line = line.trim_start();
-            if line.starts_with("#[") {
-                attribute |= line.contains("test");
+    tests
+}
+
+/// The tests of every source, by its path in the repository.
+fn tested() -> BTreeMap<String, Tests> {
+    let (root, mut files) = (root(), Vec::new());
+    for directory in ["sidecar", "tests", "go-bindings", "examples"] {
+        sources(&root.join(directory), &mut files);
+    }
+    let tests = |file: PathBuf| {
+        let path = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+        (path, tests_of(&fs::read_to_string(file).unwrap()))
+    };
+    files.into_iter().map(tests).collect()
+}
+
+/// What is wrong with the places of a requirement: `path` holds a test with its id, `path (name)`
+/// the test of that name. Several have commas between; behind a `;` words and a colon may come
+/// first. Behind `long: ` are tests that are ignored; one that always runs must be there besides.
+/// What is said behind `deviation: ` is for readers.
+fn faults(id: &str, place: &str, tested: &BTreeMap<String, Tests>) -> Vec<String> {
+    let (mut faults, mut always) = (Vec::new(), false);
+    for part in place.split("; ").take_while(|part| !part.starts_with("deviation: ")) {
+        let (words, places) = part.rsplit_once(": ").unwrap_or(("", part));
+        for place in places.split(", ") {
+            let (path, name) = match place.split_once(" (") {
+                Some((path, name)) => (path, name.strip_suffix(')')),
+                None => (place, None),
+            };
+            let Some(tests) = tested.get(path) else {
+                faults.push(format!("{id}: no source {path}"));
                 continue;
+            };
+            let ids = if words == "long" { &tests.long } else { &tests.ids };
+            always |= name.is_none() && words != "long" && ids.contains(id);
+            if !name.map_or(ids.contains(id), |name| tests.names.contains(name)) {
+                faults.push(format!("{id}: not in {place}"));
             }
-            if attribute || line.starts_with("func Test") {
-                ids.extend(ids_of(line));
-            }
-            attribute = false;
         }
     }
-    ids
+    if !always {
+        faults.push(format!("{id}: no test that always runs has it in its name"));
+    }
+    faults
 }
 
 #[test]
@@ -118,6 +171,7 @@ fn every_must_has_a_test() {
         let listed = table.iter().filter(|r| r.id.split('-').next() == Some(group)).count();
         assert_eq!(listed, count, "requirements {group} in the table");
     }
+    let (mut wrong, mut with_tests) = (Vec::new(), 0);
     for Requirement { id, level, place } in &table {
         assert!(!place.is_empty(), "{id}: where is it proven, or why isn't it?");
         if let Some(reason) = place.strip_prefix("pending: ") {
@@ -128,11 +182,16 @@ fn every_must_has_a_test() {
         let must = level.contains("MUST");
         let may = MAY_BE_DOCUMENTED.contains(&id.as_str());
         assert!(!documented || may || !must, "{id} is a MUST: it needs a test");
-        assert!(documented || tested.contains(id), "{id}: no test has {id} in its name");
+        if !documented {
+            wrong.extend(faults(id, place, &tested));
+            with_tests += 1;
+        }
     }
-    let unknown: Vec<_> = tested.iter().filter(|id| !table.iter().any(|r| r.id == **id)).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let named = tested.values().flat_map(|tests| tests.ids.iter().chain(&tests.long));
+    let unknown: Vec<_> = named.filter(|id| !table.iter().any(|r| r.id == **id)).collect();
     assert!(unknown.is_empty(), "tests name requirements that are not in the table: {unknown:?}");
-    eprintln!("{} requirements, {} with tests", table.len(), tested.len());
+    eprintln!("{} requirements, {with_tests} with tests", table.len());
     for line in &pending {
         eprintln!("PENDING {line}");
     }
@@ -140,13 +199,48 @@ fn every_must_has_a_test() {
 }
 
 #[test]
+fn rejects_places_that_hold_no_test_of_the_requirement() {
+    let source = "#[test]\nfn sh_1_a() {}\n#[test]\n#[ignore]\nfn sh_2_b() {}\n\
+                  #[ignore]\n#[tokio::test]\nasync fn sh_3_c() {}\n#[test]\n// Why.\nfn d() {}\n\
+                  fn sh_4_helper() {}\n#[cfg(test)]\nfn sh_5_helper() {}";
+    let tested = BTreeMap::from([("a.rs".to_owned(), tests_of(source))]);
+    let wrong = |id, place| faults(id, place, &tested).len();
+    assert_eq!(wrong("SH-1", "a.rs"), 0);
+    assert_eq!(wrong("SH-1", "a.rs; more: a.rs (d), a.rs (sh_1_a); deviation: is none, a; b"), 0);
+    assert_eq!(wrong("SH-1", "a.rs; other: b.rs"), 1, "no such file");
+    assert_eq!(wrong("SH-1", "a.rs (e), a.rs"), 1, "no such function");
+    assert_eq!(wrong("SH-1", "a.rs (d)"), 1, "the id is in no name");
+    for id in ["SH-4", "SH-5"] {
+        assert_eq!(wrong(id, "a.rs"), 2, "{id}: no test");
+    }
+    for id in ["SH-2", "SH-3"] {
+        assert_eq!(wrong(id, "a.rs"), 2, "{id}: never runs");
+        assert_eq!(wrong(id, "long: a.rs"), 1, "{id}: nor is that enough");
+    }
+}
+
+/// The codes in the table behind the line that begins so.
+fn codes<'a>(text: &'a str, begins: &str) -> BTreeSet<&'a str> {
+    let lines = text.lines().skip_while(|line| !line.starts_with(begins)).skip(2);
+    let rows = lines.take_while(|line| line.starts_with('|'));
+    rows.filter_map(|row| row.strip_prefix("| `")?.split_once("` |")).map(|row| row.0).collect()
+}
+
+#[test]
 fn every_error_string_is_explained() {
     let text = fs::read_to_string(root().join("docs/sv2-support.md")).unwrap();
-    let rejects = RejectReason::ALL.iter().map(|reason| reason.as_str());
-    let refuses = RefuseReason::ALL.iter().map(|reason| reason.as_str());
-    for code in rejects.chain(refuses) {
-        assert!(text.contains(&format!("| `{code}` |")), "{code} is not in docs/sv2-support.md");
-    }
+    let setup = [
+        common_messages_sv2::ERROR_CODE_SETUP_CONNECTION_UNSUPPORTED_PROTOCOL,
+        common_messages_sv2::ERROR_CODE_SETUP_CONNECTION_PROTOCOL_VERSION_MISMATCH,
+        common_messages_sv2::ERROR_CODE_SETUP_CONNECTION_UNSUPPORTED_FEATURE_FLAGS,
+        "invalid-setup-connection",
+    ];
+    assert_eq!(codes(&text, "SetupConnection.Error; "), BTreeSet::from(setup));
+    let refuses = RefuseReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(codes(&text, "OpenMiningChannel.Error and UpdateChannel.Error; "), refuses);
+    let rejects = RejectReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(codes(&text, "SubmitShares.Error; "), rejects);
+    assert!(text.contains("\nSetCustomMiningJob.Error: `jd-not-supported`; "));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gopool_sv2::client::PoolUrl;
-use gopool_sv2_tests::{Line, LineOptions};
+use gopool_sv2_tests::{Books, Line, LineOptions};
 
 /// A server, and what may be done to it.
 pub struct Rig {
@@ -21,15 +21,31 @@ pub struct Rig {
     tip: RwLock<()>,
 }
 
+/// The easiest target, of 2^-28: a share takes 16 hashes.
+pub const FLOOR: &str = "3.7252902984619140625e-9";
+
 /// A share takes 16 hashes and a block some 4 million: one can be mined on purpose and none comes
 /// about by chance (the tests pass over nonces that make one). The pool has no time to change
 /// targets or jobs of itself.
 fn ours() -> LineOptions {
-    let flags = ["-min-difficulty", "3.7252902984619140625e-9", "-template-seconds", "600"];
+    let flags = ["-min-difficulty", FLOOR, "-template-seconds", "600"];
     LineOptions {
         network_bits: "1e03ffff",
         minipool: flags.map(Into::into).to_vec(),
         ..LineOptions::default()
+    }
+}
+
+/// Blocks of the pool before anybody mines: its wallet's coins are ripe then, and transactions of
+/// it fill the templates, as many as make a merkle path of three.
+const FIRST_BLOCKS: usize = 3;
+
+/// Has the pool mine its first blocks.
+fn fill_templates(line: &mut Line) {
+    let pool = line.pool.as_mut().expect("the pool runs");
+    for height in 1..=FIRST_BLOCKS {
+        pool.signal("USR1").unwrap();
+        pool.wait_for_nth("msg=\"new tip\"", height).unwrap();
     }
 }
 
@@ -43,6 +59,7 @@ pub fn rig() -> &'static Rig {
         }
         let mut line = Line::start(ours()).unwrap();
         line.end_with_this_process().unwrap();
+        fill_templates(&mut line);
         Rig::at(line.url.clone(), line.address.clone(), Some(line))
     })
 }
@@ -69,6 +86,16 @@ impl Rig {
     /// A bare connection.
     pub fn socket(&self) -> TcpStream {
         TcpStream::connect((self.host.as_str(), self.port)).unwrap()
+    }
+
+    /// Whether the server is ours: a part of a test may know more of it.
+    pub const fn ours(&self) -> bool {
+        self.line.is_some()
+    }
+
+    /// Our pool's journal: what it has told its miners is in it.
+    pub fn pool_books(&self) -> Option<Books> {
+        self.line.as_ref().map(|line| line.books("minipool").unwrap())
     }
 
     /// Whether the server is ours. Says that the test is skipped when it isn't.

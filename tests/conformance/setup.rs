@@ -26,6 +26,9 @@ fn refused(payload: &[u8]) -> (u32, String) {
 fn refused_flags(flags: u32) -> u32 {
     let (unsupported, code) = refused(&setup_payload(0, 2, 2, flags));
     assert_eq!(code, "unsupported-feature-flags", "{flags:#x}");
+    if rig().ours() {
+        assert_eq!(unsupported, !(STANDARD_JOBS | VERSION_ROLLING), "{flags:#x}");
+    }
     unsupported
 }
 

@@ -177,8 +177,11 @@ fn sh_9_the_sum_is_the_difficulty_of_the_shares() {
         }
         assert_eq!(miner.verdict(10), Ok(()));
         let sum: u64 = successes(&miner, channel.id).iter().map(|(_, _, sum)| sum).sum();
-        let expected = 10.0 * difficulty(&channel.target);
-        assert!((sum as f64 - expected.floor()).abs() <= 1.0, "{sum}, {expected}");
+        // No CPU comes near 1 in a test: what can be seen is that a sum counts neither shares nor
+        // hashes. Difficulties that are summed up: `e2e::books`, with minutes to hash.
+        let expected = (10.0 * difficulty(&channel.target)).floor();
+        let tolerance = if rig().ours() { 0.0 } else { 1.0 };
+        assert!((sum as f64 - expected).abs() <= tolerance, "{sum}, {expected}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! TG: targets and updates (SV2 spec 5.3.7, 5.3.8, 5.3.21).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::jobs::renewed;
@@ -131,11 +132,16 @@ fn tg_5_no_target_is_easier_than_the_miners_maximum() {
     let floor = miner.open(&Wish::extended()).target;
     let max_target = half(&half(&floor));
     let channel = miner.open(&Wish { max_target, ..Wish::extended() });
+    assert!(at_most(&channel.target, &max_target), "{channel:?}");
     // Rates for which the pool would like an easier one, and shares too few for this one.
     for rate in [0.0, 1.0, 1e3, 0.0] {
         miner.update(channel.id, rate, &max_target);
         miner.listen(Duration::from_millis(200));
     }
+    // And a target that is told for sure, by a maximum that is harder still.
+    let harder = half(&max_target);
+    miner.update(channel.id, 0.0, &harder);
+    assert!(at_most(&miner.target(channel.id), &harder));
     for message in &miner.heard {
         if let Message::Target { channel: c, target } = message {
             assert!(*c != channel.id || at_most(target, &max_target), "{message:?}");
@@ -148,13 +154,14 @@ fn tg_6_targets_are_for_single_channels() {
     let mut miner = Miner::new();
     let channels = [miner.open(&Wish::extended()), miner.open(&Wish::standard())];
     for channel in &channels {
+        // Waits for the target.
         let _ = renewed(&mut miner, channel);
     }
-    for message in &miner.heard {
-        if let Message::Target { channel, .. } = message {
-            assert!(channels.iter().any(|c| c.id == *channel), "{message:?}");
-        }
-    }
+    miner.listen(Duration::from_millis(200));
+    let told = miner.heard.iter().filter(|message| matches!(message, Message::Target { .. }));
+    let told: BTreeSet<_> = told.filter_map(Message::channel).collect();
+    let ids = BTreeSet::from(channels.map(|channel| channel.id));
+    assert_eq!(told, ids, "each channel its own, and nothing for a group");
 }
 
 #[test]

@@ -140,6 +140,13 @@ impl Channel {
         self.between(share, &[0; 32], &self.target)
     }
 
+    /// The hash of a share, as explorers print it.
+    pub fn hash(&self, share: &Share) -> String {
+        let mut bytes = header(&self.job, &self.tip, &self.prefix, share);
+        bytes.extend(share.nonce.to_le_bytes());
+        sha256d(&bytes).iter().rev().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// A good share.
     pub fn share(&self, sequence: u32) -> Share {
         self.worked(self.draft(sequence))

@@ -54,6 +54,32 @@ fn both_kinds_mine_blocks_and_all_books_agree_to_the_share() {
     }
 }
 
+/// 2^32 hashes, some minutes of two cores.
+#[test]
+#[ignore = "long: make test-full runs it"]
+fn sh_9_eight_shares_of_an_eighth_of_difficulty_1_are_1() {
+    let flags = ["-min-difficulty", "0.125", "-max-difficulty", "0.125"];
+    let line = Line::start(LineOptions {
+        network_bits: "1b00ffff",
+        minipool: flags.map(Into::into).to_vec(),
+        ..LineOptions::default()
+    })
+    .unwrap();
+    let mut options = line.miner("miner").unwrap();
+    options.threads = 2;
+    options.share_limit = Some(8);
+    let summary = block_on(miner::run(options, pending())).unwrap();
+    assert_eq!((summary.accepted, summary.unanswered), (8, 0), "{summary}");
+    let books = line.stop().unwrap().books("miner").unwrap();
+    let (mut shares, mut sum) = (0, 0);
+    for success in books.of("accepted") {
+        shares += success.number("count");
+        sum += success.number("sum");
+        assert_eq!(sum, shares / 8, "{success:?}");
+    }
+    assert_eq!((shares, sum), (8, 1));
+}
+
 #[test]
 fn many_channels_on_many_connections_share_no_work() {
     let line = Line::start(LineOptions {

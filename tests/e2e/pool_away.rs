@@ -1,12 +1,12 @@
 //! The pool dies, isn't there, or can't be reached.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use gopool_sv2::miner::{self, ChannelKind};
-use gopool_sv2_tests::{Line, LineOptions};
+use gopool_sv2_tests::{Books, Line, LineOptions};
 
 use crate::block_on;
 use crate::drain::hears_reconnect;
@@ -29,6 +29,26 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{what}: not within a minute");
+}
+
+/// Sequence numbers of the shares that a miner heard were accepted: a Success is about all that
+/// were sent up to its last one and had no answer before.
+fn heard_accepted(miner: &Books) -> BTreeSet<u64> {
+    let (mut open, mut heard) = (BTreeSet::new(), BTreeSet::new());
+    for line in miner.all() {
+        match line.name() {
+            "submit" => assert!(open.insert(line.number("seq")), "{line:?}"),
+            "rejected" => assert!(open.remove(&line.number("seq")), "{line:?}"),
+            "accepted" => {
+                let later = open.split_off(&(line.number("last_seq") + 1));
+                assert_eq!(open.len() as u64, line.number("count"), "{line:?}");
+                heard.append(&mut open);
+                open = later;
+            }
+            _ => {}
+        }
+    }
+    heard
 }
 
 #[test]
@@ -57,17 +77,26 @@ fn survives_the_death_of_the_pool_behind_the_miners_back() {
     assert_eq!(summary.connects, 1, "the miner notices nothing: {summary}");
     let stopped = line.stop().unwrap();
     let (sidecar, pool) = (stopped.books("sidecar").unwrap(), stopped.books("minipool").unwrap());
-    // Ids start anew with each session: count within what each book holds.
-    assert!(summary.accepted <= sidecar.accepted(), "a Success the sidecar never sent");
-    assert!(sidecar.accepted() <= pool.accepted(), "a Success for a share nobody judged");
-    let hashes = |events: Vec<_>| -> BTreeSet<String> { events.into_iter().collect() };
-    let booked = hashes(
-        pool.of("verdict").filter(|v| v.is("accepted")).map(|v| v.text("hash").into()).collect(),
-    );
-    let submitted = hashes(
-        stopped.books("miner").unwrap().of("submit").map(|s| s.text("hash").into()).collect(),
-    );
+    let miner = stopped.books("miner").unwrap();
+    // Submit ids start anew with each pool: a share is known by the miner's sequence number, and
+    // by its hash.
+    let heard = heard_accepted(&miner);
+    let told = sidecar.of("answer").filter(|answer| answer.is("accepted"));
+    let told: BTreeSet<u64> = told.map(|answer| answer.number("seq")).collect();
+    assert!(heard.is_subset(&told), "a Success the sidecar never sent");
+    let hashes: BTreeMap<u64, &str> =
+        miner.of("submit").map(|line| (line.number("seq"), line.text("hash"))).collect();
+    let withdrawn: BTreeSet<&str> = pool.of("withdrawn").map(|line| line.text("hash")).collect();
+    let booked = pool.of("verdict").filter(|verdict| verdict.is("accepted"));
+    let booked: BTreeSet<&str> = booked.map(|verdict| verdict.text("hash")).collect();
+    for seq in &told {
+        let hash = hashes[seq];
+        assert!(booked.contains(hash), "a Success for share {seq}, which nobody judged");
+        assert!(!withdrawn.contains(hash), "a Success for share {seq}, which was taken back");
+    }
+    let submitted: BTreeSet<&str> = hashes.into_values().collect();
     assert!(booked.is_subset(&submitted), "the pool credits only what was submitted");
+    assert_eq!(heard.len() as u64, summary.accepted, "{summary}");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn ex_5_a_miner_that_retries_with_the_required_extension_mines() {
 }
 
 #[test]
-fn ex_4_and_6_a_miner_without_the_required_extension_hears_why_before_the_close() {
+fn ex_4_ex_6_a_miner_without_the_required_extension_hears_why_before_the_close() {
     let line = requiring_workers();
     let mut open = vec![9, 0, 0, 0, 1, b'x'];
     open.extend(1e9_f32.to_le_bytes());

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::Result;
 
-/// One line of a journal.
+/// One line of a journal. A field that is not there, or of another type, fails the test that asks
+/// for it: read as nothing it would make books agree.
 #[derive(Debug, Clone)]
 pub struct Event(Value);
 
@@ -16,25 +17,30 @@ impl Event {
     /// What it is about.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.0["event"].as_str().unwrap_or_default()
+        self.text("event")
     }
 
-    /// A number; 0 when there is none.
+    /// A number.
     #[must_use]
     pub fn number(&self, field: &str) -> u64 {
-        self.0[field].as_u64().unwrap_or_default()
+        self.there(field, self.0[field].as_u64())
     }
 
-    /// A text; empty when there is none.
+    /// A text.
     #[must_use]
     pub fn text(&self, field: &str) -> &str {
-        self.0[field].as_str().unwrap_or_default()
+        self.there(field, self.0[field].as_str())
     }
 
     /// Whether a field is `true`.
     #[must_use]
     pub fn is(&self, field: &str) -> bool {
-        self.0[field].as_bool().unwrap_or_default()
+        self.there(field, self.0[field].as_bool())
+    }
+
+    #[allow(clippy::panic)]
+    fn there<T>(&self, field: &str, value: Option<T>) -> T {
+        value.unwrap_or_else(|| panic!("no {field} of that type in the journal's line {}", self.0))
     }
 }
 
@@ -76,6 +82,11 @@ impl Books {
         Ok((Self(events), torn))
     }
 
+    /// All lines, in order.
+    pub fn all(&self) -> impl Iterator<Item = &Event> {
+        self.0.iter()
+    }
+
     /// The lines of one kind, in order.
     pub fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Event> {
         self.0.iter().filter(move |event| event.name() == name)
@@ -99,8 +110,10 @@ impl Books {
         }
         // Sums, where the pool rejected more than it wrote lines of.
         for sum in self.of("rejects") {
-            for (reason, count) in sum.0["reasons"].as_object().into_iter().flatten() {
-                *reasons.entry(reason.clone()).or_default() += count.as_u64().unwrap_or_default();
+            let counts = sum.there("reasons", sum.0["reasons"].as_object());
+            for (reason, count) in counts {
+                let count = sum.there(reason, count.as_u64());
+                *reasons.entry(reason.clone()).or_default() += count;
             }
         }
         reasons
@@ -111,5 +124,22 @@ impl Books {
     pub fn accepted_ids(&self) -> Vec<u64> {
         let booked = ["answer", "verdict"].into_iter().flat_map(|n| self.of(n));
         booked.filter(|e| e.is("accepted")).map(|e| e.number("submit_id")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "no count of that type")]
+    fn rejects_a_line_without_the_number_that_is_asked_for() {
+        let _ = Event(serde_json::json!({"event": "accepted", "last_seq": 1})).number("count");
+    }
+
+    #[test]
+    #[should_panic(expected = "no hash of that type")]
+    fn rejects_a_line_without_the_text_that_is_asked_for() {
+        let _ = Event(serde_json::json!({"event": "verdict", "hash": 7})).text("hash");
     }
 }

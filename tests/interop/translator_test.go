@@ -29,8 +29,12 @@ const (
 	granted = 8
 )
 
-// asicMask is the version bits that ASICs roll.
-const asicMask = 0x1fffe000
+// rollable is the version bits that the proxy grants: those of BIP323. bothEnds are the first and the
+// last of them.
+const (
+	rollable = 0x1fffffe0
+	bothEnds = 1<<5 | 1<<28
+)
 
 func TestTranslatorAggregated(t *testing.T) {
 	t.Run("OneMiner", func(t *testing.T) {
@@ -181,9 +185,10 @@ func (s setup) checkMiners(
 		stats := statsOf(t, miner)
 		t.Logf("miner %d: %+v", i, stats)
 		sent += stats.Accepted
-		if stats.VersionMask&asicMask != asicMask || stats.VersionsRolled == 0 {
-			t.Errorf("miner %d: mask %08x, %d shares with a rolled version", i, stats.VersionMask,
-				stats.VersionsRolled)
+		if stats.VersionMask != rollable || stats.BitsRolled&bothEnds != bothEnds ||
+			stats.BitsRolled&^rollable != 0 {
+			t.Errorf("miner %d: mask %08x, want %08x; in %d shares it rolled %08x, want both ends",
+				i, stats.VersionMask, rollable, stats.VersionsRolled, stats.BitsRolled)
 		}
 		if stats.ExtranonceSize != s.extranonceSize {
 			t.Errorf("miner %d rolls %d bytes, want %d", i, stats.ExtranonceSize, s.extranonceSize)

@@ -49,7 +49,8 @@ fn provide(mut stream: TcpStream, authority: secp256k1::Keypair) {
     }
 }
 
-/// A future template without transactions: height 100,000, subsidy 50, empty witness commitment.
+/// A future template: height 100,000, subsidy 50, any witness commitment, and a merkle path of
+/// transactions that nobody asks for.
 fn new_template() -> Vec<u8> {
     let mut message = TEMPLATE.to_le_bytes().to_vec();
     message.push(1);
@@ -66,7 +67,8 @@ fn new_template() -> Vec<u8> {
     message.extend((output.len() as u16).to_le_bytes());
     message.extend(output);
     message.extend(0_u32.to_le_bytes());
-    message.push(0);
+    message.push(2);
+    message.extend([[0x33; 32], [0x44; 32]].concat());
     message
 }
 

@@ -18,6 +18,12 @@ const LISTED: usize = 20;
 /// Until the sidecar can tell a pool that was away what it told its miners, at most: several faults
 /// may follow each other, and a silent pool has to be noticed and dialled again.
 const RECOVERY: Duration = Duration::from_secs(15);
+/// A kill cuts off what was under way, and that is never long: what was done earlier before it is
+/// on the books.
+const SHORTLY: Duration = Duration::from_secs(2);
+/// What a share may wait longer for its verdict when something else went wrong meanwhile: a silent
+/// pool is noticed within 3 s ([`crate::chaos::Stage::set`]), the grace lasts another 3.
+const HELD_UP: Duration = Duration::from_secs(6);
 
 /// Journals of the two processes, and how often half a line was left in each.
 pub struct Books<'a> {
@@ -92,6 +98,66 @@ struct Booked {
     withdrawn: bool,
 }
 
+/// The end of a life of the sidecar.
+#[derive(Debug, Clone, Copy)]
+struct Death {
+    /// When it was killed.
+    at: Instant,
+    /// Since when it did nothing: it may have stood still before.
+    idle: Instant,
+}
+
+/// What went wrong, as explanations need it.
+struct Faults<'a> {
+    all: &'a [Record],
+    /// Of each life that was ended by a kill, in order.
+    deaths: Vec<Death>,
+}
+
+impl<'a> Faults<'a> {
+    /// `lives`: of the sidecar; all but the last were killed.
+    fn new(all: &'a [Record], lives: u32) -> Self {
+        let mut kills: Vec<_> = all.iter().filter(|f| f.kind == Kind::KillSidecar).collect();
+        kills.sort_by_key(|kill| kill.begun);
+        let mut deaths: Vec<Death> = Vec::new();
+        let mut back: Option<Instant> = None;
+        for kill in kills {
+            // Who is dead already isn't killed again; the first one to end brings it back.
+            if let Some(back) = back.as_mut().filter(|back| kill.begun <= **back) {
+                *back = kill.ended.min(*back);
+            } else {
+                let still = all.iter().filter(|f| {
+                    f.kind == Kind::StopSidecar && (f.begun..=f.ended).contains(&kill.begun)
+                });
+                let idle = still.map(|stop| stop.begun).chain([kill.begun]).min();
+                deaths.push(Death { at: kill.begun, idle: idle.unwrap_or(kill.begun) });
+                back = Some(kill.ended);
+            }
+        }
+        deaths.truncate(lives.saturating_sub(1) as usize);
+        Self { all, deaths }
+    }
+
+    fn death(&self, life: u32) -> Option<&Death> {
+        self.deaths.get(life as usize)
+    }
+
+    /// Whether what was done at `time`, in that life, may have been lost with it.
+    fn cut_off(&self, life: u32, time: Instant) -> bool {
+        self.death(life).is_some_and(|death| death.idle <= time + SHORTLY)
+    }
+
+    /// As [`Self::cut_off`], for a share that was sent at `time` and had no answer.
+    fn cut_off_waiting(&self, life: u32, time: Instant) -> bool {
+        let Some(death) = self.death(life) else { return false };
+        let held = |f: &Record| {
+            f.kind != Kind::KillSidecar && f.begun <= death.at && time <= f.ended + SHORTLY
+        };
+        self.cut_off(life, time)
+            || (self.all.iter().any(held) && death.idle <= time + SHORTLY + HELD_UP)
+    }
+}
+
 impl Audit {
     /// Compares. `lives`: of the sidecar; all but the last were ended by a kill.
     pub fn of(journals: &[Journal], books: &Books<'_>, faults: &[Record], lives: u32) -> Self {
@@ -118,11 +184,12 @@ impl Audit {
         let told = audit.told(&books.sidecar.0);
         let booked = audit.booked(&books.pool.0);
         let mut seen = HashSet::new();
+        let faults = Faults::new(faults, lives);
         for journal in journals {
-            audit.connections(journal, faults, lives);
+            audit.connections(journal, &faults);
             for submit in &journal.submits {
                 let (told, booked) = (told.get(&submit.name), booked.get(&submit.name));
-                audit.submit(submit, told, booked, (faults, lives));
+                audit.submit(submit, told, booked, &faults);
                 seen.insert(submit.name.as_str());
             }
         }
@@ -192,18 +259,15 @@ impl Audit {
         booked
     }
 
-    fn connections(&mut self, journal: &Journal, faults: &[Record], lives: u32) {
+    fn connections(&mut self, journal: &Journal, faults: &Faults<'_>) {
         for text in &journal.miscounted {
             self.wrong(text.clone());
         }
-        let kills = faults.iter().filter(|fault| fault.kind == Kind::KillSidecar);
-        let begins: Vec<Instant> = kills.map(|kill| kill.begun).collect();
         for connection in &journal.connections {
             let End::Lost(why) = &connection.end else { continue };
             self.lost += 1;
-            let killed = connection.life + 1 < lives
-                && begins.get(connection.life as usize).is_some_and(|at| *at <= connection.ended);
-            if !killed {
+            let death = faults.death(connection.life);
+            if death.is_none_or(|death| death.at > connection.ended) {
                 self.wrong(format!("a connection ended though nobody was killed: {why}"));
             }
         }
@@ -214,11 +278,12 @@ impl Audit {
         submit: &Submit,
         told: Option<&Told>,
         booked: Option<&Booked>,
-        (faults, lives): (&[Record], u32),
+        faults: &Faults<'_>,
     ) {
         let name = &submit.name;
         self.sent += 1;
-        let killed = submit.life + 1 < lives;
+        // The journal of the share path is written behind the answer.
+        let unwritten = faults.cut_off(submit.life, submit.at);
         let counts = booked.is_some_and(|booked| !booked.withdrawn);
         if booked.is_some_and(|booked| booked.hash != submit.hash) {
             self.wrong(format!("{name}: booked with another hash"));
@@ -229,8 +294,7 @@ impl Audit {
                 self.heard += 1;
                 match told {
                     Some(Told::Accepted) => {}
-                    // The journal of the share path is written behind the answer.
-                    None if killed => self.explain("heard, not in the killed sidecar's journal"),
+                    None if unwritten => self.explain("heard, not in the killed sidecar's journal"),
                     other => self.wrong(format!("{name}: heard accepted, told {other:?}")),
                 }
                 if !counts {
@@ -243,22 +307,28 @@ impl Audit {
                 let away = |f: &Record| f.begun <= submit.at && submit.sent <= f.ended + RECOVERY;
                 match reason.as_str() {
                     "stale-share" | "backend-unavailable" => {}
-                    "invalid-job-id" if faults.iter().any(away) => {}
+                    "invalid-job-id" if faults.all.iter().any(away) => {}
                     _ => self.wrong(format!("{name}: {reason}")),
                 }
                 match told {
                     Some(Told::Rejected(told)) if told == reason => {}
-                    None if killed => self.explain("heard, not in the killed sidecar's journal"),
+                    None if unwritten => self.explain("heard, not in the killed sidecar's journal"),
                     other => self.wrong(format!("{name}: heard {reason}, told {other:?}")),
                 }
                 if counts {
-                    self.denied(submit, reason, faults);
+                    self.denied(submit, reason, faults.all);
                 }
             }
             Fate::Cut => {
                 self.cut += 1;
+                if !faults.cut_off_waiting(submit.life, submit.sent) {
+                    self.wrong(format!("{name}: not answered, long before anybody was killed"));
+                }
                 match told {
                     Some(Told::Accepted) => self.explain("told, and the connection was killed"),
+                    Some(Told::Rejected(reason)) if counts => {
+                        self.denied(submit, reason, faults.all);
+                    }
                     None if counts => self.explain("booked, and the sidecar was killed"),
                     _ => {}
                 }
@@ -272,10 +342,14 @@ impl Audit {
     /// The pool counts what the miner was told it doesn't: only that one of the two was killed
     /// before they could speak of it may be why.
     fn denied(&mut self, submit: &Submit, reason: &str, faults: &[Record]) {
-        // A rejection for want of a pool is made good with the next stream, any other never.
-        let later = if reason == "backend-unavailable" { RECOVERY } else { Duration::ZERO };
+        // A rejection for want of a pool is made good with the next stream, any other never: it
+        // comes of a pool that was killed and knows nothing of the share.
+        let (sidecar, later) = match reason {
+            "backend-unavailable" => (true, RECOVERY),
+            _ => (false, Duration::ZERO),
+        };
         let meant = |fault: &&Record| {
-            matches!(fault.kind, Kind::KillPool | Kind::KillSidecar)
+            (fault.kind == Kind::KillPool || sidecar && fault.kind == Kind::KillSidecar)
                 && submit.sent <= fault.begun
                 && fault.begun <= submit.at + later
         };

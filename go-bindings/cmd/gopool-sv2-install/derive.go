@@ -12,6 +12,8 @@ import (
 type values struct {
 	ctx, jobMgr, registry, reconnectLimiter, connWg, config string
 
+	mux string // empty: not clear which, and then our pages aren't served
+
 	newJobManager string // arguments, with our parameter in its place
 	newMinerConn  string
 }
@@ -48,6 +50,7 @@ func (p *pool) derive(at *anchor) (values, problems) {
 	v.registry = d.madeBy("NewMinerRegistry")
 	v.reconnectLimiter = d.ofType("*reconnectTracker")
 	v.connWg = d.waitGroup()
+	v.mux = d.mux()
 	if call, ok := d.scope[v.jobMgr].(*ast.CallExpr); ok && isCallOf(call, "NewJobManager") {
 		args := d.argumentsOf("NewJobManager", "*JobManager", call,
 			map[string]string{"Config": cfgParam}, nil)

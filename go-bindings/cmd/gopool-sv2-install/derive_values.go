@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"go/ast"
+	"go/types"
 	"strings"
 )
 
@@ -42,6 +43,22 @@ func (d *deriver) madeBy(function string) string {
 		}
 	}
 	return d.only(names, "made by "+function+"(…)")
+}
+
+// mux is the variable with what goPool serves over HTTP, if there is just one.
+func (d *deriver) mux() string {
+	found := ""
+	for _, name := range sortedNames(d.scope) {
+		call, ok := d.scope[name].(*ast.CallExpr)
+		if !ok || types.ExprString(call.Fun) != "http.NewServeMux" {
+			continue
+		}
+		if found != "" {
+			return ""
+		}
+		found = name
+	}
+	return found
 }
 
 // ofType is the variable declared with a type, at the top level.

@@ -7,6 +7,7 @@ import (
 	"go/format"
 	"go/parser"
 	"go/token"
+	"slices"
 	"strings"
 )
 
@@ -53,6 +54,10 @@ func hookText(v values) (string, error) {
 			cfgParam + " Config) *MinerConn {",
 		"return NewMinerConn(" + v.newMinerConn + ")", "},",
 		"})", markEnd, "}", "",
+	}
+	if v.mux != "" {
+		after := slices.Index(lines, "connWg: "+v.connWg+",") + 1
+		lines = slices.Insert(lines, after, "mux: "+v.mux+",")
 	}
 	formatted, err := format.Source([]byte(strings.Join(lines, "\n")))
 	if err != nil {

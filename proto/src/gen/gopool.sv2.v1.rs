@@ -532,9 +532,10 @@ pub struct Hello {
     #[prost(bytes = "bytes", tag = "5")]
     pub last_epoch: ::prost::bytes::Bytes,
     /// Most submits the sidecar keeps unanswered. The pool's verdict ring must hold as many, else it
-    /// refuses with FAILED_PRECONDITION. A cancelled submit counts until a Welcome has answered the
-    /// Hello that names it; submits of a channel that is closed count no more after CloseChannel or
-    /// Kick.
+    /// refuses with FAILED_PRECONDITION. A cancelled submit counts until the pool is known to have
+    /// heard that it is: a Welcome has answered the Hello that names it, or a Pong a Ping behind the
+    /// CloseChannel. From then on it doesn't, though the host may owe its verdict still. The other
+    /// submits of a channel count no more after CloseChannel or Kick.
     #[prost(uint32, tag = "6")]
     pub max_in_flight: u32,
     /// Submits that were answered `backend-unavailable` meanwhile: the pool must not credit them,
@@ -685,7 +686,9 @@ pub struct UpdateChannel {
     #[prost(bytes = "bytes", tag = "3")]
     pub max_target: ::prost::bytes::Bytes,
     /// Names the update on its channel; repeated in ChannelUpdated. An update whose answer was lost
-    /// with the stream may come again under the same number: it is applied again and answered.
+    /// with the stream comes again under the same number, as it was: the pool neither applies twice
+    /// what it took the first time, nor refuses it then. 0: no miner asked, it takes back updates that
+    /// were answered `backend-unavailable` meanwhile; it may come again with other values.
     #[prost(uint32, tag = "4")]
     pub request_id: u32,
 }
@@ -714,6 +717,11 @@ pub struct CloseChannel {
     /// Why, for logs; at most 255 bytes, printable ASCII.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+    /// Submits of the channel that were answered `backend-unavailable`, not by their verdicts: as
+    /// Hello.cancelled_submit_ids, where they come once more if the stream breaks before the pool is
+    /// known to have heard of them (see Hello.max_in_flight). At most max_in_flight.
+    #[prost(uint64, repeated, tag = "3")]
+    pub cancelled_submit_ids: ::prost::alloc::vec::Vec<u64>,
 }
 /// A new share target. Applies to jobs sent later on this stream; see SV2 spec 5.3.21 for jobs
 /// already sent.
@@ -735,6 +743,11 @@ pub struct TargetInEffect {
     /// The target in the last OpenMiningChannel.Success or SetTarget, 32 bytes.
     #[prost(bytes = "bytes", tag = "2")]
     pub target: ::prost::bytes::Bytes,
+    /// What the pool wanted then, 32 bytes: ChannelOpened.target or SetTarget.target. The two may
+    /// cross on the way; when the pool has asked for another since, this is no answer to that, and
+    /// ignored.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub wanted_target: ::prost::bytes::Bytes,
 }
 /// Shares in the order the sidecar took them. Ids rise on each stream.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -83,10 +83,10 @@ impl Held {
         self.told.unwrap_or(self.wanted)
     }
 
-    /// What the miner was told, where the pool wants another.
+    /// What the pool wants, and what the miner was told where that is another.
     #[must_use]
-    pub const fn told(&self) -> Option<Target> {
-        self.told
+    pub fn told(&self) -> Option<(Target, Target)> {
+        self.told.map(|told| (self.wanted, told))
     }
 
     /// The pool wants this one.
@@ -94,9 +94,14 @@ impl Held {
         (self.wanted, self.told) = (target, None);
     }
 
-    /// The miner was told this one.
-    pub const fn tell(&mut self, target: Target) {
-        self.told = Some(target);
+    /// The miner was told this one when the pool wanted the other. False: it wants yet another by
+    /// now, to which this is no answer.
+    pub fn tell(&mut self, wanted: Target, target: Target) -> bool {
+        let answers = self.wanted == wanted;
+        if answers {
+            self.told = Some(target);
+        }
+        answers
     }
 
     /// Whether the pool grants what it had granted before.
@@ -224,6 +229,22 @@ impl Channels {
         for key in keys {
             self.remove(key);
         }
+    }
+
+    /// A connection is sent away: its channels are gone, oldest first. Those that it only wishes
+    /// for it takes back itself.
+    pub fn take_connection(&mut self, conn: ConnId) -> Vec<(ChannelKey, Held)> {
+        let of_it =
+            |(key, held): &(&ChannelKey, &Held)| key.conn() == conn && held.state != State::Opening;
+        let mut keys: Vec<_> = self.held.iter().filter(of_it).map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys.into_iter().filter_map(|key| Some((key, self.remove(key)?))).collect()
+    }
+
+    /// All are gone.
+    pub fn clear(&mut self) {
+        let generation = self.generation;
+        *self = Self { generation, shares: self.shares, ..Self::default() };
     }
 
     /// The stream broke: what was asked for is asked for again on the next.

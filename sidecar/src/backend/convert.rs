@@ -32,14 +32,14 @@ fn array<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], C
     bytes.try_into().map_err(|_| ContractError::Length { field, got: bytes.len(), want })
 }
 
-fn ranged(
+fn within(
     field: &'static str,
-    bytes: Bytes,
+    bytes: &[u8],
     range: std::ops::RangeInclusive<usize>,
     want: &'static str,
-) -> Result<Bytes, ContractError> {
+) -> Result<(), ContractError> {
     if range.contains(&bytes.len()) {
-        Ok(bytes)
+        Ok(())
     } else {
         Err(ContractError::Length { field, got: bytes.len(), want })
     }
@@ -86,7 +86,10 @@ pub(super) fn job(job: v1::Job) -> Result<Job, ContractError> {
         .iter()
         .map(|hash| array("merkle_path", hash).map(Hash))
         .collect::<Result<_, _>>()?;
-    let coinbase = |field, bytes| ranged(field, bytes, 1..=65535, "1 to 65535");
+    let (prefix, suffix) = (&job.coinbase_prefix, &job.coinbase_suffix);
+    within("coinbase_prefix", prefix, 1..=65535, "1 to 65535")?;
+    within("coinbase_suffix", suffix, 1..=65535, "1 to 65535")?;
+    let both = Bytes::from([&prefix[..], suffix].concat());
     Ok(Job {
         stale_rule: match job.stale_rule() {
             v1::StaleRule::Strict => StaleRule::Strict,
@@ -101,8 +104,10 @@ pub(super) fn job(job: v1::Job) -> Result<Job, ContractError> {
         min_ntime: job.min_ntime,
         max_ntime: job.max_ntime,
         merkle_path,
-        coinbase_prefix: coinbase("coinbase_prefix", job.coinbase_prefix)?,
-        coinbase_suffix: coinbase("coinbase_suffix", job.coinbase_suffix)?,
+        // A copy: what was received lies in one buffer with other messages, all of which would stay
+        // as long as this does.
+        coinbase_prefix: both.slice(..prefix.len()),
+        coinbase_suffix: both.slice(prefix.len()..),
         height: job.height,
     })
 }
@@ -115,7 +120,9 @@ pub(super) const fn rolls_all(mask: u32) -> bool {
 
 /// What was granted, and the first job.
 pub(super) fn opened(opened: v1::ChannelOpened) -> Result<(Grant, Job), ContractError> {
-    let prefix = ranged("extranonce_prefix", opened.extranonce_prefix, 1..=32, "1 to 32")?;
+    // A copy, as in a job.
+    let prefix = Bytes::copy_from_slice(&opened.extranonce_prefix);
+    within("extranonce_prefix", &prefix, 1..=32, "1 to 32")?;
     let extranonce_size = u8::try_from(opened.extranonce_size)
         .ok()
         .filter(|size| prefix.len() + usize::from(*size) <= 32)

@@ -3,20 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
-
-use super::{Arrivals, Event};
+use super::mailbox::{Mailbox, Slot};
+use super::Event;
 use crate::types::{ConnId, TargetLimits};
-
-#[derive(Debug)]
-struct Mailbox {
-    events: mpsc::Sender<Event>,
-    arrivals: Arrivals,
-}
 
 #[derive(Debug, Default)]
 struct Inner {
-    mailboxes: HashMap<ConnId, Mailbox>,
+    mailboxes: HashMap<ConnId, Slot>,
     limits: Option<TargetLimits>,
 }
 
@@ -33,16 +26,11 @@ impl Directory {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn attach(
-        &self,
-        conn: ConnId,
-        capacity: usize,
-    ) -> (mpsc::Receiver<Event>, Arrivals, Option<TargetLimits>) {
-        let (events, receiver) = mpsc::channel(capacity.max(1));
-        let arrivals = Arrivals::default();
+    pub(super) fn attach(&self, conn: ConnId, capacity: usize) -> (Mailbox, Option<TargetLimits>) {
+        let (slot, mailbox) = Mailbox::new(capacity);
         let mut inner = self.lock();
-        inner.mailboxes.insert(conn, Mailbox { events, arrivals: arrivals.clone() });
-        (receiver, arrivals, inner.limits)
+        inner.mailboxes.insert(conn, slot);
+        (mailbox, inner.limits)
     }
 
     pub(super) fn detach(&self, conn: ConnId) {
@@ -56,16 +44,10 @@ impl Directory {
     /// Puts an event into a connection's mailbox. A connection whose mailbox is full is cut off:
     /// its mailbox ends after what is in it. Returns whether it was delivered.
     pub fn deliver(&self, conn: ConnId, event: Event) -> bool {
-        let seq = match &event {
-            Event::Opened { job, .. } | Event::Job { job, .. } => job.seq,
-            _ => 0,
-        };
         let mut inner = self.lock();
-        let Some(mailbox) = inner.mailboxes.get(&conn) else { return false };
-        let delivered = mailbox.events.try_send(event).is_ok();
-        if delivered {
-            mailbox.arrivals.delivered(seq);
-        } else {
+        let Some(slot) = inner.mailboxes.get(&conn) else { return false };
+        let delivered = slot.put(event);
+        if !delivered {
             inner.mailboxes.remove(&conn);
         }
         delivered
@@ -89,7 +71,7 @@ impl Directory {
     fn set_limits(&self, limits: Option<TargetLimits>, event: &Event) {
         let mut inner = self.lock();
         inner.limits = limits;
-        inner.mailboxes.retain(|_, mailbox| mailbox.events.try_send(event.clone()).is_ok());
+        inner.mailboxes.retain(|_, slot| slot.put(event.clone()));
     }
 }
 

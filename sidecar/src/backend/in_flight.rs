@@ -117,6 +117,13 @@ impl InFlight {
         before - self.waiting.len()
     }
 
+    /// Takes out all of a connection, in the order the submits were sent.
+    pub fn take_connection(&mut self, conn: ConnId) -> Vec<(u64, Sent)> {
+        let of_it = self.waiting.iter().filter(|(_, sent)| sent.channel.conn() == conn);
+        let ids: Vec<_> = of_it.map(|(id, _)| *id).collect();
+        ids.into_iter().filter_map(|id| Some((id, self.take(id)?))).collect()
+    }
+
     /// Empties the table, in the order the submits were sent.
     pub fn take_all(&mut self) -> Vec<(u64, Sent)> {
         self.of_channel.clear();

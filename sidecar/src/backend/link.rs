@@ -4,6 +4,8 @@
 mod outage;
 mod receive;
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use gopool_sv2_proto::v1;
 use v1::session_request::Message as ToPool;
@@ -34,14 +36,18 @@ pub(crate) struct Link {
     epoch: Bytes,
     /// Submits that were answered while the pool was away: it must not credit them.
     withdrawn: Vec<u64>,
+    /// Submits that were answered, and cancelled, while the stream lasts, with the Ping behind
+    /// them: until its Pong comes the pool may not have heard.
+    unheard: VecDeque<(u64, Vec<u64>)>,
+    pings: u64,
     /// How many Hellos there were.
     dials: u64,
     /// Channels that the last Hello told as open.
     told_open: Vec<u64>,
     directory: Directory,
     journal: Journal,
-    /// The highest seq of a job so far, and when the present stream began. The pool may count anew
-    /// with each stream: added to what it counts, later jobs stay the higher ones.
+    /// The highest seq of a job so far, and when the present stream began. A session that begins
+    /// anew counts anew: added to what it counts, later jobs stay the higher ones.
     jobs: u64,
     jobs_before: u64,
     /// The pool's narrow version mask was complained of.
@@ -59,6 +65,8 @@ impl Link {
             channels: Channels::default(),
             epoch: Bytes::new(),
             withdrawn: Vec::new(),
+            unheard: VecDeque::new(),
+            pings: 0,
             jobs: 0,
             jobs_before: 0,
             dials: 0,
@@ -71,9 +79,11 @@ impl Link {
         }
     }
 
-    /// How many commands may be taken now: each may be a submit.
+    /// How many commands may be taken now: each may be a submit. What is cancelled keeps its place
+    /// until the pool has heard.
     pub(crate) fn room(&self) -> usize {
-        self.in_flight.room().min(MAX_BATCH)
+        let unheard: usize = self.unheard.iter().map(|(_, ids)| ids.len()).sum();
+        self.in_flight.room().saturating_sub(unheard).min(MAX_BATCH)
     }
 
     /// How many submits wait for a verdict.
@@ -106,10 +116,10 @@ impl Link {
                     let update = Update { request, nominal_hash_rate, max_target };
                     self.update(channel, update, out);
                 }
-                Command::TargetInEffect { channel, target } => {
-                    if let Some(held) = self.channels.get_mut(channel).filter(|h| h.is_open()) {
-                        held.tell(target);
-                        out.push(told_message(channel, target));
+                Command::TargetInEffect { channel, wanted, target } => {
+                    let held = self.channels.get_mut(channel).filter(|held| held.is_open());
+                    if held.is_some_and(|held| held.tell(wanted, target)) {
+                        out.push(told_message(channel, wanted, target));
                     }
                 }
                 Command::Close { channel, reason } => out.extend(self.close(channel, reason)),
@@ -171,9 +181,9 @@ impl Link {
                 self.channels.remove(channel);
                 self.in_flight.forget_channel(channel);
             }
-            Command::TargetInEffect { channel, target } => {
+            Command::TargetInEffect { channel, wanted, target } => {
                 if let Some(held) = self.channels.get_mut(channel) {
-                    held.tell(target);
+                    held.tell(wanted, target);
                 }
             }
         }
@@ -192,7 +202,7 @@ impl Link {
         if submits > 0 {
             tracing::debug!(?channel, submits, "closed before their verdicts");
         }
-        held.is_known_to_pool().then(|| close_message(channel, reason))
+        held.is_known_to_pool().then(|| close_message(channel, reason, Vec::new()))
     }
 
     /// Answers a submit that the pool will not judge.
@@ -212,8 +222,13 @@ fn push_submit(submit: v1::Submit, out: &mut Vec<ToPool>) {
     }
 }
 
-fn close_message(channel: ChannelKey, reason: &str) -> ToPool {
-    ToPool::CloseChannel(v1::CloseChannel { channel_id: channel.to_wire(), reason: reason.into() })
+/// `cancelled`: submits of the channel that were answered without the pool.
+fn close_message(channel: ChannelKey, reason: &str, cancelled: Vec<u64>) -> ToPool {
+    ToPool::CloseChannel(v1::CloseChannel {
+        channel_id: channel.to_wire(),
+        reason: reason.into(),
+        cancelled_submit_ids: cancelled,
+    })
 }
 
 fn update_message(channel: ChannelKey, update: Update) -> ToPool {
@@ -225,10 +240,11 @@ fn update_message(channel: ChannelKey, update: Update) -> ToPool {
     })
 }
 
-fn told_message(channel: ChannelKey, target: Target) -> ToPool {
+fn told_message(channel: ChannelKey, wanted: Target, target: Target) -> ToPool {
     ToPool::TargetInEffect(v1::TargetInEffect {
         channel_id: channel.to_wire(),
         target: convert::target_to_wire(&target),
+        wanted_target: convert::target_to_wire(&wanted),
     })
 }
 

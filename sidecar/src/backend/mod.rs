@@ -10,14 +10,17 @@ mod directory;
 pub mod grpc;
 mod in_flight;
 pub(crate) mod link;
+mod mailbox;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+#[cfg(test)]
+pub(crate) use channels::REVERT;
 pub use directory::Directory;
 pub use in_flight::{InFlight, Sent};
+pub use mailbox::Mailbox;
 
 use crate::types::{
     ChannelKey, ConnId, Connection, Grant, Hash, Job, Kick, OpenRequest, RefuseReason, Submit,
@@ -58,6 +61,8 @@ pub enum Command {
     TargetInEffect {
         /// The channel.
         channel: ChannelKey,
+        /// What the pool wanted, as far as the connection had heard.
+        wanted: Target,
         /// What it was told.
         target: Target,
     },
@@ -127,7 +132,9 @@ pub enum Event {
         /// The first job.
         job: Arc<Job>,
     },
-    /// The pool was restarted and doesn't have the channel again as it was. It is closed there.
+    /// The pool was restarted and doesn't have the channel again as it was. It is closed there, as
+    /// all of its connection are: the miner has to connect anew. Submits that waited are
+    /// [`Event::Unjudged`] before.
     Unrestored {
         /// The channel.
         channel: ChannelKey,
@@ -181,23 +188,6 @@ pub enum Event {
     },
 }
 
-/// The newest job the link has delivered to a connection, by its seq.
-#[derive(Debug, Clone, Default)]
-pub struct Arrivals(Arc<AtomicU64>);
-
-impl Arrivals {
-    /// Everything up to the returned seq is in the mailbox already: read this first, then empty
-    /// the mailbox.
-    #[must_use]
-    pub fn newest(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-
-    fn delivered(&self, seq: u64) {
-        self.0.fetch_max(seq, Ordering::Release);
-    }
-}
-
 /// A connection's end of the line to the pool. Dropping it detaches the connection.
 #[derive(Debug)]
 pub struct Port {
@@ -205,9 +195,7 @@ pub struct Port {
     /// miner.
     pub commands: mpsc::Sender<Command>,
     /// From the pool. Ends when the connection was too slow to empty it.
-    pub events: mpsc::Receiver<Event>,
-    /// See [`Arrivals::newest`].
-    pub arrivals: Arrivals,
+    pub events: Mailbox,
     /// The pool's limits, when the link is up.
     pub limits: Option<TargetLimits>,
     conn: ConnId,
@@ -239,11 +227,10 @@ impl Backend {
     /// Attaches a connection. `mailbox`: events that may wait for it; beyond that it is cut off.
     #[must_use]
     pub fn attach(&self, conn: ConnId, mailbox: usize) -> Port {
-        let (events, arrivals, limits) = self.directory.attach(conn, mailbox);
+        let (events, limits) = self.directory.attach(conn, mailbox);
         Port {
             commands: self.commands.clone(),
             events,
-            arrivals,
             limits,
             conn,
             directory: self.directory.clone(),

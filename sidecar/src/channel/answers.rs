@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn fractions_are_carried_to_the_next_success() {
+    fn sh_9_fractions_are_carried_to_the_next_success() {
         let mut answers = Answers::default();
         for (sequence, sum) in [(1, 0), (2, 1), (3, 0), (4, 1)] {
             let token = answers.wait(sequence, Bytes::new());
@@ -212,7 +212,7 @@ mod tests {
     proptest! {
         /// Whatever the order of verdicts: one answer per submit, in order, and no credit lost.
         #[test]
-        fn each_submit_gets_exactly_one_answer_in_order(
+        fn sh_8_sh_9_each_submit_gets_exactly_one_answer_in_order(
             kinds in prop::collection::vec(0_u8..3, 1..60),
             order in any::<prop::sample::Index>(),
             fractions in prop::collection::vec(any::<u32>(), 60),

@@ -153,6 +153,12 @@ impl Channel {
         self.in_effect
     }
 
+    /// The target that the pool wants.
+    #[must_use]
+    pub const fn wanted(&self) -> Target {
+        self.wanted
+    }
+
     /// The target to report to the pool, when it takes another for the one in effect. Told once.
     pub fn target_to_report(&mut self) -> Option<Target> {
         let known = std::mem::replace(&mut self.known_to_pool, self.in_effect);

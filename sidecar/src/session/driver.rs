@@ -16,7 +16,7 @@ use tokio::time::{sleep_until, timeout, Instant};
 
 use super::drain::Drain;
 use super::{caps, decode, farewell, Bounds, Cause, Effects, Rates, Session};
-use crate::backend::{Backend, Command, Event, Port};
+use crate::backend::{Backend, Command, Port};
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
 use crate::noise::{Acceptor, HandshakeError};
@@ -235,9 +235,8 @@ impl Driver<'_> {
             full_since = (!listens).then(|| full_since.unwrap_or(now));
             let full_deadline = full_since.unwrap_or(now) + stall;
             tokio::select! {
-                event = self.port.events.recv(), if listens => {
-                    let Some(event) = event else { return Cause::MailboxFull };
-                    if let Err(cause) = self.step_events(event) {
+                () = self.port.events.ready(), if listens => {
+                    if let Err(cause) = self.step_events() {
                         return cause;
                     }
                 }
@@ -361,14 +360,10 @@ impl Driver<'_> {
     }
 
     /// Takes what the mailbox holds in one step, so that only the newest job is announced.
-    fn step_events(&mut self, first: Event) -> Result<(), Cause> {
-        // Before the mailbox is emptied: all that arrived until now is in it.
-        let arrived = self.port.arrivals.newest();
-        let mut events = vec![first];
-        // No more than it can hold: the pool may fill it as fast as it is emptied.
-        while events.len() <= self.port.events.max_capacity() {
-            let Ok(event) = self.port.events.try_recv() else { break };
-            events.push(event);
+    fn step_events(&mut self) -> Result<(), Cause> {
+        let (events, arrived) = self.port.events.take();
+        if events.is_empty() {
+            return Err(Cause::MailboxFull);
         }
         let mut fx = Effects::default();
         self.session.set_elapsed(self.begun.elapsed());

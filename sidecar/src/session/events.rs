@@ -83,12 +83,13 @@ impl Session {
                 });
                 self.job(channel, job, newest, arrived, fx);
             }
-            Event::Unrestored { channel } if self.by_key.contains_key(&channel) => {
+            // Its other channels are closed at the pool, too, though the miner closed this one.
+            Event::Unrestored { .. } if !self.channels.is_empty() => {
                 self.send_away(Cause::Unrestored, fx);
             }
             Event::Unrestored { .. } => {}
             Event::Refused { channel, reason, detail } => {
-                if let Some(opening) = self.opening.remove(&channel) {
+                if let Some(opening) = self.take_opening(&channel) {
                     tracing::info!(reason = reason.as_str(), detail, "channel refused by the pool");
                     let request_id = opening.request_id;
                     fx.out.push(Outbound::OpenError { request_id, reason });
@@ -158,7 +159,7 @@ impl Session {
     /// The pool has no work that this miner takes.
     fn close_unsuited(&mut self, key: ChannelKey, fx: &mut Effects) {
         let reason = RefuseReason::VersionRollingNotAllowed;
-        if let Some(Opening { request_id, .. }) = self.opening.remove(&key) {
+        if let Some(Opening { request_id, .. }) = self.take_opening(&key) {
             fx.out.push(Outbound::OpenError { request_id, reason });
         } else if let Some(id) = self.by_key.remove(&key) {
             let Some(mut channel) = self.channels.remove(&id) else { return };
@@ -176,7 +177,7 @@ impl Session {
         if self.by_key.contains_key(&key) {
             return tracing::error!(?key, "the pool opened a channel twice; ignored");
         }
-        let Some(Opening { request_id, request, seat }) = self.opening.remove(&key) else {
+        let Some(Opening { request_id, request, seat }) = self.take_opening(&key) else {
             // Answered meanwhile (the link was lost, and the wish outlived it in the queue).
             return fx
                 .commands
@@ -200,13 +201,11 @@ impl Session {
         let (conn, kind) = (self.conn.0, channel.kind().as_str());
         fx.lines.push(Line::Opened { conn, channel: key.to_wire(), kind });
         fx.out.push(Outbound::Opened(Opened::new(&channel, request_id)));
-        if let Some(target) = channel.target_to_report() {
-            fx.commands.push(Command::TargetInEffect { channel: key, target });
-        }
+        report_target(&mut channel, fx);
         let share_target = channel.target();
         tracing::info!(channel = channel.id(), kind, %share_target, "channel opened");
         self.by_key.insert(key, channel.id());
-        self.channels.insert(channel.id(), channel);
+        self.channels.insert(channel.id(), Box::new(channel));
     }
 
     fn job(
@@ -222,7 +221,7 @@ impl Session {
         }
         let job_seq = job.seq;
         let channel = self.by_key.get(&key).and_then(|id| self.channels.get(id));
-        match channel.and_then(Channel::newest_job) {
+        match channel.and_then(|channel| channel.newest_job()) {
             // A resumed session says it once more, maybe with a later seq. Announced again, a miner
             // would find the same shares again.
             Some(known) if known.id == job.id => return,
@@ -341,7 +340,7 @@ impl Session {
         let opening: Vec<ChannelKey> =
             self.opening.keys().filter(|opening| whole || **opening == key).copied().collect();
         for key in opening {
-            let Some(opening) = self.opening.remove(&key) else { continue };
+            let Some(opening) = self.take_opening(&key) else { continue };
             fx.commands.push(answered_meanwhile(key));
             let reason = match kick.action {
                 KickAction::Reconnect => RefuseReason::BackendUnavailable,
@@ -381,7 +380,12 @@ fn tell_target(channel: &mut Channel, told: Option<Target>, fx: &mut Effects) {
         fx.out.push(Outbound::Target { channel_id: channel.id(), target });
     }
     // Also when the miner need not be told: the pool's wish may not be what holds.
+    report_target(channel, fx);
+}
+
+fn report_target(channel: &mut Channel, fx: &mut Effects) {
     if let Some(target) = channel.target_to_report() {
-        fx.commands.push(Command::TargetInEffect { channel: channel.key(), target });
+        let (channel, wanted) = (channel.key(), channel.wanted());
+        fx.commands.push(Command::TargetInEffect { channel, wanted, target });
     }
 }

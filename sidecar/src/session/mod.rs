@@ -171,8 +171,9 @@ pub struct Session {
     limits: Option<TargetLimits>,
     phase: Phase,
     extensions: Extensions,
-    /// Channels by the miner's id.
-    channels: BTreeMap<u32, Channel>,
+    /// Channels by the miner's id. Each by itself: a map takes memory for a dozen at once, and most
+    /// connections have one.
+    channels: BTreeMap<u32, Box<Channel>>,
     /// Channels by ours.
     by_key: BTreeMap<ChannelKey, u32>,
     opening: BTreeMap<ChannelKey, Opening>,
@@ -232,7 +233,7 @@ impl Session {
     /// Submits that wait for an answer.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.channels.values().map(Channel::waiting).sum()
+        self.channels.values().map(|channel| channel.waiting()).sum()
     }
 
     /// Whether more may be read from the miner.
@@ -306,6 +307,15 @@ impl Session {
         self.channels.clear();
         self.by_key.clear();
         self.opening.clear();
+    }
+
+    fn take_opening(&mut self, key: &ChannelKey) -> Option<Opening> {
+        let opening = self.opening.remove(key);
+        if self.opening.is_empty() {
+            // An emptied map keeps memory for a dozen.
+            self.opening = BTreeMap::new();
+        }
+        opening
     }
 
     fn close(&mut self, cause: Cause, fx: &mut Effects) {

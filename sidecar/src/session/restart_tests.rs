@@ -125,6 +125,10 @@ fn a_channel_that_is_not_had_again_as_it_was_sends_its_connection_elsewhere() {
     let other = ChannelKey::new(ConnId(7), 9).unwrap();
     let (mut session, _) = mining(Kind::Extended);
     let fx = told(&mut session, vec![Event::Unrestored { channel: other }]);
+    assert_eq!(fx.close, Some(Cause::Unrestored), "the pool has none of the connection any more");
+    let mut session = fresh();
+    received(&mut session, setup(0, (2, 2), 0));
+    let fx = told(&mut session, vec![Event::Unrestored { channel: other }]);
     assert_eq!((fx.out.len(), fx.close), (0, None), "it was closed by its miner meanwhile");
 }
 

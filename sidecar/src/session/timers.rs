@@ -54,7 +54,7 @@ impl Session {
                 channel.set_told(now);
             }
         }
-        self.quietest = self.channels.values().map(super::Channel::told).min();
+        self.quietest = self.channels.values().map(|channel| channel.told()).min();
     }
 
     /// Keeps in mind which channels the messages from the `from`-th on were for.

@@ -122,6 +122,19 @@ fn tells_a_silent_channel_its_target_again_each_minute() {
 }
 
 #[test]
+fn sh_16_each_verdict_is_told_at_once_and_waits_for_no_timer() {
+    let (mut session, channel) = mining(&none());
+    for sequence in 1..=3 {
+        let sent = tokens(&received(&mut session, share(Kind::Extended, sequence, 1, sequence)));
+        assert_eq!(session.due(), None, "time brings nothing about");
+        let fx = told(&mut session, vec![Event::Verdicts(vec![judged(channel, sent[0], true)])]);
+        let answer = Answer::Success { last_sequence: sequence, count: 1, sum: 2 };
+        assert_eq!(fx.out, [Outbound::Answer { channel_id: 1, answer }]);
+        assert_eq!(session.due(), None, "nothing is kept for later");
+    }
+}
+
+#[test]
 fn who_stops_answers_what_waits_and_sends_the_miner_on() {
     let (mut session, key) = mining(&Limits::default());
     let mut sent = Vec::new();

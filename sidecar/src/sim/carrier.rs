@@ -46,6 +46,8 @@ pub(super) struct Carrier {
     pub(super) commands: mpsc::Receiver<Command>,
     directory: Directory,
     outage: Outage,
+    /// What waited longest when the stream began.
+    oldest: Option<u64>,
     patience: Patience,
     state: State,
     /// Tells one try, and one outage, from the next.
@@ -68,6 +70,7 @@ impl Carrier {
             commands,
             directory,
             outage: Outage::of_a_start(start),
+            oldest: None,
             patience: Patience {
                 grace: Duration::from_millis(limits.grace),
                 lost: Duration::from_millis(limits.lost),
@@ -191,6 +194,7 @@ impl World {
         }
         self.stage.trace(format_args!("{stream} up, resumed: {}", life.resumed), &[]);
         let mut made = Vec::new();
+        self.carrier.oldest = self.carrier.link.waiting_since().0;
         self.carrier.link.welcomed(&life, &mut made);
         self.carrier.wait = BACKOFF.0;
         let (begun, watchdog) = (self.stage.now, Watchdog::default());
@@ -244,7 +248,8 @@ impl World {
         self.wire.leave_sidecar(&mut self.stage, stream);
         let now = self.carrier.start + Duration::from_millis(self.stage.now);
         self.carrier.link.cut();
-        self.carrier.outage = Outage::begins(self.carrier.patience, now);
+        let oldest = (self.carrier.oldest, self.carrier.link.waiting_since().0);
+        self.carrier.outage.begins_unless_it_goes_on(oldest, self.carrier.patience, now);
         self.carrier.outages += 1;
         if silent {
             self.stage.counts.silent += 1;

@@ -104,7 +104,7 @@ impl Door {
     }
 
     pub(super) fn is_cut_off(&self) -> bool {
-        self.port.events.is_closed()
+        self.port.events.has_ended()
     }
 
     fn push_commands(&mut self) {
@@ -151,11 +151,7 @@ impl World {
         if !door.has_outbox() {
             return None;
         }
-        let arrived = door.port.arrivals.newest();
-        let mut events = Vec::new();
-        while let Ok(event) = door.port.events.try_recv() {
-            events.push(event);
-        }
+        let (events, arrived) = door.port.events.take();
         if events.is_empty() {
             return door.is_cut_off().then_some(Cause::MailboxFull);
         }

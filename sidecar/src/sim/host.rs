@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gopool_sv2_proto::v1;
 
-use super::stage::Stage;
+use super::stage::{Promise, Stage};
 use super::truth::Truth;
 use crate::types::{Difficulty, Target, VERSION_ROLLING_MASK};
 
@@ -52,8 +52,10 @@ pub(super) struct Channel {
     pub(super) retargeted: bool,
     pub(super) newest: Option<Arc<v1::Job>>,
     known: Vec<Known>,
-    /// Updates that were taken, and the one that takes others back.
+    /// Updates that were taken.
     pub(super) taken: BTreeSet<u32>,
+    /// All jobs that it ever had.
+    ever: BTreeSet<u64>,
     /// Submits that wait for a verdict.
     pub(super) owed: BTreeSet<u64>,
 }
@@ -69,7 +71,8 @@ impl Channel {
             retargeted: false,
             newest: None,
             known: Vec::new(),
-            taken: BTreeSet::from([0]),
+            taken: BTreeSet::new(),
+            ever: BTreeSet::new(),
             owed: BTreeSet::new(),
             request,
         }
@@ -93,6 +96,7 @@ impl Channel {
             min_ntime: job.min_ntime,
             max_ntime: job.max_ntime,
         };
+        self.ever.insert(job.id);
         self.known.push(known);
         if self.known.len() > JOBS {
             self.known.remove(0);
@@ -205,7 +209,13 @@ impl Host {
         };
         let Some(share) = truth.share(submit.nonce) else { return refuse(R::InvalidShare) };
         let known = channel.known.iter().rev().find(|known| known.id == submit.job_id);
-        let Some(known) = known else { return refuse(R::InvalidJobId) };
+        let Some(known) = known else {
+            if !channel.ever.contains(&submit.job_id) {
+                let text = format!("submit {}: never had job {}", submit.id, submit.job_id);
+                stage.breaks(Promise::Contract, text);
+            }
+            return refuse(R::StaleShare);
+        };
         if submit.extranonce.len() as u32 != channel.rolls() {
             return refuse(R::BadExtranonceSize);
         }

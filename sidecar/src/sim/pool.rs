@@ -11,6 +11,7 @@ use super::host::{level, target, Channel, Host, LEVELS};
 use super::stage::{Event, Promise, Stage};
 use super::wire::{Item, ToPool, ToSidecar};
 use super::world::World;
+use crate::backend::REVERT;
 use crate::types::Difficulty;
 
 /// What waits to be sent on a stream. Verdicts may overtake the rest, nothing overtakes them.
@@ -66,6 +67,8 @@ pub(super) struct PoolSession {
     pub(super) last_submit: u64,
     pub(super) channels: BTreeMap<u64, Channel>,
     pub(super) cancelled: BTreeSet<u64>,
+    /// Submits of channels that the sidecar closed: judged and credited, not answered.
+    pub(super) left: BTreeSet<u64>,
     pub(super) kicks: BTreeMap<u64, v1::Kick>,
     /// The newest Job.seq.
     pub(super) seq: u64,
@@ -146,7 +149,10 @@ impl World {
             ToPool::SubmitBatch(batch) => self.pool_submits(stream, batch.submits),
             ToPool::OpenChannel(open) => self.pool_opens(stream, open),
             ToPool::UpdateChannel(update) => self.pool_updates(stream, &update),
-            ToPool::CloseChannel(close) => self.sidecar_closed(close.channel_id),
+            ToPool::CloseChannel(close) => self.pool_hears_close(close),
+            ToPool::Ping(v1::Ping { id, sent_us }) => {
+                self.pool_says(Entry::message(ToSidecar::Pong(v1::Pong { id, sent_us })));
+            }
             ToPool::TargetInEffect(_) => {}
             other => self.stage.breaks(Promise::Contract, format!("unexpected {other:?}")),
         }
@@ -224,8 +230,9 @@ impl World {
         let Some(session) = self.pool.session.as_mut().filter(|s| s.life == life) else { return };
         let id = verdict.submit_id;
         let owed = session.channels.get_mut(&channel).is_some_and(|c| c.owed.remove(&id));
+        let left = session.left.remove(&id);
         // Cancelled: the sidecar has answered it, so it is taken back at once.
-        if !owed || session.cancelled.remove(&id) {
+        if !(owed || left) || session.cancelled.remove(&id) {
             return;
         }
         if verdict.accepted {
@@ -233,7 +240,9 @@ impl World {
                 Difficulty { whole: verdict.credit_whole, fraction: verdict.credit_fraction };
             self.truth.credited(&mut self.stage, id, credit, life);
         }
-        self.pool_answers(channel, verdict);
+        if owed {
+            self.pool_answers(channel, verdict);
+        }
     }
 
     /// Keeps an answer and queues it.
@@ -324,13 +333,17 @@ impl World {
         let (channel_id, request_id) = (update.channel_id, update.request_id);
         let Some(session) = &mut self.pool.session else { return };
         let channel = session.channels.get_mut(&channel_id).filter(|c| c.open);
+        let known = channel.as_ref().is_some_and(|c| c.taken.contains(&request_id));
         let refused = match channel {
             None => R::InvalidChannelId,
-            // One that comes again after a break, or takes others back, is not refused: the host
-            // has it, or the one before, already.
-            Some(channel) if refuses && !channel.taken.contains(&request_id) => R::RateLimited,
+            // One that comes again after a break is not refused: the host has it already.
+            Some(_) if known => R::Unspecified,
+            // Nor one that takes others back, for the miner knows of nothing else.
+            Some(_) if refuses && request_id != REVERT => R::RateLimited,
             Some(channel) => {
-                channel.taken.insert(request_id);
+                if request_id != REVERT {
+                    channel.taken.insert(request_id);
+                }
                 channel.request.max_target = update.max_target.clone();
                 R::Unspecified
             }
@@ -340,7 +353,7 @@ impl World {
         if session.latest == Some(stream) {
             self.pool_says(Entry::message(ToSidecar::ChannelUpdated(updated)));
         }
-        if let Some(level) = raises.filter(|_| refused == R::Unspecified) {
+        if let Some(level) = raises.filter(|_| refused == R::Unspecified && !known) {
             self.pool_targets(channel_id, level);
         }
     }

@@ -48,6 +48,7 @@ impl World {
                 last_submit: 0,
                 channels: BTreeMap::new(),
                 cancelled: BTreeSet::new(),
+                left: BTreeSet::new(),
                 kicks: BTreeMap::new(),
                 seq: 0,
             });
@@ -85,7 +86,7 @@ impl World {
         for message in arrived {
             match message {
                 ToPool::SubmitBatch(batch) => self.pool_submits(older, batch.submits),
-                ToPool::CloseChannel(close) => self.sidecar_closed(close.channel_id),
+                ToPool::CloseChannel(close) => self.pool_hears_close(close),
                 _ => {}
             }
         }
@@ -99,20 +100,11 @@ impl World {
         if self.pool.counts_anew {
             session.seq = 0;
         }
-        let cancelled: BTreeSet<u64> = hello.cancelled_submit_ids.iter().copied().collect();
         let have: BTreeSet<u64> = hello.open_channel_ids.iter().copied().collect();
-        // Cancelled before closed.
-        let owed = session.channels.values().flat_map(|c| c.owed.intersection(&cancelled));
-        let owed: Vec<_> = owed.copied().collect();
-        session.cancelled.extend(owed);
-        for answered in &session.ring {
-            let id = answered.verdict.submit_id;
-            if cancelled.contains(&id) {
-                self.truth.uncredited(id);
-            }
-        }
-        session.ring.retain(|answered| !cancelled.contains(&answered.verdict.submit_id));
         session.stream = stream;
+        // Cancelled before closed.
+        self.pool_cancels(&hello.cancelled_submit_ids);
+        let Some(session) = &mut self.pool.session else { return Vec::new() };
         let stays = |id: &u64, c: &Channel| have.contains(id) && c.open;
         let missing = session.channels.iter().filter(|(id, c)| !stays(id, c));
         let missing: Vec<_> = missing.map(|(id, _)| *id).collect();
@@ -262,11 +254,34 @@ impl World {
         self.pool_says(Entry::message(ToSidecar::ChannelOpened(opened)));
     }
 
+    pub(super) fn pool_hears_close(&mut self, close: v1::CloseChannel) {
+        self.pool_cancels(&close.cancelled_submit_ids);
+        self.sidecar_closed(close.channel_id);
+    }
+
+    /// The sidecar has answered these: they are not credited.
+    fn pool_cancels(&mut self, cancelled: &[u64]) {
+        let Some(session) = &mut self.pool.session else { return };
+        let cancelled: BTreeSet<u64> = cancelled.iter().copied().collect();
+        let owed = session.channels.values().flat_map(|c| c.owed.intersection(&cancelled));
+        let owed: Vec<_> = owed.copied().collect();
+        session.cancelled.extend(owed);
+        for answered in &session.ring {
+            let id = answered.verdict.submit_id;
+            if cancelled.contains(&id) {
+                self.truth.uncredited(id);
+            }
+        }
+        session.ring.retain(|answered| !cancelled.contains(&answered.verdict.submit_id));
+    }
+
     /// The sidecar has closed a channel: it waits for none of its answers and has room for others,
     /// so they must not push out of the ring what is waited for.
-    pub(super) fn sidecar_closed(&mut self, id: u64) {
+    fn sidecar_closed(&mut self, id: u64) {
         if let Some(session) = &mut self.pool.session {
             session.ring.retain(|answered| answered.channel != id);
+            let owed = session.channels.get(&id).map(|c| c.owed.iter().copied());
+            session.left.extend(owed.into_iter().flatten());
         }
         self.pool_closes(id);
     }

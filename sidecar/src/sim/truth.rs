@@ -31,8 +31,6 @@ pub(super) struct Share {
     /// The life in which that was, in full: it lasts until the pool forgets the session.
     credited_in: u32,
     answer: Option<Result<(), RejectReason>>,
-    /// The connection was sent away before the pool could answer.
-    excused: bool,
 }
 
 /// What a connection is owed on one channel.
@@ -75,7 +73,6 @@ impl Truth {
             credit: None,
             credited_in: 0,
             answer: None,
-            excused: false,
         });
         nonce
     }
@@ -193,11 +190,6 @@ impl Truth {
             let text = format!("{conn:?} ends ({cause}) with {owed} unanswered");
             stage.breaks(Promise::OneAnswer, text);
         }
-        if *cause == Cause::Unrestored {
-            // What is under way on its other channels can't be told to the pool any more.
-            let of_it = self.shares.iter_mut().filter(|share| share.conn == conn);
-            of_it.for_each(|share| share.excused = true);
-        }
         let of_it: Vec<_> =
             self.owed.range((conn, 0)..=(conn, u32::MAX)).map(|(on, _)| *on).collect();
         for on in of_it {
@@ -280,7 +272,7 @@ impl Truth {
         let unavailable = Some(Err(RejectReason::BackendUnavailable));
         for (nonce, share) in self.shares.iter().enumerate() {
             let credited = share.credit.is_some() && share.credited_in == life;
-            if credited && share.answer == unavailable && !share.excused {
+            if credited && share.answer == unavailable {
                 let text = format!("share {nonce}, submit {:?}, is credited", share.id);
                 stage.breaks(Promise::Withdrawn, text);
             }

@@ -62,6 +62,8 @@ type Stats struct {
 	VersionMask uint32
 	// VersionsRolled counts accepted shares with another version than their job's.
 	VersionsRolled int
+	// BitsRolled has a bit for each one that was another than the job's in an accepted share.
+	BitsRolled uint32
 }
 
 // message is a line of the server: an answer, or a notification.

@@ -30,7 +30,7 @@ type work struct {
 // share is a submit.
 type share struct {
 	prevHash [32]byte
-	rolled   bool
+	rolled   uint32 // bits of the version that are not the job's
 }
 
 // notified takes a job: the difficulty and extranonce set before are in force from now on.
@@ -79,8 +79,9 @@ func (m *Miner) answered(answer message) error {
 	}
 	m.stats.Accepted++
 	m.accepted[submit.prevHash] = true
-	if submit.rolled {
+	if submit.rolled != 0 {
 		m.stats.VersionsRolled++
+		m.stats.BitsRolled |= submit.rolled
 	}
 	return nil
 }
@@ -152,7 +153,7 @@ func (m *Miner) submit(w *work, extranonce2 []byte, version, nonce uint32) error
 	}
 	return m.send("mining.submit", params, func(id int) {
 		m.stats.Submitted++
-		m.submits[id] = share{prevHash: w.prevHash, rolled: version != w.version}
+		m.submits[id] = share{prevHash: w.prevHash, rolled: version ^ w.version}
 	})
 }
 

@@ -11,12 +11,15 @@ struct Case {
     told: Option<&'static str>,
     booked: &'static [&'static str],
     sent: Instant,
+    /// `None`: at once.
+    answered: Option<Instant>,
     lives: u32,
     faults: Vec<Record>,
 }
 
 fn case(fate: Fate, told: Option<&'static str>, booked: &'static [&'static str]) -> Case {
-    Case { fate, told, booked, sent: Instant::now(), lives: 1, faults: Vec::new() }
+    let (sent, answered, lives, faults) = (Instant::now(), None, 1, Vec::new());
+    Case { fate, told, booked, sent, answered, lives, faults }
 }
 
 fn rejected(reason: &str) -> Fate {
@@ -34,7 +37,7 @@ fn book(lines: &[String]) -> (harness::Books, usize) {
 impl Case {
     fn audit(self) -> Audit {
         let (name, hash, sent) = ("m0.c0.s0".to_owned(), "aa".to_owned(), self.sent);
-        let at = sent + Duration::from_millis(5);
+        let at = self.answered.unwrap_or(sent + Duration::from_millis(5));
         let submit = Submit { name, hash, sent, fate: self.fate, at, life: 0 };
         let journal = Journal { submits: vec![submit], ..Journal::default() };
         let answer = |reason: &str| {
@@ -54,11 +57,22 @@ impl Case {
     }
 
     /// Killed just after the share was sent.
-    fn with(mut self, kind: Kind) -> Self {
-        let begun = self.sent + Duration::from_millis(1);
+    fn with(self, kind: Kind) -> Self {
+        self.with_after(kind, Duration::from_millis(1))
+    }
+
+    /// Something went wrong for a second, so long after the share was sent.
+    fn with_after(mut self, kind: Kind, time: Duration) -> Self {
+        let begun = self.sent + time;
         self.lives += u32::from(kind == Kind::KillSidecar);
         self.faults.push(Record { kind, begun, ended: begun + Duration::from_secs(1) });
         self
+    }
+
+    /// Without its answer until the sidecar was killed, so long after the share was sent.
+    fn cut_after(mut self, time: Duration) -> Self {
+        self.answered = Some(self.sent + time);
+        self.with_after(Kind::KillSidecar, time)
     }
 }
 
@@ -106,6 +120,60 @@ fn a_kill_explains_what_it_cut_off_and_is_counted() {
 }
 
 #[test]
+fn rejects_what_a_kill_can_not_explain_for_it_came_too_late() {
+    let late = SHORTLY + Duration::from_millis(6);
+    let heard = |told| case(Fate::Accepted, told, &["aa"]).with_after(Kind::KillSidecar, late);
+    heard(Some("")).audit().assert_right();
+    assert_ne!(heard(None).audit().wrong.len(), 0, "heard long before");
+    let stale = || case(rejected("stale-share"), None, &[]);
+    assert_eq!(stale().with(Kind::KillSidecar).audit().wrong.len(), 0);
+    assert_ne!(stale().with_after(Kind::KillSidecar, late).audit().wrong.len(), 0);
+    for (told, booked) in [(None, &["aa"][..]), (Some(""), &["aa"]), (None, &[])] {
+        let cut = |time| case(Fate::Cut, told, booked).cut_after(time);
+        cut(SHORTLY).audit().assert_right();
+        assert_ne!(cut(late).audit().wrong.len(), 0, "not answered in peace");
+        // Another fault may hold a share up, but not for ever.
+        let held = |time| cut(time).with(Kind::StallDown);
+        held(late).audit().assert_right();
+        assert_ne!(held(late + HELD_UP).audit().wrong.len(), 0, "not answered at all");
+    }
+}
+
+#[test]
+fn a_sidecar_that_stood_still_when_it_was_killed_did_nothing_meanwhile() {
+    let late = SHORTLY + Duration::from_millis(500);
+    let mut case = case(Fate::Accepted, None, &["aa"]).with_after(Kind::KillSidecar, late);
+    let begun = case.sent + Duration::from_millis(600);
+    let stop = Record { kind: Kind::StopSidecar, begun, ended: case.sent + late };
+    case.faults.push(stop);
+    case.audit().assert_right();
+}
+
+#[test]
+fn rejects_credit_for_what_a_cut_off_miner_would_have_been_denied() {
+    let cut = |reason| case(Fate::Cut, Some(reason), &["aa"]);
+    let wrong = |case: Case| case.audit().wrong.len();
+    let time = Duration::from_millis(10);
+    assert_eq!(wrong(cut("backend-unavailable").cut_after(time)), 0);
+    assert_ne!(wrong(cut("stale-share").cut_after(time)), 0, "told by nobody who was killed");
+    assert_eq!(wrong(cut("stale-share").cut_after(time).with(Kind::KillPool)), 0);
+    assert_eq!(wrong(case(Fate::Cut, Some("stale-share"), &[]).cut_after(time)), 0);
+}
+
+#[test]
+fn a_sidecar_is_not_killed_twice_in_one_life() {
+    let now = Instant::now();
+    let seconds = |begun, ended| Record {
+        kind: Kind::KillSidecar,
+        begun: now + Duration::from_secs(begun),
+        ended: now + Duration::from_secs(ended),
+    };
+    let records = [seconds(2, 4), seconds(1, 6), seconds(5, 7), seconds(9, 10)];
+    let deaths: Vec<_> = Faults::new(&records, 4).deaths.iter().map(|d| d.at - now).collect();
+    assert_eq!(deaths, [1, 5, 9].map(Duration::from_secs));
+}
+
+#[test]
 fn rejects_a_connection_that_ended_before_anybody_was_killed() {
     let kill = Instant::now();
     let ended = |ended, life| {
@@ -134,8 +202,10 @@ fn what_is_withdrawn_is_not_booked() {
         let books = Books { sidecar: book(&[answer.to_owned()]), pool: book(&lines), log: "" };
         Audit::of(&[journal], &books, &[], 1)
     };
-    let away = r#"{"event":"answer","worker":"m0.c0.s0","reason":"backend-unavailable"}"#;
-    audit(rejected("backend-unavailable"), away).assert_equal();
+    let away = r#"{"event":"answer","worker":"m0.c0.s0","accepted":false,
+        "reason":"backend-unavailable"}"#
+        .replace("\n       ", "");
+    audit(rejected("backend-unavailable"), &away).assert_equal();
     let good = r#"{"event":"answer","worker":"m0.c0.s0","accepted":true}"#;
     assert_eq!(audit(Fate::Accepted, good).wrong.len(), 2, "heard, and told");
 }

@@ -129,9 +129,11 @@ fn a_taken_update_holds_for_the_reopen_and_a_refused_one_does_not() {
     held.updated(3, true);
     assert!(held.updates().is_empty());
     assert_eq!(held.request.max_target, Target([7; 32]));
-    held.tell(Target([5; 32]));
-    assert_eq!(held.target(), Target([5; 32]));
-    held.want(Target([6; 32]));
-    assert_eq!((held.target(), held.told()), (Target([6; 32]), None));
+    let (before, told, wanted) = (held.target(), Target([5; 32]), Target([6; 32]));
+    assert!(held.tell(before, told) && held.target() == told);
+    assert_eq!(held.told(), Some((before, told)));
+    held.want(wanted);
+    assert!(!held.tell(before, told), "no answer to the newer one");
+    assert_eq!((held.target(), held.told()), (wanted, None));
     assert!(held.is_as_before(&grant(1)) && !held.is_as_before(&grant(2)));
 }

@@ -85,11 +85,13 @@ impl GrpcLink {
                 Ok(stream) => {
                     trouble.over(&self.dialer);
                     wait = self.backoff.0;
+                    let before = self.link.waiting_since().0;
                     let error = self.pump(stream, &mut stop).await;
                     let Some(error) = error else { return self.link.lost() };
                     trouble.log(&error);
                     self.link.cut();
-                    self.outage = Outage::begins(self.patience, Instant::now());
+                    let oldest = (before, self.link.waiting_since().0);
+                    self.outage.begins_unless_it_goes_on(oldest, self.patience, Instant::now());
                     if matches!(error, LinkError::Silent(_)) {
                         // It had its time already.
                         self.outage.give_up(&mut self.link);

@@ -42,6 +42,20 @@ impl Outage {
         Self { since: now, patience, stage: Stage::Waiting }
     }
 
+    /// A stream has ended just now. It ended the outage before it only if it brought a verdict for
+    /// what waited longest then: a link that comes and goes must not make a submit wait for ever.
+    /// `oldest`: the submit that has waited longest, before and after the stream.
+    pub(crate) fn begins_unless_it_goes_on(
+        &mut self,
+        oldest: (Option<u64>, Option<u64>),
+        patience: Patience,
+        now: Instant,
+    ) {
+        if oldest.0.is_none() || oldest.0 != oldest.1 {
+            *self = Self::begins(patience, now);
+        }
+    }
+
     /// There was no stream yet: nobody waits for anything.
     pub(crate) fn of_a_start(now: Instant) -> Self {
         let patience = Patience { grace: Duration::ZERO, lost: Duration::ZERO };
@@ -99,6 +113,30 @@ impl Outage {
                 }
                 None => false,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_comes_and_goes_makes_nothing_wait_for_ever() {
+        let (grace, lost) = (Duration::from_secs(5), Duration::from_secs(60));
+        let patience = Patience { grace, lost };
+        let begun = Instant::now();
+        let at = |secs| begun + Duration::from_secs(secs);
+        let mut outage = Outage::begins(patience, begun);
+        // Up for moments, and what waited still waits.
+        for secs in 1..5 {
+            outage.begins_unless_it_goes_on((Some(7), Some(7)), patience, at(secs));
+            assert_eq!(outage.deadline(), Some(at(5)));
+        }
+        for oldest in [(Some(7), Some(8)), (Some(8), None), (None, Some(9)), (None, None)] {
+            outage.begins_unless_it_goes_on(oldest, patience, at(100));
+            assert_eq!(outage.deadline(), Some(at(105)), "{oldest:?}: another outage");
+            outage = Outage::begins(patience, begun);
         }
     }
 }

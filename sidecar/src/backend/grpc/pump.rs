@@ -73,7 +73,7 @@ impl GrpcLink {
                 },
                 taken = self.commands.recv_many(&mut batch, room), if room > 0 => {
                     if taken == 0 {
-                        return None;
+                        break;
                     }
                     self.link.send(batch.drain(..), &mut made);
                 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use gopool_sv2_proto::v1::session_request::Message as ToPool;
+use gopool_sv2_proto::v1;
+use v1::session_request::Message as ToPool;
 
 use super::{close_message, push_submit, told_message, update_message, Link};
 use crate::backend::channels::State;
@@ -34,6 +35,8 @@ pub(crate) struct Life {
 impl Link {
     /// The stream is gone. What waits goes on waiting.
     pub(crate) fn cut(&mut self) {
+        // The pool may not have heard of these.
+        self.withdrawn.extend(self.unheard.drain(..).flat_map(|(_, ids)| ids));
         self.draining = false;
         self.warned_of_mask = false;
         self.warned_of_size = false;
@@ -61,9 +64,11 @@ impl Link {
         self.refuse_updates(true);
     }
 
-    /// The pool has been away for too long, or we stop: connections are told to go.
+    /// The pool has been away for too long, or we stop: connections are told to go. What they sent
+    /// before they hear it they answer themselves: it must not reach a pool that is back by then.
     pub(crate) fn lost(&mut self) {
         self.directory.link_lost();
+        self.channels.clear();
     }
 
     /// What the next Hello says.
@@ -91,7 +96,7 @@ impl Link {
             // Closed while the Hello was under way: the pool took them for open.
             let gone = told_open.into_iter().map(ChannelKey::from_wire);
             let gone = gone.filter(|channel| self.channels.get_mut(*channel).is_none());
-            out.extend(gone.map(|channel| close_message(channel, "closed meanwhile")));
+            out.extend(gone.map(|channel| close_message(channel, "closed meanwhile", Vec::new())));
         } else if !first {
             self.begin_life();
         }
@@ -119,7 +124,8 @@ impl Link {
         for (channel, held) in self.channels.in_state(State::Open) {
             open += 1;
             out.extend(held.updates().iter().map(|update| update_message(channel, *update)));
-            out.extend(held.told().map(|target| told_message(channel, target)));
+            let told = held.told();
+            out.extend(told.map(|(wanted, target)| told_message(channel, wanted, target)));
         }
         tracing::info!(channels = open, submits, "the session goes on where it was");
     }
@@ -164,7 +170,10 @@ impl Link {
     pub(crate) fn retry(&mut self, give_up: bool, out: &mut Vec<ToPool>) {
         if give_up {
             for (channel, asked) in self.channels.all_suspended() {
-                self.unrestored(channel, asked, out);
+                // Unless it went with another of its connection.
+                if self.channels.get_mut(channel).is_some() {
+                    self.unrestored(channel, asked, out);
+                }
             }
         }
         self.channels.retry();
@@ -176,12 +185,36 @@ impl Link {
         self.channels.suspended() > 0
     }
 
-    /// The channel is not to be had again as it was.
+    /// The channel is not to be had again as it was: its connection is told to go, with all that
+    /// waits on its other channels, which the pool must not credit. What the connection sends until
+    /// it hears that finds no channel.
     pub(super) fn unrestored(&mut self, channel: ChannelKey, asked: bool, out: &mut Vec<ToPool>) {
         self.channels.remove(channel);
-        self.directory.deliver(channel.conn(), Event::Unrestored { channel });
         if asked {
-            out.push(close_message(channel, "not as it was before"));
+            out.push(close_message(channel, "not as it was before", Vec::new()));
+        }
+        let waiting = self.in_flight.take_connection(channel.conn());
+        for (sibling, held) in self.channels.take_connection(channel.conn()) {
+            let of_it = waiting.iter().filter(|(_, sent)| sent.channel == sibling);
+            let cancelled: Vec<_> = of_it.map(|(id, _)| *id).collect();
+            if held.is_known_to_pool() {
+                out.push(close_message(sibling, "its connection is sent away", cancelled));
+            }
+        }
+        let ids: Vec<_> = waiting.iter().map(|(id, _)| *id).collect();
+        if !ids.is_empty() {
+            self.pings += 1;
+            out.push(ToPool::Ping(v1::Ping { id: self.pings, sent_us: 0 }));
+            self.unheard.push_back((self.pings, ids));
+        }
+        self.answer_unjudged(waiting, RejectReason::BackendUnavailable);
+        self.directory.deliver(channel.conn(), Event::Unrestored { channel });
+    }
+
+    /// The pool has answered a Ping: it has heard what was sent before.
+    pub(super) fn heard(&mut self, pong: u64) {
+        while self.unheard.front().is_some_and(|(ping, _)| *ping <= pong) {
+            self.unheard.pop_front();
         }
     }
 }

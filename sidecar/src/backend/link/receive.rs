@@ -90,7 +90,7 @@ impl Link {
                 }));
             }
             FromPool::Welcome(_) => tracing::error!("the pool sent a second Welcome; ignored"),
-            FromPool::Pong(_) => {}
+            FromPool::Pong(pong) => self.heard(pong.id),
         }
     }
 
@@ -101,7 +101,7 @@ impl Link {
         }
         let Some(state) = self.channels.get_mut(channel).map(|held| held.state) else {
             // The connection went away meanwhile; its Close may be on the way as well.
-            return out.push(close_message(channel, "nobody waits for it"));
+            return out.push(close_message(channel, "nobody waits for it", Vec::new()));
         };
         let (grant, job) = match convert::opened(opened) {
             Ok((grant, job)) => {
@@ -110,7 +110,7 @@ impl Link {
             }
             Err(error) => {
                 tracing::error!(%error, "the pool opened a channel that can't be used");
-                out.push(close_message(channel, "can't be used"));
+                out.push(close_message(channel, "can't be used", Vec::new()));
                 return self.refused(channel, RefuseReason::Internal, error.to_string());
             }
         };

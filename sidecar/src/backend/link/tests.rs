@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use v1::session_response::Message as FromPool;
 
 use super::*;
 use crate::backend::channels::REOPENS_AT_ONCE;
+use crate::backend::Mailbox;
 use crate::types::{ConnId, Connection, Grant, Kind, OpenRequest};
 
 pub(super) fn key(conn: u64, ordinal: u32) -> ChannelKey {
@@ -225,7 +225,7 @@ fn refused(channel: ChannelKey, reason: v1::RefuseReason) -> FromPool {
 }
 
 /// A link in its first life with open channels, the mailbox of connection 1, and what it sends.
-pub(super) fn up(channels: &[ChannelKey]) -> (Link, mpsc::Receiver<Event>, Vec<ToPool>) {
+pub(super) fn up(channels: &[ChannelKey]) -> (Link, Mailbox, Vec<ToPool>) {
     let directory = Directory::default();
     let (mut events, ..) = directory.attach(ConnId(1), 1024);
     let mut link = Link::new(1024, directory, Journal::off());
@@ -257,7 +257,8 @@ async fn a_broken_stream_is_taken_up_where_it_was() {
         nominal_hash_rate: 2.0,
         max_target: Target::EASIEST,
     };
-    let told = Command::TargetInEffect { channel: key(1, 1), target: Target([3; 32]) };
+    let (wanted, target) = (Target([9; 32]), Target([3; 32]));
+    let told = Command::TargetInEffect { channel: key(1, 1), wanted, target };
     let sent = [submit(key(1, 1), 0), submit(key(1, 2), 0), submit(key(1, 1), 1)];
     link.send(sent.into_iter().chain([update, told, wish(key(1, 3))]), &mut out);
     let close = Command::Close { channel: key(1, 2), reason: "closed by the miner" };
@@ -329,8 +330,9 @@ async fn a_restarted_pool_judges_nothing_of_before_and_has_the_channels_again() 
     assert!(matches!(events.try_recv(), Ok(Event::Unjudged(_))) && out.is_empty());
     // The other one can't have its prefix: its connection is told, the pool closes it.
     link.receive(opened(key(1, 1), 8), &mut out);
+    // With all of it.
     assert!(matches!(events.try_recv(), Ok(Event::Unrestored { .. })));
-    assert!(matches!(out.as_slice(), [ToPool::CloseChannel(_)]));
+    assert!(matches!(out.as_slice(), [ToPool::CloseChannel(_), ToPool::CloseChannel(_)]));
     assert!(!link.is_reopening());
 }
 
@@ -393,8 +395,12 @@ async fn a_pool_without_work_is_asked_again_until_patience_ends() {
     assert!(
         matches!(events.try_recv(), Ok(Event::Unrestored { channel }) if channel == channels[1])
     );
-    assert!(matches!(out.as_slice(), [ToPool::CloseChannel(_)]), "{out:?}");
-    assert!(!link.is_reopening());
+    // That one, and the other of its connection.
+    assert!(
+        matches!(out.as_slice(), [ToPool::CloseChannel(_), ToPool::CloseChannel(_)]),
+        "{out:?}"
+    );
+    assert!(!link.is_reopening() && events.try_recv().is_err());
 }
 
 #[tokio::test]

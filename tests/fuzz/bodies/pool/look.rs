@@ -200,8 +200,10 @@ impl Model {
                 assert_eq!((*channel, *max_target), (self.chans[&id].key, most));
                 self.updates.push((*channel, *request, most));
             }
-            (Command::TargetInEffect { channel, target }, _) => {
-                self.chan(*channel).expect("an open channel").pool_knows = *target;
+            (Command::TargetInEffect { channel, wanted, target }, _) => {
+                let chan = self.chan(*channel).expect("an open channel");
+                assert_eq!(*wanted, chan.wanted, "the target that is answered");
+                chan.pool_knows = *target;
             }
             (Command::Close { channel, .. }, _) => {
                 self.held.remove(channel);

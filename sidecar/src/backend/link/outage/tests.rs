@@ -3,9 +3,9 @@
 use gopool_sv2_proto::v1;
 use v1::session_response::Message as FromPool;
 
-use super::super::tests::{key, life, up};
+use super::super::tests::{key, life, opened, submit, up};
 use super::*;
-use crate::backend::Command;
+use crate::backend::{Command, InFlight, Mailbox};
 use crate::types::Target;
 
 #[tokio::test]
@@ -81,4 +81,141 @@ async fn an_update_that_was_refused_in_an_outage_holds_at_the_pool_neither() {
     link.cut();
     link.welcomed(&life(1, true), &mut out);
     assert_eq!(out, []);
+}
+
+fn ids(message: &ToPool) -> Option<(u64, Vec<u64>)> {
+    match message {
+        ToPool::CloseChannel(close) => Some((close.channel_id, close.cancelled_submit_ids.clone())),
+        _ => None,
+    }
+}
+
+/// Connection 1 has two channels, of which the pool has one again with three submits in flight, and
+/// the other not. Then it is connection 2's turn to mine.
+fn unrestored() -> (Link, Mailbox, Vec<ToPool>) {
+    let (mut link, mut events, mut out) = up(&[key(1, 1), key(1, 2)]);
+    link.cut();
+    link.greeting();
+    link.welcomed(&life(2, false), &mut out);
+    link.receive(opened(key(1, 1), 7), &mut out);
+    let submits = (0..3).map(|token| share(key(1, 1), token));
+    out.clear();
+    link.send(submits, &mut out);
+    assert!(matches!(events.try_recv(), Ok(Event::Reopened { .. })));
+    out.clear();
+    link.receive(opened(key(1, 2), 8), &mut out);
+    (link, events, out)
+}
+
+fn share(channel: ChannelKey, token: u64) -> Command {
+    match submit(channel, token) {
+        Command::Submit { channel, token, submit, .. } => {
+            Command::Submit { channel, token, generation: 1, submit }
+        }
+        other => other,
+    }
+}
+
+#[tokio::test]
+async fn what_waits_beside_a_channel_that_is_not_restored_is_answered_and_cancelled() {
+    let (mut link, mut events, mut out) = unrestored();
+    let closes: Vec<_> = out.iter().filter_map(ids).collect();
+    let (kept, lost) = (key(1, 1).to_wire(), key(1, 2).to_wire());
+    assert_eq!(closes, [(lost, vec![]), (kept, vec![1, 2, 3])]);
+    let Ok(Event::Unjudged(waited)) = events.try_recv() else { panic!("their answers") };
+    let unavailable = Verdict::Rejected(RejectReason::BackendUnavailable);
+    assert!(waited.len() == 3 && waited.iter().all(|(judged, _)| judged.verdict == unavailable));
+    assert!(matches!(events.try_recv(), Ok(Event::Unrestored { .. })));
+    // A verdict that crosses is for nobody, and what the connection sends before it hears finds no
+    // channel at the pool.
+    let verdicts = vec![v1::Verdict { submit_id: 1, accepted: true, ..v1::Verdict::default() }];
+    link.receive(FromPool::VerdictBatch(v1::VerdictBatch { verdicts }), &mut out);
+    assert!(events.try_recv().is_err());
+    out.clear();
+    let close = Command::Close { channel: key(1, 1), reason: "connection closed" };
+    link.send([share(key(1, 1), 3), close].into_iter(), &mut out);
+    assert_eq!(out, []);
+}
+
+#[tokio::test]
+async fn a_cancel_that_the_pool_may_not_have_heard_goes_out_again() {
+    for heard in [false, true] {
+        let (mut link, _events, out) = unrestored();
+        let Some(ToPool::Ping(ping)) = out.last() else { panic!("{out:?}") };
+        assert_eq!(link.in_flight.len(), 0);
+        let before = link.room();
+        if heard {
+            let pong = v1::Pong { id: ping.id, sent_us: ping.sent_us };
+            link.receive(FromPool::Pong(pong), &mut Vec::new());
+        }
+        link.cut();
+        let withdrawn = link.greeting().withdrawn;
+        assert_eq!(withdrawn, if heard { vec![] } else { vec![1, 2, 3] });
+        assert_eq!(before, super::super::MAX_BATCH, "this table is larger than a batch");
+        // Said once more, it is heard.
+        link.welcomed(&life(2, true), &mut Vec::new());
+        link.cut();
+        assert_eq!(link.greeting().withdrawn, [0; 0]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_cancelled_keeps_its_place_until_the_pool_has_heard() {
+    let (mut link, _events, out) = unrestored();
+    link.in_flight = InFlight::new(5);
+    assert_eq!(link.room(), 2);
+    let Some(ToPool::Ping(ping)) = out.last() else { panic!("{out:?}") };
+    link.receive(FromPool::Pong(v1::Pong { id: ping.id, sent_us: 0 }), &mut Vec::new());
+    assert_eq!(link.room(), 5);
+}
+
+#[tokio::test]
+async fn nothing_of_a_connection_that_was_told_to_go_reaches_a_pool_that_is_back() {
+    let (mut link, mut events, mut out) = up(&[key(1, 1)]);
+    link.cut();
+    link.give_up();
+    link.greeting();
+    link.lost();
+    assert!(matches!(events.try_recv(), Ok(Event::LinkLost)));
+    link.welcomed(&life(1, true), &mut out);
+    let [ToPool::CloseChannel(close)] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(close.channel_id, key(1, 1).to_wire());
+    out.clear();
+    // It was in the queue all the time; the connection has answered it when it heard.
+    link.send([submit(key(1, 1), 0)].into_iter(), &mut out);
+    assert_eq!(out, []);
+}
+
+#[test]
+fn a_report_on_an_older_target_is_no_answer_to_a_newer_one() {
+    let (mut link, _events, mut out) = up(&[key(1, 1)]);
+    let target = |byte| Target([byte; 32]);
+    let report = |wanted, told| Command::TargetInEffect {
+        channel: key(1, 1),
+        wanted: target(wanted),
+        target: target(told),
+    };
+    let set = |byte| {
+        let target = Bytes::copy_from_slice(&[byte; 32]);
+        FromPool::SetTarget(v1::SetTarget { channel_id: key(1, 1).to_wire(), target })
+    };
+    let told = |out: &[ToPool]| -> Vec<(u8, u8)> {
+        let reports = out.iter().filter_map(|message| match message {
+            ToPool::TargetInEffect(told) => Some((told.wanted_target[0], told.target[0])),
+            _ => None,
+        });
+        reports.collect()
+    };
+    link.send([report(9, 3)].into_iter(), &mut out);
+    assert_eq!(told(&out), [(9, 3)]);
+    link.receive(set(8), &mut out);
+    out.clear();
+    // The connection had not heard of it yet.
+    link.send([report(9, 4)].into_iter(), &mut out);
+    assert_eq!(out, []);
+    link.send([report(8, 5)].into_iter(), &mut out);
+    link.cut();
+    link.refuse(report(9, 6));
+    link.welcomed(&life(1, true), &mut out);
+    assert_eq!(told(&out), [(8, 5), (8, 5)], "and once more on the next stream");
 }

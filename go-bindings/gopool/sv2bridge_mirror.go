@@ -1,0 +1,97 @@
+//go:build sv2bridge
+
+package main
+
+import (
+	"encoding/binary"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/gopool/config"
+)
+
+// This file gives Stratum V2 channels jobs of their own: goPool's, with as many bytes to roll, and the
+// version bits, that Stratum V2 wants, and extranonce prefixes that goPool never gives to others. A
+// second JobManager carries them, which never asks the node for anything.
+
+//sv2bridge:if field JobManager.mu sync.RWMutex
+//sv2bridge:if field JobManager.curJob *Job
+//sv2bridge:if field JobManager.extraID uint32
+//sv2bridge:if func (*JobManager).CurrentJob() *Job
+//sv2bridge:if func (*JobManager).NextExtranonce1() []byte
+//sv2bridge:if func (*JobManager).Subscribe() chan *Job
+//sv2bridge:if func (*JobManager).Unsubscribe(chan *Job)
+//sv2bridge:if func (*JobManager).broadcastJobSync(*Job)
+//sv2bridge:if field Job.Extranonce2Size int
+//sv2bridge:if field Job.TemplateExtraNonce2Size int
+//sv2bridge:if field Job.VersionMask uint32
+//sv2bridge:if field Job.Template GetBlockTemplateResult
+//sv2bridge:if field GetBlockTemplateResult.VbRequired int
+//sv2bridge:if field Config.Extranonce2Size int
+//sv2bridge:if field Config.TemplateExtraNonce2Size int
+
+func init() {
+	sv2bridgeMirror = func(pool sv2bridgePool, settings config.Config) sv2bridgeWork {
+		m := &sv2bridgeMirrored{pool: pool, size: settings.Extranonce2Size, mask: settings.VersionMask}
+		m.jobs = pool.newJobManager(m.config())
+		return m
+	}
+}
+
+// sv2bridgeMirrored follows goPool's jobs.
+type sv2bridgeMirrored struct {
+	pool sv2bridgePool
+	jobs *JobManager // ours
+	size int
+	mask uint32
+
+	making sync.Mutex // of connections: each with the extranonce1 that was set before
+	taking sync.Mutex
+	taken  *Job // goPool's, whose copy is ours now
+}
+
+// config is goPool's, with our sizes.
+func (m *sv2bridgeMirrored) config() Config {
+	cfg := m.pool.config()
+	cfg.Extranonce2Size = m.size
+	cfg.TemplateExtraNonce2Size = max(cfg.TemplateExtraNonce2Size, m.size)
+	return cfg
+}
+
+// newMinerConn counts with goPool's jobs like any miner, so that goPool knows how many there are; what
+// it gets from there only says that there is something new.
+func (m *sv2bridgeMirrored) newMinerConn(conn net.Conn, prefix []byte) (*MinerConn, func()) {
+	counted := m.pool.jobMgr.Subscribe()
+	go func() {
+		for range counted {
+			m.take()
+		}
+	}()
+	m.take()
+	m.making.Lock()
+	atomic.StoreUint32(&m.jobs.extraID, binary.BigEndian.Uint32(prefix)-1)
+	mc := m.pool.newMinerConn(conn, m.jobs, m.config())
+	m.making.Unlock()
+	return mc, func() { m.pool.jobMgr.Unsubscribe(counted) }
+}
+
+// take makes goPool's newest job ours. It looks at what is newest itself: goPool's workers may tell of
+// two jobs in either order.
+func (m *sv2bridgeMirrored) take() {
+	m.taking.Lock()
+	defer m.taking.Unlock()
+	newest := m.pool.jobMgr.CurrentJob()
+	if newest == nil || newest == m.taken {
+		return
+	}
+	m.taken = newest
+	job := *newest
+	job.Extranonce2Size = m.size
+	job.TemplateExtraNonce2Size = max(job.TemplateExtraNonce2Size, m.size)
+	job.VersionMask = m.mask &^ uint32(job.Template.VbRequired)
+	m.jobs.mu.Lock()
+	m.jobs.curJob = &job
+	m.jobs.mu.Unlock()
+	m.jobs.broadcastJobSync(&job)
+}

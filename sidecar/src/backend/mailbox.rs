@@ -1,0 +1,163 @@
+//! What waits for one connection. An empty one holds no memory but itself: there are as many as
+//! miners, and most of them wait all the time.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::Event;
+
+#[derive(Debug, Default)]
+struct State {
+    events: Vec<Event>,
+    /// The highest seq of a job put in so far.
+    newest: u64,
+    /// Nothing comes any more.
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Held for a push or a swap.
+    state: Mutex<State>,
+    capacity: usize,
+    wake: Notify,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held, and it is whole between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The link's end. Dropped, the mailbox ends after what is in it.
+#[derive(Debug)]
+pub(super) struct Slot(Arc<Shared>);
+
+impl Slot {
+    /// Puts an event in; never waits. false: it is full.
+    pub(super) fn put(&self, event: Event) -> bool {
+        let seq = match &event {
+            Event::Opened { job, .. } | Event::Job { job, .. } => job.seq,
+            _ => 0,
+        };
+        {
+            let mut state = self.0.lock();
+            if state.events.len() >= self.0.capacity {
+                return false;
+            }
+            state.events.push(event);
+            state.newest = state.newest.max(seq);
+        }
+        self.0.wake.notify_one();
+        true
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.wake.notify_one();
+    }
+}
+
+/// The connection's end: one task waits at it and empties it.
+#[derive(Debug)]
+pub struct Mailbox(Arc<Shared>);
+
+impl Mailbox {
+    /// Room for `capacity` events, at least one.
+    pub(super) fn new(capacity: usize) -> (Slot, Self) {
+        let (state, wake) = (Mutex::default(), Notify::new());
+        let shared = Arc::new(Shared { state, capacity: capacity.max(1), wake });
+        (Slot(Arc::clone(&shared)), Self(shared))
+    }
+
+    /// Waits until something is in it, or it has ended. Cancelled, it loses nothing.
+    pub async fn ready(&self) {
+        loop {
+            {
+                let state = self.0.lock();
+                if !state.events.is_empty() || state.ended {
+                    return;
+                }
+            }
+            // One that came meanwhile left its mark.
+            self.0.wake.notified().await;
+        }
+    }
+
+    /// Takes all that is in it, in order, and the highest seq of a job that was ever in it.
+    #[must_use]
+    pub fn take(&self) -> (Vec<Event>, u64) {
+        let mut state = self.0.lock();
+        (std::mem::take(&mut state.events), state.newest)
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().events.is_empty()
+    }
+
+    /// Whether nothing comes any more: the connection was too slow to empty it.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.0.lock().ended
+    }
+
+    /// Waits for the next event alone; `None` at the end.
+    #[cfg(test)]
+    pub(crate) async fn recv(&mut self) -> Option<Event> {
+        self.ready().await;
+        self.try_recv().ok()
+    }
+
+    /// The next event alone, if there is one.
+    #[cfg(test)]
+    pub(crate) fn try_recv(&mut self) -> Result<Event, ()> {
+        let events = &mut self.0.lock().events;
+        if events.is_empty() {
+            return Err(());
+        }
+        Ok(events.remove(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn wakes_who_waits_for_what_comes_and_for_the_end() {
+        let (slot, mailbox) = Mailbox::new(3);
+        let waiting = tokio::spawn(async move {
+            let mut all = Vec::new();
+            loop {
+                mailbox.ready().await;
+                let (events, _) = mailbox.take();
+                if events.is_empty() {
+                    return (all, mailbox.has_ended());
+                }
+                all.extend(events);
+            }
+        });
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+            assert!(slot.put(Event::LinkLost));
+        }
+        drop(slot);
+        assert_eq!(waiting.await.unwrap(), (vec![Event::LinkLost; 3], true));
+    }
+
+    #[test]
+    fn holds_no_more_than_it_may_and_nothing_once_it_is_emptied() {
+        let (slot, mailbox) = Mailbox::new(2);
+        assert!(slot.put(Event::LinkLost) && slot.put(Event::LinkLost));
+        assert!(!slot.put(Event::LinkLost));
+        assert_eq!(mailbox.take().0.len(), 2);
+        assert_eq!(mailbox.0.lock().events.capacity(), 0);
+        assert!(mailbox.is_empty() && !mailbox.has_ended() && slot.put(Event::LinkLost));
+    }
+}
