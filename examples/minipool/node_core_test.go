@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -222,5 +223,38 @@ func TestNewTransactionsReachTheMinersWithoutANewTip(t *testing.T) {
 	s.until("a job with the transaction", func() bool { return len(c.job.MerklePath) == 1 })
 	if got := fmt.Sprint(c.job.MerklePath[0]); got != id || c.job.PrevHash != tip {
 		t.Errorf("the job has %s on %s, want %s on %s", got, c.job.PrevHash, id, tip)
+	}
+}
+
+func TestABlockThatTheNodeDidNotAnswerBeforeTheStopIsSubmittedByHand(t *testing.T) {
+	n, _ := regtestCore(t)
+	pool := nodePool(t, n, easiest)
+	s := dial(t, pool.socket)
+	c := s.open(extended, payoutAddress(t))
+	n.stop()
+	block, hash := c.block(c.job)
+	if verdict := s.judge(block)[0]; !verdict.GetAccepted() {
+		t.Errorf("while the node is away: %v", verdict)
+	}
+	s.hangUp()
+	pool.signal(syscall.SIGTERM)
+	if code := pool.exitCode(); code != exitFailure {
+		t.Errorf("exit code %d of a stop with a block under way", code)
+	}
+	books, err := os.ReadFile(pool.journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(books), `"hash":"`+hash.String()+`","height":102,"accepted":null`) {
+		t.Errorf("the journal:\n%s", books)
+	}
+	text, err := os.ReadFile(pool.journal + ".block-" + hash.String() + ".hex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.again()
+	n.must(nil, "submitblock", strings.TrimSpace(string(text)))
+	if n.tip() != hash.String() {
+		t.Errorf("the tip is %s, want %s", n.tip(), hash)
 	}
 }

@@ -28,6 +28,9 @@ const software = "minipool"
 // name.
 const startsFile = "starts"
 
+// lastWords is how long shares and blocks that a stop has cut short may take to be written down.
+const lastWords = 2 * time.Second
+
 // epochSize is the length of Welcome.epoch in bytes.
 const epochSize = 16
 
@@ -227,8 +230,16 @@ func (m *minipool) stop(grace time.Duration) error {
 	if m.pool != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), grace)
 		faults = append(faults, m.sv1.close(ctx))
-		faults = append(faults, m.pool.Close(ctx))
+		err := m.pool.Close(ctx)
 		cancel()
+		if err != nil { // their context has ended; what they have to write down takes another moment
+			faults = append(faults, err)
+			ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+			if err := m.pool.Close(ctx); err != nil {
+				m.log.Error("shares or blocks under way are not in the journal", "err", err)
+			}
+			cancel()
+		}
 	}
 	m.cancel()
 	if m.counters != nil {

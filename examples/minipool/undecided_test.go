@@ -27,6 +27,7 @@ import (
 type slowSource struct {
 	*chain.Chain
 	asked, answers chan struct{}
+	lag            time.Duration // from the end of ctx to the return
 }
 
 func (s *slowSource) Submit(ctx context.Context, block *wire.MsgBlock) error {
@@ -35,6 +36,7 @@ func (s *slowSource) Submit(ctx context.Context, block *wire.MsgBlock) error {
 	case <-s.answers:
 		return s.Chain.Submit(ctx, block)
 	case <-ctx.Done():
+		<-time.After(s.lag)
 		return ctx.Err()
 	}
 }
@@ -62,7 +64,7 @@ func newBlockRig(t *testing.T, s settings) *blockRig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = books.close() })
-	r.slow = &slowSource{opened, make(chan struct{}, 1), make(chan struct{})}
+	r.slow = &slowSource{Chain: opened, asked: make(chan struct{}, 1), answers: make(chan struct{})}
 	r.minipool = &minipool{settings: s, log: log, keepAfter: time.Hour, journal: books, source: r.slow, chain: opened,
 		work: &work{source: opened, payouts: newPayouts(opened.PoolScript(), 2), now: time.Now}}
 	return r
@@ -265,5 +267,52 @@ func TestABlockThatTheQueueHadNoRoomForIsKept(t *testing.T) {
 	}
 	if got := r.booked(); !strings.Contains(got, `"accepted":null`) {
 		t.Errorf("booked as %s", got)
+	}
+}
+
+// quiet is a sink of no interest.
+type quiet struct{}
+
+func (quiet) Job(*sv2.Job)                {}
+func (quiet) Target(sv2.Target)           {}
+func (quiet) Verdicts([]sv2.Verdict)      {}
+func (quiet) BlockResult(sv2.BlockResult) {}
+func (quiet) Kick(sv2.Kick)               {}
+
+func TestABlockThatAStopCutsShortIsBookedAndKept(t *testing.T) {
+	r := newBlockRig(t, settings{shareSeconds: 3, minDifficulty: shareDifficulty, extranonceSize: 8})
+	r.slow.lag = 300 * time.Millisecond // so that a stop that does not wait is over before
+	r.ctx, r.cancel = context.WithCancel(t.Context())
+	var err error
+	if r.pool, err = sv2.NewPool(r.poolConfig(1)); err != nil {
+		t.Fatal(err)
+	}
+	c, opened, err := r.pool.OpenChannel(t.Context(), sv2.OpenRequest{Kind: sv2.Extended,
+		UserIdentity: []byte(payoutAddress(t)), MaxTarget: sv2.MaxTarget}, quiet{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, err := sv2.TargetFromNBits(opened.Job.NBits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	submit := sv2.Submit{ID: 1, JobID: opened.Job.ID, NTime: opened.Job.MinNTime,
+		Version: opened.Job.Version, Extranonce: make([]byte, opened.ExtranonceSize)}
+	root := sv2.MerkleRoot(opened.Job, opened.Prefix, submit.Extranonce)
+	for !sv2.HashHeader(sv2.Header(opened.Job, root, submit)).Meets(network) {
+		submit.Nonce++
+	}
+	hash := sv2.HashHeader(sv2.Header(opened.Job, root, submit))
+	c.Submit([]sv2.Submit{submit})
+	<-r.slow.asked
+	if err := r.stop(time.Millisecond); err == nil {
+		t.Error("the stop says nothing of the block")
+	}
+	if got := r.booked(); !strings.Contains(got, hash.String()) || !strings.Contains(got, `"event":"block"`) ||
+		!strings.Contains(got, `"accepted":null`) {
+		t.Errorf("booked as %s", got)
+	}
+	if got := r.inFile(r.settings.journal + ".block-" + hash.String() + ".hex").BlockHash(); sv2.Hash(got) != hash {
+		t.Errorf("block %v is in the file", got)
 	}
 }
