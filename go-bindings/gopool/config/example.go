@@ -144,7 +144,8 @@ func (c Config) sidecar() string {
 	fmt.Fprintf(&b, "[listen]\naddress = %s\n\n", strconv.Quote(c.Listen))
 	fmt.Fprintf(&b, "[authority]\nkey_file = %s\n\n", quote(c.KeyFile))
 	fmt.Fprintf(&b, "[pool]\naddress = %s\nsidecar_id = \"goPool\"\n\n", quote("unix:"+c.Socket))
-	fmt.Fprintf(&b, "[limits]\ndrain_timeout_ms = %d\n\n[log]\nformat = \"json\"\n", sidecarDrain)
+	fmt.Fprintf(&b, "[limits]\ndrain_timeout_ms = %d\n\n[log]\nformat = \"json\"\n"+
+		"filter = \"info,gopool_sv2::session::driver=debug\"\n", sidecarDrain)
 	return b.String()
 }
 

@@ -31,9 +31,11 @@ type status struct {
 	Sidecars    []sidecarStatus `json:"sidecars"`
 	Connections int             `json:"connections"`
 	Channels    int             `json:"channels"`
-	Opens       opensStatus     `json:"opens"`
-	Shares      sharesStatus    `json:"shares"`
-	Blocks      blocksStatus    `json:"blocks"`
+	// Handshakes that failed: null where no supervised sidecar says so.
+	Handshakes *uint64      `json:"handshake_failures"`
+	Opens      opensStatus  `json:"opens"`
+	Shares     sharesStatus `json:"shares"`
+	Blocks     blocksStatus `json:"blocks"`
 }
 
 type listenerStatus struct {
@@ -102,6 +104,10 @@ func (d *Door) status() status {
 	}
 	if fault := d.sidecar.fault.Load(); fault != nil {
 		s.Listener.Fault = "the sidecar does not run; the pool's log says why"
+	}
+	if d.address() != "" {
+		failed := d.sidecar.handshakes.Load()
+		s.Handshakes = &failed
 	}
 	for _, session := range d.server.Sessions() {
 		s.Sidecars = append(s.Sidecars, sidecarStatus{session.SidecarID(), session.Software()})
