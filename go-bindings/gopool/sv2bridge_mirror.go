@@ -26,10 +26,13 @@ import (
 //sv2bridge:if field Job.Extranonce2Size int
 //sv2bridge:if field Job.TemplateExtraNonce2Size int
 //sv2bridge:if field Job.VersionMask uint32
+//sv2bridge:if field Job.CoinbaseMsg string
 //sv2bridge:if field Job.Template GetBlockTemplateResult
 //sv2bridge:if field GetBlockTemplateResult.VbRequired int
+//sv2bridge:if field GetBlockTemplateResult.CoinbaseAux
 //sv2bridge:if field Config.Extranonce2Size int
 //sv2bridge:if field Config.TemplateExtraNonce2Size int
+//sv2bridge:if field Config.CoinbaseScriptSigMaxBytes int
 
 func init() {
 	sv2bridgeMirror = func(pool sv2bridgePool, settings config.Config) sv2bridgeWork {
@@ -88,10 +91,28 @@ func (m *sv2bridgeMirrored) take() {
 	m.taken = newest
 	job := *newest
 	job.Extranonce2Size = m.size
-	job.TemplateExtraNonce2Size = max(job.TemplateExtraNonce2Size, m.size)
+	if m.size > job.TemplateExtraNonce2Size {
+		job.TemplateExtraNonce2Size = m.size
+		job.CoinbaseMsg = m.message(&job)
+	}
 	job.VersionMask = m.mask &^ uint32(job.Template.VbRequired)
 	m.jobs.mu.Lock()
 	m.jobs.curJob = &job
 	m.jobs.mu.Unlock()
 	m.jobs.broadcastJobSync(&job)
+}
+
+// sv2bridgeScriptMost is the longest script that a coinbase's input may have: consensus, in bytes.
+const sv2bridgeScriptMost = 100
+
+// message is the pool's message of a job with room for a longer extranonce: goPool has cut it so that the
+// script is not too long with the shorter one.
+func (m *sv2bridgeMirrored) message(job *Job) string {
+	most := sv2bridgeScriptMost
+	if limit := m.pool.config().CoinbaseScriptSigMaxBytes; limit > 0 {
+		most = min(most, limit)
+	}
+	// Height and time with their lengths, flags, the extranonce with its length, the message's length.
+	others := 5 + len(job.Template.CoinbaseAux.Flags)/2 + 9 + 1 + 4 + job.TemplateExtraNonce2Size + 2
+	return job.CoinbaseMsg[:min(len(job.CoinbaseMsg), max(most-others, 0))]
 }

@@ -23,7 +23,7 @@ const Example = `# Generated sv2 config example (copy to ../sv2.toml and edit as
 # - [server].listen: Where Stratum V2 miners connect, IP address and port.
 #   Runtime override: -sv2-listen :3336
 # - [server].public_host: Host name that miners are told on the page /sv2, with
-#   ":port" if it differs; "" = the host the page was asked at.
+#   ":port" if it differs; "" = that of [server].status_public_url.
 # - [server].public_key: Key that stands behind it, as 'gopool-sv2 keygen' printed
 #   it. Only needed when the sidecar is independent.
 #
@@ -144,7 +144,8 @@ func (c Config) sidecar() string {
 	fmt.Fprintf(&b, "[listen]\naddress = %s\n\n", strconv.Quote(c.Listen))
 	fmt.Fprintf(&b, "[authority]\nkey_file = %s\n\n", quote(c.KeyFile))
 	fmt.Fprintf(&b, "[pool]\naddress = %s\nsidecar_id = \"goPool\"\n\n", quote("unix:"+c.Socket))
-	fmt.Fprintf(&b, "[limits]\ndrain_timeout_ms = %d\n\n[log]\nformat = \"json\"\n", sidecarDrain)
+	fmt.Fprintf(&b, "[limits]\ndrain_timeout_ms = %d\n\n[log]\nformat = \"json\"\n"+
+		"filter = \"info,gopool_sv2::session::driver=debug\"\n", sidecarDrain)
 	return b.String()
 }
 

@@ -16,7 +16,6 @@ import (
 	"net"
 	"os/user"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/gopool/config"
@@ -44,12 +43,6 @@ type Door struct {
 	counts   *counts
 	prefixes *prefixes // nil when the pool has its own
 	sidecar  sidecarState
-}
-
-// sidecarState is what is known of a supervised sidecar.
-type sidecarState struct {
-	key   atomic.Pointer[string] // public, of the authority
-	fault atomic.Pointer[string] // why none runs
 }
 
 // Start opens the door and returns at once. It ends with ctx, and is counted in pool.Ended until it has
@@ -227,7 +220,7 @@ func (d *Door) supervise(ctx context.Context) {
 	path, err := d.config.WriteSidecar(d.pool.State)
 	if err == nil {
 		options := supervise.Options{Program: d.config.Program, Config: path,
-			Logger: slog.New(&keyFinder{d.pool.Log.Handler(), &d.sidecar}), StopGrace: sidecarGrace}
+			Logger: slog.New(&listener{d.pool.Log.Handler(), &d.sidecar}), StopGrace: sidecarGrace}
 		if d.config.SidecarConfig == "" {
 			options.KeyFile = d.config.KeyFile
 		}
@@ -238,9 +231,4 @@ func (d *Door) supervise(ctx context.Context) {
 		d.pool.Log.Error("no stratum v2 miner can connect: the sidecar does not run; "+
 			"stratum v1 is not affected", "kind", "sidecar", "error", err)
 	}
-}
-
-func (s *sidecarState) fail(err error) {
-	text := err.Error()
-	s.fault.Store(&text)
 }

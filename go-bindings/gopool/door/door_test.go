@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"html"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -137,7 +138,7 @@ func TestPrefixesAreApartAndComeAgainAfterARestart(t *testing.T) {
 }
 
 func TestShowsWhatPassed(t *testing.T) {
-	r := newRig(t, shortDir(t), func(p *Pool) { p.Config.PublicKey = "9abc" })
+	r := newRig(t, shortDir(t), nil)
 	seen := newSink()
 	channel, opened := r.mustOpen(request(1, "a"), seen)
 	r.mustOpen(request(1, "a"), newSink())
@@ -181,15 +182,37 @@ func TestShowsWhatPassed(t *testing.T) {
 		text(shown["shares"]) != text(map[string]any{"accepted": accepted, "rejected": rejected}) {
 		t.Errorf("shown: %s; accepted %v, rejected %v", answer.Body, accepted, rejected)
 	}
-	page := r.get("http://pool.example.com/sv2").Body.String()
-	if !strings.Contains(page, "stratum2&#43;tcp://pool.example.com:3336/9abc") &&
-		!strings.Contains(page, "stratum2+tcp://pool.example.com:3336/9abc") {
-		t.Errorf("the page does not say what to type:\n%s", page)
-	}
 	post := httptest.NewRecorder()
 	r.mux.ServeHTTP(post, httptest.NewRequest(http.MethodPost, "/api/sv2", nil))
 	if post.Code != http.StatusMethodNotAllowed {
 		t.Errorf("POST: %d", post.Code)
+	}
+}
+
+func TestSaysWhatMinersType(t *testing.T) {
+	for want, change := range map[string]func(*Pool){
+		"stratum2+tcp://HOST:3336/9abc":     func(*Pool) {},
+		"stratum2+tcp://203.0.113.5:1/9abc": func(p *Pool) { p.Config.Listen = "203.0.113.5:1" },
+		"stratum2+tcp://pool:3336/9abc": func(p *Pool) {
+			p.Settings.PublicURL = "https://pool:8443/x"
+		},
+		"stratum2+tcp://[2001:db8::1]:3336/9abc": func(p *Pool) { p.Config.PublicHost = "2001:db8::1" },
+		"stratum2+tcp://sv2.pool:1/9abc": func(p *Pool) {
+			p.Config.PublicHost, p.Settings.PublicURL = "sv2.pool:1", "https://pool"
+		},
+	} {
+		r := newRig(t, shortDir(t), func(p *Pool) {
+			p.Config.PublicKey = "9abc"
+			change(p)
+		})
+		// Whoever asks under another name must not change what others are shown.
+		page := html.UnescapeString(r.get("http://evil.example.com/sv2").Body.String())
+		api := r.get("http://evil.example.com/api/sv2").Body.String()
+		if !strings.Contains(page, "<code>"+want+"</code>") || strings.Contains(page+api, "evil") ||
+			strings.Contains(api, want) == strings.Contains(want, unknownHost) {
+			t.Errorf("want %s:\n%s\n%s", want, page, api)
+		}
+		r.end()
 	}
 }
 

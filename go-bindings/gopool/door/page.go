@@ -7,7 +7,9 @@ import (
 	"html/template"
 	"net"
 	"net/http"
-	"strconv"
+	"net/netip"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/gopool/config"
@@ -17,6 +19,8 @@ import (
 const (
 	statusPath  = "/api/sv2"
 	connectPath = "/sv2"
+	// unknownHost stands on the page where nobody has said by which name miners reach the pool.
+	unknownHost = "HOST"
 )
 
 // status is what /api/sv2 says. Counts are since the pool's start.
@@ -27,16 +31,19 @@ type status struct {
 	Sidecars    []sidecarStatus `json:"sidecars"`
 	Connections int             `json:"connections"`
 	Channels    int             `json:"channels"`
-	Opens       opensStatus     `json:"opens"`
-	Shares      sharesStatus    `json:"shares"`
-	Blocks      blocksStatus    `json:"blocks"`
+	// Handshakes that failed: null where no supervised sidecar says so.
+	Handshakes *uint64      `json:"handshake_failures"`
+	Opens      opensStatus  `json:"opens"`
+	Shares     sharesStatus `json:"shares"`
+	Blocks     blocksStatus `json:"blocks"`
 }
 
 type listenerStatus struct {
-	Address string `json:"address,omitempty"`
-	Sidecar string `json:"sidecar"`
-	URL     string `json:"url,omitempty"`
-	Fault   string `json:"fault,omitempty"`
+	Address   string `json:"address,omitempty"`
+	Sidecar   string `json:"sidecar"`
+	URL       string `json:"url,omitempty"`
+	PublicKey string `json:"public_key,omitempty"`
+	Fault     string `json:"fault,omitempty"`
 }
 
 type sidecarStatus struct {
@@ -83,12 +90,12 @@ func (d *Door) handle(path string, serve http.HandlerFunc) {
 	d.pool.Mux.HandleFunc(path, serve)
 }
 
-func (d *Door) status(request *http.Request) status {
+func (d *Door) status() status {
 	connections, channels := d.counts.open()
 	s := status{
 		APIVersion: "1", UpdatedAt: time.Now().UTC(),
 		Listener: listenerStatus{Address: d.address(), Sidecar: string(d.config.Sidecar),
-			URL: d.url(request)},
+			URL: d.url(""), PublicKey: d.key()},
 		Sidecars: []sidecarStatus{}, Connections: connections, Channels: channels,
 		Opens:  opensStatus{Opened: d.counts.opened.Load(), Refused: map[string]uint64{}},
 		Shares: sharesStatus{Accepted: d.counts.verdicts[0].Load(), Rejected: map[string]uint64{}},
@@ -97,6 +104,10 @@ func (d *Door) status(request *http.Request) status {
 	}
 	if fault := d.sidecar.fault.Load(); fault != nil {
 		s.Listener.Fault = "the sidecar does not run; the pool's log says why"
+	}
+	if d.address() != "" {
+		failed := d.sidecar.handshakes.Load()
+		s.Handshakes = &failed
 	}
 	for _, session := range d.server.Sessions() {
 		s.Sidecars = append(s.Sidecars, sidecarStatus{session.SidecarID(), session.Software()})
@@ -122,38 +133,38 @@ func (d *Door) address() string {
 	return d.config.Listen
 }
 
-// url is what miners type; empty when the key isn't known.
-func (d *Door) url(request *http.Request) string {
-	key := d.config.PublicKey
+// key is the authority's public key; empty when it isn't known.
+func (d *Door) key() string {
 	if found := d.sidecar.key.Load(); found != nil {
-		key = *found
+		return *found
 	}
-	if key == "" {
-		return ""
-	}
-	name := d.config.PublicHost
-	if name == "" {
-		name = request.Host
-		if alone, _, err := net.SplitHostPort(name); err == nil {
-			name = alone
-		}
-	}
-	if _, _, err := net.SplitHostPort(name); err != nil {
-		_, port, err := net.SplitHostPort(d.config.Listen)
-		if _, number := strconv.Atoi(port); err != nil || number != nil {
-			return ""
-		}
-		name = net.JoinHostPort(unbracketed(name), port)
-	}
-	return "stratum2+tcp://" + name + "/" + key
+	return d.config.PublicKey
 }
 
-// unbracketed is an IPv6 address without the brackets that a Host header has.
-func unbracketed(host string) string {
-	if len(host) > 1 && host[0] == '[' && host[len(host)-1] == ']' {
-		return host[1 : len(host)-1]
+// url is what miners type; empty when the key isn't known. unknown stands for the host when nobody has
+// said what that is. What a request says is no help: goPool shows one reader's page to others.
+func (d *Door) url(unknown string) string {
+	key := d.key()
+	name, port, err := net.SplitHostPort(d.config.Listen)
+	if key == "" || err != nil {
+		return ""
 	}
-	return host
+	if ip, err := netip.ParseAddr(name); err != nil || ip.IsUnspecified() {
+		name = unknown
+	}
+	if public, err := url.Parse(d.pool.Settings.PublicURL); err == nil && public.Hostname() != "" {
+		name = public.Hostname()
+	}
+	if d.config.PublicHost != "" {
+		name = d.config.PublicHost
+	}
+	if name == "" {
+		return ""
+	}
+	if _, _, err := net.SplitHostPort(name); err != nil {
+		name = net.JoinHostPort(strings.Trim(name, "[]"), port)
+	}
+	return "stratum2+tcp://" + name + "/" + key
 }
 
 func (d *Door) serveStatus(w http.ResponseWriter, r *http.Request) {
@@ -163,7 +174,7 @@ func (d *Door) serveStatus(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	// An error is that the reader has left.
-	_ = json.NewEncoder(w).Encode(d.status(r))
+	_ = json.NewEncoder(w).Encode(d.status())
 }
 
 func (d *Door) serveConnect(w http.ResponseWriter, r *http.Request) {
@@ -174,9 +185,10 @@ func (d *Door) serveConnect(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	_ = connectPage.Execute(w, struct {
 		status
+		URL      string
 		Rolled   int
 		Password bool
-	}{d.status(r), d.config.Extranonce2Size,
+	}{d.status(), d.url(unknownHost), d.config.Extranonce2Size,
 		d.pool.Settings.PasswordNeeded && d.config.Password == config.PasswordRefuse})
 }
 
@@ -199,11 +211,12 @@ code{background:#8882;padding:.1em .3em;overflow-wrap:anywhere}th{text-align:lef
 {{if .Listener.Fault}}<p><b>Stratum V2 can't be reached at the moment.</b></p>
 {{else if .Password}}<p><b>This pool asks for a password, which Stratum V2 miners can't give.</b></p>{{end}}
 <table>
-<tr><th>Pool URL</th><td>{{with .Listener.URL}}<code>{{.}}</code>{{else}}ask the operator{{end}}</td></tr>
+<tr><th>Pool URL</th><td>{{with .URL}}<code>{{.}}</code>{{else}}ask the operator{{end}}</td></tr>
 <tr><th>User</th><td><code>YOUR_BITCOIN_ADDRESS.worker</code></td></tr>
 <tr><th>Password</th><td>none</td></tr>
 </table>
-<p>The last part of the URL is the pool's key: your device checks by it that it talks to this pool.
+{{if not .Listener.URL}}{{if .URL}}<p>HOST is the name or address by which you reach this pool.</p>
+{{end}}{{end}}<p>The last part of the URL is the pool's key: your device checks by it that it talks to this pool.
 Some devices have fields of their own for host, port and key.</p>
 {{if .Rolled}}<p>Proxies get {{.Rolled}} bytes of extranonce to roll.</p>{{end}}
 <p>{{.Channels}} channels on {{.Connections}} connections now. <a href="/">The pool's page</a></p>

@@ -68,6 +68,8 @@ type Settings struct {
 	// PasswordNeeded is set when miners have to give Password.
 	PasswordNeeded bool
 	Password       string
+	// PublicURL is where the pool's pages are, as everybody sees them; empty when nobody said.
+	PublicURL string
 	// BIP310Version is set when the pool reads the version of a share as the bits that were rolled; else
 	// it reads how it differs from the job's.
 	BIP310Version bool

@@ -18,11 +18,10 @@ func SettingsOf(configuration any) Settings {
 		EnforceLimits:   flag(c, "EnforceSuggestedDifficultyLimits"),
 		MaxConnections:  int(number(c, "MaxConns")),
 		PasswordNeeded:  flag(c, "StratumPasswordEnabled"),
+		Password:        text(c, "StratumPassword"),
+		PublicURL:       text(c, "StatusPublicURL"),
 		// goPool took these two readings in turn; the setting came with the second.
 		BIP310Version: c.has("ShareAllowOutOfMaskVersionBits"),
-	}
-	if password := c.named("StratumPassword"); password.IsValid() && password.Kind() == reflect.String {
-		s.Password = password.String()
 	}
 	if checked := c.named("ShareCheckNTimeWindow"); !checked.IsValid() || flag(c, "ShareCheckNTimeWindow") {
 		s.MaxNTimeAhead = time.Duration(number(c, "ShareNTimeMaxForwardSeconds")) * time.Second
@@ -63,4 +62,13 @@ func number(f fields, name string) float64 {
 func flag(f fields, name string) bool {
 	value := f.named(name)
 	return value.IsValid() && value.Kind() == reflect.Bool && value.Bool()
+}
+
+// text is a field that is a text.
+func text(f fields, name string) string {
+	value := f.named(name)
+	if !value.IsValid() || value.Kind() != reflect.String {
+		return ""
+	}
+	return value.String()
 }

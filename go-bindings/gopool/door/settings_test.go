@@ -11,13 +11,13 @@ func TestReadsThePoolsSettingsByName(t *testing.T) {
 		MaxConns, ShareNTimeMaxForwardSeconds            int
 		EnforceSuggestedDifficultyLimits                 bool
 		StratumPasswordEnabled, ShareCheckNTimeWindow    bool
-		StratumPassword                                  string
+		StratumPassword, StatusPublicURL                 string
 		ShareAllowOutOfMaskVersionBits                   bool
 	}
-	got := SettingsOf(newest{256, 10, 15, 50000, 7000, true, true, true, "secret", false})
+	got := SettingsOf(newest{256, 10, 15, 50000, 7000, true, true, true, "secret", "https://pool", false})
 	want := Settings{MinDifficulty: 256, MaxDifficulty: 256, EnforceLimits: true, SharesPerMinute: 15,
 		MaxConnections: 50000, MaxNTimeAhead: 7000 * time.Second, PasswordNeeded: true,
-		Password: "secret", BIP310Version: true}
+		Password: "secret", PublicURL: "https://pool", BIP310Version: true}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -69,6 +69,19 @@ func TestRunsTheRealSidecarAndSaysWhatMinersType(t *testing.T) {
 		!strings.HasPrefix(shown.Listener.URL, "stratum2+tcp://pool.example.com:"+port+"/9") {
 		t.Errorf("shown: %+v", shown)
 	}
+	stranger, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = stranger.Write([]byte("GET /\r\n")) // and leaves, before there are the 64 bytes of a key
+	_ = stranger.Close()
+	await(t, "the stranger is counted", func() bool {
+		var now status
+		if err := json.Unmarshal(r.get("/api/sv2").Body.Bytes(), &now); err != nil {
+			t.Fatal(err)
+		}
+		return now.Handshakes != nil && *now.Handshakes == 1
+	})
 	r.end()
 	if _, err := net.Dial("tcp", address); err == nil {
 		t.Error("the sidecar still listens")
