@@ -11,7 +11,7 @@ const READ_AHEAD: usize = 2048;
 /// Room asked for at most at a time: a declared length alone never reserves more.
 const RESERVE_MAX: usize = 16 * 1024;
 /// An empty buffer larger than this is given back; see the writer's.
-const KEEP_MAX: usize = 2 * READ_AHEAD;
+const KEEP_MAX: usize = READ_AHEAD;
 
 /// One frame, decrypted, in the reader's buffer.
 #[derive(Debug)]
