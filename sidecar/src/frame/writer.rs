@@ -6,8 +6,8 @@ use noise_sv2::NoiseEncryptor;
 use super::aead::Tail;
 use super::{FrameError, PLAIN_CHUNK_LEN};
 
-/// A buffer that has grown beyond this is given back once it is empty. What answers need stays; jobs
-/// are few, and a miner's memory must not creep up to the worst moment it ever had.
+/// A buffer that has grown beyond this is given back once it is empty. What answers need stays;
+/// jobs are few, and a miner's memory must not creep up to the worst moment it ever had.
 const KEEP_MAX: usize = 512;
 /// Longest payload: its length is 24 bits (SV2 spec 3.2).
 const MAX_PAYLOAD: usize = (1 << 24) - 1;
