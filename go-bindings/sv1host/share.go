@@ -21,9 +21,14 @@ func (c *channel) judgeTurn() bool {
 	if len(c.queue) == 0 {
 		c.queue = nil // an idle channel keeps no memory
 	}
+	c.judgeNow(batch)
+	return true
+}
+
+// judgeNow judges shares by the present; the caller holds mu.
+func (c *channel) judgeNow(batch []sv2.Submit) {
 	now := c.now()
 	c.judge(batch, func(submit sv2.Submit) sv2.Verdict { return c.check.Judge(submit, now) })
-	return true
 }
 
 // judge has shares judged, sends the pool those that are good or are blocks, and answers those that
@@ -170,6 +175,28 @@ func (c *channel) takeReply(m *message, verdicts []sv2.Verdict) []sv2.Verdict {
 		return append(verdicts, c.rejected(s, reason, f))
 	}
 	return verdicts
+}
+
+// takeAccepted takes what the pool writes if it is the reply to a share that is accepted. It is called by
+// the pool's own Write.
+func (c *channel) takeAccepted(written []byte) bool {
+	id, accepted := acceptedID(written)
+	if !accepted || id > firstCall {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.pending[id]
+	if s == nil {
+		return true // too late
+	}
+	delete(c.pending, id)
+	if s.verdict.BlockCandidate {
+		c.result(s, true, "")
+	} else {
+		c.tell([]sv2.Verdict{s.verdict})
+	}
+	return true
 }
 
 // reasonOf is what an error of mining.submit means.
