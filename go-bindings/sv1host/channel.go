@@ -109,6 +109,7 @@ func newChannel(h *Host, request sv2.OpenRequest, name string, sink sv2.Sink) *c
 		pending:    make(map[uint64]*share),
 	}
 	c.conn = newConn(request, h.options.MaxInFlight+spareLines, c.nudge)
+	c.conn.direct = c.takeAccepted
 	return c
 }
 
@@ -123,9 +124,11 @@ func (c *channel) nudge() {
 // now is the time by the host's clock.
 func (c *channel) now() time.Time { return c.host.options.Clock() }
 
-// Submit queues the shares. What there is no room for is refused at once, but still looked at for a
-// block.
+// Submit judges a few shares at once, when none wait, and queues more: a queue is another goroutine to
+// wake, and a share is judged in some microseconds. What there is no room for is refused, but still looked
+// at for a block.
 func (c *channel) Submit(batch []sv2.Submit) {
+	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state == stateClosed || len(batch) == 0 {
@@ -133,8 +136,10 @@ func (c *channel) Submit(batch []sv2.Submit) {
 	}
 	room := max(c.host.options.MaxInFlight-len(c.queue)-len(c.pending), 0)
 	room = min(room, len(batch))
-	c.queue = append(c.queue, batch[:room]...)
-	if room > 0 {
+	if len(c.queue) == 0 && room <= turnShares {
+		c.judgeAt(batch[:room], now)
+	} else {
+		c.queue = append(c.queue, batch[:room]...)
 		c.nudge()
 	}
 	if room < len(batch) {

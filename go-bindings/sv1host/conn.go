@@ -44,7 +44,9 @@ func RequestOf(conn net.Conn) (sv2.OpenRequest, bool) {
 }
 
 // memoryConn is the pool's end of a connection in memory; the channel at the other end uses send, take
-// and hangUp. Write never blocks and calls nothing of the pool's: it queues, and wakes the channel.
+// and hangUp. Write waits for nothing but the channel's lock, and calls nothing of the pool's: it queues,
+// and wakes the channel. The reply to a share that is accepted, by far the most there is, the channel
+// takes at once, if nothing waits before it: two goroutines less have to be woken for each share.
 //
 // After Close, and after the channel has hung up, Read gives io.EOF: for a pool that is a miner who left.
 type memoryConn struct {
@@ -52,6 +54,8 @@ type memoryConn struct {
 	remote     net.Addr
 	limitLines int
 	wake       func() // the channel: there may be something to take
+	// direct takes what is written at once, and reports whether it did. Called with no lock held.
+	direct func(written []byte) bool
 
 	mu       sync.Mutex
 	readable sync.Cond    // unread, hungUp, closed or the read deadline changed
@@ -114,33 +118,54 @@ func (c *memoryConn) setAlarm() {
 	c.alarm.Reset(time.Until(c.readDeadline))
 }
 
-// Write queues p for the channel, whole or not at all.
+// Write gives p to the channel, whole or not at all.
 func (c *memoryConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
+	err, first := c.unwritable(), len(c.waiting) == 0
+	c.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	if first && c.direct != nil && c.direct(p) {
+		return len(p), nil
+	}
+	if err := c.enqueue(p); err != nil {
+		return 0, err
+	}
+	c.wake()
+	return len(p), nil
+}
+
+// unwritable is why the pool can't write now; the caller holds mu.
+func (c *memoryConn) unwritable() error {
 	switch {
 	case c.closed:
-		c.mu.Unlock()
-		return 0, net.ErrClosed
+		return net.ErrClosed
 	case c.hungUp:
-		c.mu.Unlock()
-		return 0, io.ErrClosedPipe
+		return io.ErrClosedPipe
 	case passed(c.writeDeadline):
-		c.mu.Unlock()
-		return 0, os.ErrDeadlineExceeded
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// enqueue has p wait for the channel. When there is no room the connection ends, and the channel is woken.
+func (c *memoryConn) enqueue(p []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.unwritable(); err != nil {
+		return err
 	}
 	lines := bytes.Count(p, []byte{'\n'})
 	if c.lines+lines > c.limitLines || len(c.waiting)+len(p) > maxWaiting {
 		c.overflow = true
 		c.closeLocked()
-		c.mu.Unlock()
 		c.wake()
-		return 0, errOverflow
+		return errOverflow
 	}
 	c.waiting = append(c.waiting, p...)
 	c.lines += lines
-	c.mu.Unlock()
-	c.wake()
-	return len(p), nil
+	return nil
 }
 
 // Close ends the connection from the pool's side. What it wrote before still counts.

@@ -167,3 +167,48 @@ func TestNamesTheMiner(t *testing.T) {
 		t.Error("any connection has a request")
 	}
 }
+
+func TestReadsPlainGrantsWithoutJSON(t *testing.T) {
+	for line, want := range map[string]uint64{
+		`{"id":7,"result":true,"error":null}` + "\n":         7,
+		`{"id":7,"result":true,"error":null}`:                7,
+		`{"id":4503599627370496,"result":true,"error":null}`: 1 << 52,
+	} {
+		if id, ok := acceptedID([]byte(line)); !ok || id != want {
+			t.Errorf("%s gave %d, %v", line, id, ok)
+		}
+	}
+	for _, line := range []string{
+		"", "\n", `{"id":`, `{"id":7`, `{"id":"7","result":true,"error":null}`,
+		`{"id":-7,"result":true,"error":null}`, `{"id":7.5,"result":true,"error":null}`,
+		`{"id":7,"result":false,"error":null}`, `{"id":7,"result":null,"error":[21,"x",null]}`,
+		`{"id":7,"result":true,"error":null}` + "\n" + `{"id":8,"result":true,"error":null}` + "\n",
+		`{"id":,"result":true,"error":null}`, ` {"id":7,"result":true,"error":null}`,
+		`{"id":99999999999999999999,"result":true,"error":null}`,
+	} {
+		if id, ok := acceptedID([]byte(line)); ok {
+			t.Errorf("%q was taken for %d", line, id)
+		}
+	}
+}
+
+func TestTakesAtOnceOnlyWhatNothingWaitsBefore(t *testing.T) {
+	var direct []string
+	c := newConn(sv2.OpenRequest{}, 8, func() {})
+	c.direct = func(written []byte) bool {
+		direct = append(direct, string(written))
+		return string(written) == "taken\n"
+	}
+	for _, line := range []string{"taken\n", "queued\n", "taken\n"} {
+		if n, err := c.Write([]byte(line)); err != nil || n != len(line) {
+			t.Errorf("Write: %d, %v", n, err)
+		}
+	}
+	if data, _ := c.take(nil); string(data) != "queued\ntaken\n" || len(direct) != 2 {
+		t.Errorf("%q waited, %q were offered at once", data, direct)
+	}
+	c.hangUp()
+	if _, err := c.Write([]byte("taken\n")); !errors.Is(err, io.ErrClosedPipe) || len(direct) != 2 {
+		t.Errorf("after the end: %v, %q", err, direct)
+	}
+}

@@ -20,8 +20,8 @@ const drainLook = 5 * time.Millisecond
 
 // Host is a Stratum V1 pool as a Stratum V2 host. Its methods are safe from any goroutine.
 //
-// Each channel has two goroutines: the pool's, which runs [Options].Serve, and one that hashes the shares
-// and reads what the pool writes.
+// Each channel has two goroutines: the pool's, which runs [Options].Serve, and one that reads what the pool
+// writes and hashes the shares that came in masses.
 type Host struct {
 	options Options
 	limits  sv2.Limits

@@ -40,6 +40,22 @@ func (m *message) id() (uint64, bool) {
 	return id, err == nil
 }
 
+// acceptedID is the number in a reply that grants a request, as pools that are written in Go or C write it;
+// false for everything else, which has to be read with care.
+func acceptedID(line []byte) (id uint64, accepted bool) {
+	rest, ok := bytes.CutPrefix(line, []byte(`{"id":`))
+	if !ok {
+		return 0, false
+	}
+	digits := 0
+	for digits < len(rest) && digits < 19 && rest[digits]-'0' < 10 {
+		id = id*10 + uint64(rest[digits]-'0')
+		digits++
+	}
+	return id, digits > 0 && string(bytes.TrimSuffix(rest[digits:], []byte{'\n'})) ==
+		`,"result":true,"error":null}`
+}
+
 // fault is the error of a reply.
 type fault struct {
 	code int // 0 when the pool gave none

@@ -246,7 +246,7 @@ func (c *channel) sendLocked(method string, params []any) (id uint64, err error)
 		return 0, err
 	}
 	if !c.conn.send(line) {
-		return 0, fmt.Errorf("%s: the pool's connection has ended", method)
+		return 0, fmt.Errorf("%s: the pool closed the connection, or reads nothing", method)
 	}
 	c.lastSent = time.Now()
 	return c.lastCall, nil

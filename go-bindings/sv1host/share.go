@@ -22,13 +22,18 @@ func (c *channel) judgeTurn() bool {
 	if len(c.queue) == 0 {
 		c.queue = nil // an idle channel keeps no memory
 	}
+	c.judgeAt(batch, now)
+	return true
+}
+
+// judgeAt judges shares by the time that is given; the caller holds mu.
+func (c *channel) judgeAt(batch []sv2.Submit, now time.Time) {
 	c.judge(batch, func(submit sv2.Submit) sv2.Verdict { return c.check.Judge(submit, now) })
 	if c.host.seen.Filled() {
 		c.host.options.Logger.Error("there is little room left to remember accepted shares of this tip: " +
 			"until the next block channels that sent more than their part are answered rate-limited; if " +
 			"blocks are not just slow, MaxChannels or SharesPerMinute is less than what comes: raise it")
 	}
-	return true
 }
 
 // judge has shares judged, sends the pool those that are good or are blocks, and answers those that
@@ -186,6 +191,28 @@ func (c *channel) takeReply(m *message, verdicts []sv2.Verdict) []sv2.Verdict {
 		return append(verdicts, rejected(s, reason, f, now))
 	}
 	return verdicts
+}
+
+// takeAccepted takes what the pool writes if it is the reply to a share that is accepted. It is called by
+// the pool's own Write.
+func (c *channel) takeAccepted(written []byte) bool {
+	id, accepted := acceptedID(written)
+	if !accepted || id > firstCall {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.pending[id]
+	if s == nil {
+		return true // too late
+	}
+	delete(c.pending, id)
+	if s.verdict.BlockCandidate {
+		c.result(s, sv2.BlockResult{Accepted: true})
+	} else {
+		c.tell([]sv2.Verdict{s.verdict})
+	}
+	return true
 }
 
 // reasonOf is what an error of mining.submit means.
