@@ -231,14 +231,21 @@ impl Channels {
         }
     }
 
-    /// A connection is sent away: its channels are gone, oldest first. Those that it only wishes
-    /// for it takes back itself.
-    pub fn take_connection(&mut self, conn: ConnId) -> Vec<(ChannelKey, Held)> {
+    /// Whether it is open for a miner to whom a job that forbids version rolling is of no use.
+    #[must_use]
+    pub fn must_roll(&self, key: ChannelKey) -> bool {
+        let held = self.held.get(&key).filter(|held| held.is_open());
+        held.is_some_and(|held| held.connection.requires_version_rolling())
+    }
+
+    /// Those of a connection, oldest first, but for those that it only wishes for.
+    #[must_use]
+    pub fn of_connection(&self, conn: ConnId) -> Vec<ChannelKey> {
         let of_it =
             |(key, held): &(&ChannelKey, &Held)| key.conn() == conn && held.state != State::Opening;
         let mut keys: Vec<_> = self.held.iter().filter(of_it).map(|(key, _)| *key).collect();
         keys.sort_unstable();
-        keys.into_iter().filter_map(|key| Some((key, self.remove(key)?))).collect()
+        keys
     }
 
     /// All are gone.

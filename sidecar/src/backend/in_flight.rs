@@ -117,9 +117,9 @@ impl InFlight {
         before - self.waiting.len()
     }
 
-    /// Takes out all of a connection, in the order the submits were sent.
-    pub fn take_connection(&mut self, conn: ConnId) -> Vec<(u64, Sent)> {
-        let of_it = self.waiting.iter().filter(|(_, sent)| sent.channel.conn() == conn);
+    /// Takes out all of these channels, in the order the submits were sent.
+    pub fn take_channels(&mut self, channels: &[ChannelKey]) -> Vec<(u64, Sent)> {
+        let of_it = self.waiting.iter().filter(|(_, sent)| channels.contains(&sent.channel));
         let ids: Vec<_> = of_it.map(|(id, _)| *id).collect();
         ids.into_iter().filter_map(|id| Some((id, self.take(id)?))).collect()
     }

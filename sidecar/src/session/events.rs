@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::setup::REQUIRES_VERSION_ROLLING;
 use super::{answers_of, Cause, Effects, Opening, Outbound, Phase, Session};
 use crate::backend::{Command, Event, Judged};
 use crate::channel::{mourn, Channel, Outcome, Token};
@@ -153,7 +152,7 @@ impl Session {
     /// A job that forbids rolling never goes to a miner that requires it (SV2 spec 5.3.1).
     fn suits(&self, job: &Job) -> bool {
         let Phase::Mining(connection) = &self.phase else { return true };
-        job.version_mask != 0 || connection.setup_flags & REQUIRES_VERSION_ROLLING == 0
+        job.version_mask != 0 || !connection.requires_version_rolling()
     }
 
     /// The pool has no work that this miner takes.

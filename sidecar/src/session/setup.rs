@@ -18,7 +18,7 @@ const VERSION: u16 = 2;
 pub(super) const REQUIRES_STANDARD_JOBS: u32 = 1;
 /// Bit 2: the client rolls version bits. The listener allows it; whether the pool does shows with
 /// its jobs, and one that doesn't is never sent to such a client.
-pub(super) const REQUIRES_VERSION_ROLLING: u32 = 1 << 2;
+const REQUIRES_VERSION_ROLLING: u32 = 1 << 2;
 /// Everything else, told in full in each Error (SV2 spec 3.6.3).
 pub(super) const UNSUPPORTED: u32 = !(REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING);
 

@@ -50,6 +50,8 @@ pub(super) struct Channel {
     pub(super) wanted: u8,
     /// A target was given since the channel was opened.
     pub(super) retargeted: bool,
+    /// What the miner was told instead of the target that is wanted.
+    reported: Option<Target>,
     pub(super) newest: Option<Arc<v1::Job>>,
     known: Vec<Known>,
     /// Updates that were taken.
@@ -69,6 +71,7 @@ impl Channel {
             prefix: 0,
             wanted: 0,
             retargeted: false,
+            reported: None,
             newest: None,
             known: Vec::new(),
             taken: BTreeSet::new(),
@@ -106,10 +109,27 @@ impl Channel {
     /// It gets a target.
     pub(super) fn want(&mut self, level: u8) {
         self.wanted = level;
-        self.retargeted = true;
+        (self.retargeted, self.reported) = (true, None);
         for known in &mut self.known {
             known.easiest = known.easiest.min(level);
         }
+    }
+}
+
+impl Channel {
+    /// The sidecar says what the miner was told when another target was wanted. They may have
+    /// crossed.
+    pub(super) fn reports(&mut self, report: &v1::TargetInEffect) {
+        if report.wanted_target[..] == target(self.wanted).0 {
+            self.reported = report.target[..].try_into().ok().map(Target);
+        }
+    }
+
+    /// What the miner was told as the pool knows it, and what that should be.
+    pub(super) fn in_effect(&self, easiest: u8) -> (Target, Target) {
+        let wanted = target(self.wanted);
+        let most = self.request.max_target[..].try_into().map_or(Target::EASIEST, Target);
+        (self.reported.unwrap_or(wanted), wanted.min(target(easiest)).min(most))
     }
 }
 

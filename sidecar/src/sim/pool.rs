@@ -153,7 +153,7 @@ impl World {
             ToPool::Ping(v1::Ping { id, sent_us }) => {
                 self.pool_says(Entry::message(ToSidecar::Pong(v1::Pong { id, sent_us })));
             }
-            ToPool::TargetInEffect(_) => {}
+            ToPool::TargetInEffect(report) => self.pool_hears_report(&report),
             other => self.stage.breaks(Promise::Contract, format!("unexpected {other:?}")),
         }
     }

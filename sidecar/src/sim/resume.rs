@@ -259,6 +259,13 @@ impl World {
         self.sidecar_closed(close.channel_id);
     }
 
+    pub(super) fn pool_hears_report(&mut self, report: &v1::TargetInEffect) {
+        let session = self.pool.session.as_mut();
+        if let Some(channel) = session.and_then(|s| s.channels.get_mut(&report.channel_id)) {
+            channel.reports(report);
+        }
+    }
+
     /// The sidecar has answered these: they are not credited.
     fn pool_cancels(&mut self, cancelled: &[u64]) {
         let Some(session) = &mut self.pool.session else { return };

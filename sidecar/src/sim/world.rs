@@ -209,6 +209,14 @@ impl World {
             let text = format!("the pool has {open} channels, the miners {held}");
             self.stage.breaks(Promise::Converges, text);
         }
+        let easiest = self.pool.host.as_ref().map_or(0, |host| host.easiest);
+        for (id, channel) in self.pool.session.iter().flat_map(|session| &session.channels) {
+            let (known, told) = channel.in_effect(easiest);
+            if known != told {
+                let text = format!("{id:x}: the pool knows of {known}, the miner of {told}");
+                self.stage.breaks(Promise::Converges, text);
+            }
+        }
         let (oldest, _) = self.carrier.link.waiting_since();
         if let Some(oldest) = oldest {
             let text = format!("submit {oldest} waits in the link");

@@ -69,6 +69,14 @@ pub struct Connection {
     pub connected_ms: i64,
 }
 
+impl Connection {
+    /// `REQUIRES_VERSION_ROLLING`: a job that forbids rolling is of no use to it (SV2 spec 5.3.1).
+    #[must_use]
+    pub const fn requires_version_rolling(&self) -> bool {
+        self.setup_flags & (1 << 2) != 0
+    }
+}
+
 /// What a miner asked for when it opened a channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenRequest {

@@ -193,12 +193,21 @@ impl Link {
         if asked {
             out.push(close_message(channel, "not as it was before", Vec::new()));
         }
-        let waiting = self.in_flight.take_connection(channel.conn());
-        for (sibling, held) in self.channels.take_connection(channel.conn()) {
-            let of_it = waiting.iter().filter(|(_, sent)| sent.channel == sibling);
+        let siblings = self.channels.of_connection(channel.conn());
+        self.cancel(&siblings, "its connection is sent away", out);
+        self.directory.deliver(channel.conn(), Event::Unrestored { channel });
+    }
+
+    /// Closes channels that their connection closes when it hears what comes next. It would answer
+    /// what waits on them `backend-unavailable`: that is done here, so that the pool doesn't credit
+    /// it.
+    pub(super) fn cancel(&mut self, channels: &[ChannelKey], why: &str, out: &mut Vec<ToPool>) {
+        let waiting = self.in_flight.take_channels(channels);
+        for channel in channels {
+            let of_it = waiting.iter().filter(|(_, sent)| sent.channel == *channel);
             let cancelled: Vec<_> = of_it.map(|(id, _)| *id).collect();
-            if held.is_known_to_pool() {
-                out.push(close_message(sibling, "its connection is sent away", cancelled));
+            if self.channels.remove(*channel).is_some_and(|held| held.is_known_to_pool()) {
+                out.push(close_message(*channel, why, cancelled));
             }
         }
         let ids: Vec<_> = waiting.iter().map(|(id, _)| *id).collect();
@@ -208,7 +217,6 @@ impl Link {
             self.unheard.push_back((self.pings, ids));
         }
         self.answer_unjudged(waiting, RejectReason::BackendUnavailable);
-        self.directory.deliver(channel.conn(), Event::Unrestored { channel });
     }
 
     /// The pool has answered a Ping: it has heard what was sent before.

@@ -193,6 +193,9 @@ impl Link {
         };
         self.look_at_size(&job);
         for channel in channels.into_iter().map(ChannelKey::from_wire) {
+            if job.version_mask == 0 && self.channels.must_roll(channel) {
+                self.cancel(&[channel], "the job forbids version rolling", out);
+            }
             let event = Event::Job { channel, job: Arc::clone(&job) };
             self.directory.deliver(channel.conn(), event);
             let job_seq = job.seq;

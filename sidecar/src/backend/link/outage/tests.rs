@@ -1,9 +1,11 @@
 //! What happens while a Hello is under way, and what the pool may know that the miner doesn't.
 
+use std::sync::Arc;
+
 use gopool_sv2_proto::v1;
 use v1::session_response::Message as FromPool;
 
-use super::super::tests::{key, life, opened, submit, up};
+use super::super::tests::{key, life, opened, submit, up, wish};
 use super::*;
 use crate::backend::{Command, InFlight, Mailbox};
 use crate::types::Target;
@@ -218,4 +220,33 @@ fn a_report_on_an_older_target_is_no_answer_to_a_newer_one() {
     link.refuse(report(9, 6));
     link.welcomed(&life(1, true), &mut out);
     assert_eq!(told(&out), [(8, 5), (8, 5)], "and once more on the next stream");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_miner_that_the_newest_job_is_of_no_use_to_is_cancelled() {
+    for (flags, closes) in [(0, 0), (1 << 2, 1)] {
+        let (mut link, mut events, mut out) = up(&[]);
+        let Command::Open { channel, connection, request } = wish(key(1, 1)) else { panic!() };
+        let mut rolls = (*connection).clone();
+        rolls.setup_flags = flags;
+        let open = Command::Open { channel, connection: Arc::new(rolls), request };
+        link.send([open].into_iter(), &mut out);
+        let mut grant = opened(key(1, 1), 7);
+        let FromPool::ChannelOpened(message) = &mut grant else { panic!() };
+        let job = message.job.as_mut().unwrap();
+        job.version_mask = crate::types::VERSION_ROLLING_MASK;
+        let channel_ids = vec![key(1, 1).to_wire()];
+        let narrow = v1::Job { id: 2, seq: 2, version_mask: 0, channel_ids, ..job.clone() };
+        link.receive(grant, &mut out);
+        assert!(matches!(events.try_recv(), Ok(Event::Opened { .. })));
+        link.send([submit(key(1, 1), 0)].into_iter(), &mut out);
+        out.clear();
+        link.receive(FromPool::Job(narrow), &mut out);
+        let cancelled: Vec<_> = out.iter().filter_map(ids).collect();
+        assert_eq!(cancelled, vec![(key(1, 1).to_wire(), vec![1]); closes]);
+        if closes > 0 {
+            assert!(matches!(events.try_recv(), Ok(Event::Unjudged(_))));
+        }
+        assert!(matches!(events.try_recv(), Ok(Event::Job { .. })));
+    }
 }
