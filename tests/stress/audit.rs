@@ -52,6 +52,8 @@ pub struct Audit {
     pub rejected: BTreeMap<String, usize>,
     /// Submits whose connection ended before the answer.
     pub cut: usize,
+    /// The longest that one of them had waited when the sidecar was killed.
+    pub waited: Duration,
     /// Differences by explanation.
     pub explained: BTreeMap<String, usize>,
     /// What can't be.
@@ -75,7 +77,8 @@ impl fmt::Display for Audit {
             "  sent {}, accepted: heard {}, told {}, booked {} (withdrawn {})",
             self.sent, self.heard, self.told, self.booked, self.withdrawn
         )?;
-        writeln!(f, "  rejected {:?}, cut {}", self.rejected, self.cut)?;
+        let (cut, waited) = (self.cut, self.waited);
+        writeln!(f, "  rejected {:?}, cut {cut}, after {waited:.1?} at most", self.rejected)?;
         writeln!(f, "  differences: {:?}; wrong: {}", self.explained, self.wrong.len())?;
         write!(
             f,
@@ -321,6 +324,10 @@ impl Audit {
             }
             Fate::Cut => {
                 self.cut += 1;
+                if let Some(death) = faults.death(submit.life) {
+                    let waited = death.idle.saturating_duration_since(submit.sent);
+                    self.waited = self.waited.max(waited);
+                }
                 if !faults.cut_off_waiting(submit.life, submit.sent) {
                     self.wrong(format!("{name}: not answered, long before anybody was killed"));
                 }
