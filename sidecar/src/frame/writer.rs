@@ -4,7 +4,7 @@ use binary_sv2::{to_writer, GetSize, Serialize};
 use noise_sv2::NoiseEncryptor;
 
 use super::aead::Tail;
-use super::{FrameError, PLAIN_CHUNK_LEN};
+use super::{encrypted_len, FrameError, ENCRYPTED_HEADER_LEN, PLAIN_CHUNK_LEN};
 
 /// A buffer that has grown beyond this is given back once it is empty. What answers need stays;
 /// jobs are few, and a miner's memory must not creep up to the worst moment it ever had.
@@ -49,6 +49,8 @@ impl Writer {
         let bit = if channel_msg { CHANNEL_BIT } else { 0 };
         let [e0, e1] = (extension_type & !CHANNEL_BIT | bit).to_le_bytes();
         let [l0, l1, l2, ..] = len.to_le_bytes();
+        // Once, not by doubling.
+        self.buffer.reserve(ENCRYPTED_HEADER_LEN + encrypted_len(len));
         let begin = self.buffer.len();
         self.buffer.extend_from_slice(&[e0, e1, message_type, l0, l1, l2]);
         self.seal(begin)?;

@@ -276,7 +276,7 @@ impl World {
         for answered in &session.ring {
             let id = answered.verdict.submit_id;
             if cancelled.contains(&id) {
-                self.truth.uncredited(id);
+                self.truth.uncredited(&mut self.stage, id);
             }
         }
         session.ring.retain(|answered| !cancelled.contains(&answered.verdict.submit_id));

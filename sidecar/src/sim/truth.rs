@@ -185,8 +185,9 @@ impl Truth {
     /// A connection ends, its last messages sent.
     pub(super) fn ended(&mut self, stage: &mut Stage, conn: ConnId, cause: &Cause) {
         let owed = self.owed_to(conn);
-        let told = matches!(cause, Cause::Unrestored | Cause::PoolLost | Cause::Kicked);
-        if told && owed > 0 {
+        // Nobody is there to hear an answer, or nobody heard what it is.
+        let excused = matches!(cause, Cause::PeerClosed | Cause::MailboxFull);
+        if !excused && owed > 0 {
             let text = format!("{conn:?} ends ({cause}) with {owed} unanswered");
             stage.breaks(Promise::OneAnswer, text);
         }
@@ -249,9 +250,12 @@ impl Truth {
     }
 
     /// The pool takes a credit back.
-    pub(super) fn uncredited(&mut self, id: u64) {
-        if let Some(share) = self.by_id(id) {
-            share.credit = None;
+    pub(super) fn uncredited(&mut self, stage: &mut Stage, id: u64) {
+        let Some(share) = self.by_id(id) else { return };
+        share.credit = None;
+        if share.answer == Some(Ok(())) {
+            let text = format!("submit {id} is told accepted, and withdrawn");
+            stage.breaks(Promise::NoSuccessWithoutVerdict, text);
         }
     }
 
