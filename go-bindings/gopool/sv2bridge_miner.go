@@ -49,6 +49,7 @@ type sv2bridgeMiners struct {
 	pool sv2bridgePool
 	jobs sv2bridgeWork // nil: goPool's own
 	open sync.Map      // net.Conn to *MinerConn
+	ends sync.Once     // sees to the end of those that are waited for no longer
 }
 
 func newSV2bridgeMiners(pool sv2bridgePool, settings config.Config) *sv2bridgeMiners {
@@ -59,7 +60,7 @@ func newSV2bridgeMiners(pool sv2bridgePool, settings config.Config) *sv2bridgeMi
 	return m
 }
 
-// serve is one miner's life. ctx ends when it is waited for no longer.
+// serve is one miner's life. ctx, the same for all, ends when they are waited for no longer.
 func (m *sv2bridgeMiners) serve(ctx context.Context, conn net.Conn, prefix []byte) {
 	mc, release := m.newMinerConn(conn, prefix)
 	defer release()
@@ -67,9 +68,16 @@ func (m *sv2bridgeMiners) serve(ctx context.Context, conn net.Conn, prefix []byt
 	defer m.open.Delete(conn)
 	m.pool.registry.Add(mc)
 	defer m.pool.registry.Remove(mc)
-	stop := context.AfterFunc(ctx, func() { mc.Close("shutdown") })
-	defer stop()
+	m.ends.Do(func() { context.AfterFunc(ctx, m.closeAll) })
 	mc.handle()
+}
+
+// closeAll ends those who are still there.
+func (m *sv2bridgeMiners) closeAll() {
+	m.open.Range(func(_, mc any) bool {
+		mc.(*MinerConn).Close("shutdown")
+		return true
+	})
 }
 
 func (m *sv2bridgeMiners) newMinerConn(conn net.Conn, prefix []byte) (*MinerConn, func()) {

@@ -36,7 +36,8 @@ import (
 
 func init() {
 	sv2bridgeMirror = func(pool sv2bridgePool, settings config.Config) sv2bridgeWork {
-		m := &sv2bridgeMirrored{pool: pool, size: settings.Extranonce2Size, mask: settings.VersionMask}
+		m := &sv2bridgeMirrored{pool: pool, size: settings.Extranonce2Size, mask: settings.VersionMask,
+			counted: map[chan *Job]struct{}{}}
 		m.jobs = pool.newJobManager(m.config())
 		return m
 	}
@@ -48,6 +49,10 @@ type sv2bridgeMirrored struct {
 	jobs *JobManager // ours
 	size int
 	mask uint32
+
+	counting  sync.Mutex
+	counted   map[chan *Job]struct{} // a subscription of goPool's jobs for each connection
+	listening bool                   // on one of them
 
 	making sync.Mutex // of connections: each with the extranonce1 that was set before
 	taking sync.Mutex
@@ -62,21 +67,67 @@ func (m *sv2bridgeMirrored) config() Config {
 	return cfg
 }
 
-// newMinerConn counts with goPool's jobs like any miner, so that goPool knows how many there are; what
-// it gets from there only says that there is something new.
+// newMinerConn counts with goPool's jobs like any miner, so that goPool knows how many there are. What it
+// gets from there only says that there is something new; one for all listens to that.
 func (m *sv2bridgeMirrored) newMinerConn(conn net.Conn, prefix []byte) (*MinerConn, func()) {
 	counted := m.pool.jobMgr.Subscribe()
-	go func() {
-		for range counted {
-			m.take()
-		}
-	}()
+	m.counting.Lock()
+	m.counted[counted] = struct{}{}
+	if !m.listening {
+		m.listening = true
+		go m.listen(counted)
+	}
+	m.counting.Unlock()
 	m.take()
 	m.making.Lock()
 	atomic.StoreUint32(&m.jobs.extraID, binary.BigEndian.Uint32(prefix)-1)
 	mc := m.pool.newMinerConn(conn, m.jobs, m.config())
 	m.making.Unlock()
-	return mc, func() { m.pool.jobMgr.Unsubscribe(counted) }
+	return mc, func() {
+		m.counting.Lock()
+		delete(m.counted, counted)
+		m.counting.Unlock()
+		m.pool.jobMgr.Unsubscribe(counted)
+	}
+}
+
+// listen takes jobs as long as there are connections, on the subscription of one of them, and then of
+// another. It empties those of the others: goPool warns of miners who don't take their jobs.
+func (m *sv2bridgeMirrored) listen(counted chan *Job) {
+	for counted != nil {
+		for range counted {
+			m.take()
+			m.empty(counted)
+		}
+		counted = m.next()
+		m.take()
+	}
+}
+
+// next is the subscription of some connection; nil when there is none, and nobody listens any more.
+func (m *sv2bridgeMirrored) next() chan *Job {
+	m.counting.Lock()
+	defer m.counting.Unlock()
+	for counted := range m.counted {
+		return counted
+	}
+	m.listening = false
+	return nil
+}
+
+// empty takes what has come to all connections but one.
+func (m *sv2bridgeMirrored) empty(but chan *Job) {
+	m.counting.Lock()
+	defer m.counting.Unlock()
+	for counted := range m.counted {
+		for more := counted != but; more; {
+			select {
+			case <-counted:
+			default:
+				more = false
+			}
+		}
+	}
 }
 
 // take makes goPool's newest job ours. It looks at what is newest itself: goPool's workers may tell of

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,40 @@ func TestSV2BridgeCountsEachChannelAsOneActiveMiner(t *testing.T) {
 	}
 	if active := r.real.ActiveMiners(); active != 0 {
 		t.Errorf("%d active miners are left", active)
+	}
+}
+
+func TestSV2BridgeJobsSurviveTheConnectionThatWasListenedTo(t *testing.T) {
+	r := newSV2bridgeRig(8)
+	r.give(&Job{JobID: "0"}, false)
+	told := r.jobs.Subscribe()
+	defer r.jobs.Unsubscribe(told)
+	var releases []func()
+	for i := range 20 {
+		for range i % 3 {
+			_, release := r.newMinerConn(nil, []byte{0x80, 0, 0, byte(i)})
+			releases = append(releases, release)
+		}
+		if len(releases) == 0 {
+			continue
+		}
+		r.give(&Job{JobID: strconv.Itoa(i)}, true)
+		for last := ""; last != strconv.Itoa(i); {
+			select {
+			case job := <-told:
+				last = job.JobID
+			case <-time.After(time.Minute):
+				t.Fatalf("not told of job %d, with %d connections", i, len(releases))
+			}
+		}
+		gone := (len(releases) + 1) / 2 // the oldest, so the one that was listened to
+		if i%7 == 6 {
+			gone = len(releases)
+		}
+		for _, release := range releases[:gone] {
+			release()
+		}
+		releases = releases[gone:]
 	}
 }
 

@@ -241,6 +241,18 @@ func (c *memoryConn) take(spare []byte) (data []byte, ended bool) {
 	return data, c.closed
 }
 
+// trim gives back what the lines of an open took: shares need less.
+func (c *memoryConn) trim() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unread.Len() == 0 {
+		c.unread = bytes.Buffer{}
+	}
+	if len(c.waiting) == 0 {
+		c.waiting = nil
+	}
+}
+
 // overflowed reports whether the pool wrote more than may wait.
 func (c *memoryConn) overflowed() bool {
 	c.mu.Lock()

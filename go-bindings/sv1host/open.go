@@ -188,7 +188,8 @@ func (c *channel) begin(subscribed subscription, rolled int) (sv2.Opened, error)
 	if err != nil {
 		return sv2.Opened{}, err
 	}
-	c.newest = nil
+	c.newest, c.calls = nil, nil // nothing is called any more
+	c.conn.trim()
 	c.state = stateOpen
 	return sv2.Opened{Prefix: prefix, ExtranonceSize: rolled, Target: c.told, Job: job}, nil
 }

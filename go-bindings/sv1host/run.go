@@ -14,8 +14,9 @@ import (
 const (
 	// turnShares is how many shares are judged before the pool's lines are looked at again.
 	turnShares = 32
-	// keptBuffer is the largest buffer that an idle channel keeps, in bytes.
-	keptBuffer = 16 << 10
+	// keptBuffer is the largest buffer that an idle channel keeps, in bytes: two of them. A job needs more,
+	// and comes now and then.
+	keptBuffer = 512
 	// maxTick is how often at least pings and timeouts are looked at.
 	maxTick = 15 * time.Second
 )

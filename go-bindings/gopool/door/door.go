@@ -209,10 +209,21 @@ func (d *Door) run(ctx context.Context, listener net.Listener) {
 	log.Info("stratum v2 door closed", "kind", "shutdown")
 }
 
+// within waits for something to end, and half a second more than it may take: a connection that has said
+// nothing yet holds up the link's end, but not the pool's.
 func within(grace time.Duration, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	return do(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		defer cancel()
+		ended <- do(ctx)
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(grace + 500*time.Millisecond):
+		return fmt.Errorf("not ended after %v", grace)
+	}
 }
 
 // supervise runs the sidecar as a child until ctx ends.

@@ -29,7 +29,8 @@ type Pool struct {
 	Log *slog.Logger
 
 	// Serve is one miner's life, on a connection in memory, until the connection ends. prefix is the
-	// extranonce prefix that the miner has to get; nil when the pool has prefixes of its own.
+	// extranonce prefix that the miner has to get; nil when the pool has prefixes of its own. ctx is the
+	// same for all miners, and ends when they are waited for no longer.
 	Serve func(ctx context.Context, conn net.Conn, prefix []byte)
 	// OwnPrefixes is set when the pool can't be told an extranonce prefix.
 	OwnPrefixes bool
