@@ -54,9 +54,13 @@ type sv2bridgeMiners struct {
 
 func newSV2bridgeMiners(pool sv2bridgePool, settings config.Config) *sv2bridgeMiners {
 	m := &sv2bridgeMiners{pool: pool}
-	if sv2bridgeMirror != nil && settings.Extranonce2Size > 0 {
-		m.jobs = sv2bridgeMirror(pool, settings)
+	if sv2bridgeMirror == nil {
+		logger.Warn("this goPool's jobs can't be changed for stratum v2: its extranonce sizes and version "+
+			"mask hold, miners may not roll versions, and lose their prefix when goPool restarts",
+			"component", "sv2", "protocol", "stratum_v2")
+		return m
 	}
+	m.jobs = sv2bridgeMirror(pool, settings)
 	return m
 }
 

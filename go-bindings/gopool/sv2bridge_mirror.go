@@ -38,6 +38,9 @@ func init() {
 	sv2bridgeMirror = func(pool sv2bridgePool, settings config.Config) sv2bridgeWork {
 		m := &sv2bridgeMirrored{pool: pool, size: settings.Extranonce2Size, mask: settings.VersionMask,
 			counted: map[chan *Job]struct{}{}}
+		if m.size == 0 {
+			m.size = pool.config().Extranonce2Size
+		}
 		m.jobs = pool.newJobManager(m.config())
 		return m
 	}

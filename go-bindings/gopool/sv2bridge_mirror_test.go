@@ -97,6 +97,16 @@ func TestSV2BridgeJobsAreOfTheirOwnKind(t *testing.T) {
 	}
 }
 
+func TestSV2BridgeTakesGoPoolsSizeWhenNoneIsSet(t *testing.T) {
+	r := newSV2bridgeRig(0)
+	r.give(&Job{JobID: "1", Extranonce2Size: 5, TemplateExtraNonce2Size: 8}, false)
+	r.take()
+	if ours := r.jobs.CurrentJob(); ours.Extranonce2Size != defaultConfig().Extranonce2Size ||
+		ours.TemplateExtraNonce2Size != 8 || ours.VersionMask != sv2.RollableVersionBits {
+		t.Errorf("ours: %+v", ours)
+	}
+}
+
 func TestSV2BridgeSurvivesJobsThatComeInTheWrongOrder(t *testing.T) {
 	r := newSV2bridgeRig(8)
 	older, newer := &Job{JobID: "1"}, &Job{JobID: "2"}

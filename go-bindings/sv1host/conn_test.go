@@ -212,3 +212,20 @@ func TestTakesAtOnceOnlyWhatNothingWaitsBefore(t *testing.T) {
 		t.Errorf("after the end: %v, %q", err, direct)
 	}
 }
+
+func TestReadsTheNumberOfAReplyHoweverItIsWritten(t *testing.T) {
+	for text, want := range map[string]uint64{
+		"7": 7, `"7"`: 7, "1.000001e+06": 1000001, "4.503599627370498e+15": 1<<52 + 2, "7.0": 7,
+	} {
+		m := message{ID: []byte(text)}
+		if id, ok := m.id(); !ok || id != want {
+			t.Errorf("%s gave %d, %v", text, id, ok)
+		}
+	}
+	for _, text := range []string{"", "null", "-1", "7.5", "1e300", "NaN", `"x"`, "[7]"} {
+		m := message{ID: []byte(text)}
+		if id, ok := m.id(); ok {
+			t.Errorf("%s gave %d", text, id)
+		}
+	}
+}

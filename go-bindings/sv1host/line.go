@@ -35,9 +35,16 @@ func parseMessage(line []byte) (message, error) {
 
 // id is the number of the request that a reply is for.
 func (m *message) id() (uint64, bool) {
-	// Some pools read a number as a string and give it back like that.
-	id, err := strconv.ParseUint(strings.Trim(string(m.ID), `"`), 10, 64)
-	return id, err == nil
+	// Some pools read a number as a string and give it back like that, and some as a float: 1.000001e+06.
+	text := strings.Trim(string(m.ID), `"`)
+	if id, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return id, true
+	}
+	number, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(number >= 0 && number <= 1<<53) || number != math.Trunc(number) {
+		return 0, false
+	}
+	return uint64(number), true
 }
 
 // acceptedID is the number in a reply that grants a request, as pools that are written in Go or C write it;

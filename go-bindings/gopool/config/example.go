@@ -46,7 +46,8 @@ const Example = `# Generated sv2 config example (copy to ../sv2.toml and edit as
 # - [mining].extranonce2_size: Bytes that Stratum V2 miners and proxies roll,
 #   2 to 16. Stratum V1 miners keep theirs. 0 = the same as theirs.
 # - [mining].version_mask: Version bits that Stratum V2 miners may roll. They
-#   know only all of 1fffffe0, or none: a mask without some of these forbids it.
+#   know only all of 1fffffe0, or none: a mask without some of these forbids it,
+#   and most devices roll bits.
 # - [mining].stale_shares: "pool": goPool decides, as for Stratum V1 (see
 #   share_job_freshness_mode). "strict": shares for an old tip are refused.
 #
