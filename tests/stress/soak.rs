@@ -62,7 +62,7 @@ fn look(line: &Line, begun: Instant) -> Look {
 /// Soaks for `minutes`. What is found goes to `docs`, or where tests keep their files.
 pub fn run(miners: usize, minutes: f64, docs: Option<PathBuf>) {
     let minipool = format!(
-        "-min-difficulty {EASIEST} -max-difficulty {EASIEST} -test-tip-every 60s \
+        "-min-difficulty {EASIEST} -max-difficulty {EASIEST} -test-tip-every 20s \
          -counters counters.sock"
     );
     let line = Line::start(LineOptions {
@@ -79,7 +79,7 @@ pub fn run(miners: usize, minutes: f64, docs: Option<PathBuf>) {
         period: Duration::from_secs(20),
         window: 4,
         // Every twentieth comes and goes.
-        stay: (number % 20 == 19).then_some(Duration::from_secs(60)),
+        stay: (number % 20 == 19).then_some(Duration::from_secs(20)),
         seed: 1,
     });
     crowd.wait_for_work();
@@ -100,7 +100,7 @@ pub fn run(miners: usize, minutes: f64, docs: Option<PathBuf>) {
     let connections: usize = journals.iter().map(|journal| journal.connections.len()).sum();
     let trends = trends(&looks, minutes);
     let heading = format!(
-        "{miners} miners for {minutes:.0} minutes, a share each 20 s and a new tip a minute; \
+        "{miners} miners for {minutes:.0} minutes, a share each 20 s and a new tip as often; \
          {connections} connections and {} accepted shares in all.",
         audit.heard
     );
