@@ -87,7 +87,7 @@ func sidecarProgram(t *testing.T) string {
 	return path
 }
 
-// build makes goPool with its door, as an overlay, and runs the layer's own tests in goPool's package.
+// build makes goPool with its door, and runs the layer's own tests in goPool's package.
 func (l *line) build() {
 	l.t.Helper()
 	l.source = nil
