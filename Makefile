@@ -34,7 +34,7 @@ chaos: prerequisites ## faults on a schedule, books compared share by share; 7 m
 	cargo test -p gopool-sv2-tests --test stress -- --ignored --nocapture --test-threads 1 --skip leave_nothing_behind
 
 soak: prerequisites ## 2,000 miners, and what is held over time; 20 minutes (SOAK_MINUTES=n); renews docs/performance.md
-	SOAK_DOCS="$(abspath docs)" cargo test -p gopool-sv2-tests --test stress -- --ignored --nocapture leave_nothing_behind
+	GOGC=20 SOAK_DOCS="$(abspath docs)" cargo test -p gopool-sv2-tests --test stress -- --ignored --nocapture leave_nothing_behind
 
 fuzz: prerequisites ## each fuzz target for FUZZ_SECONDS (60)
 	fuzz/run

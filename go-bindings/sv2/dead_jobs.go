@@ -4,13 +4,13 @@ package sv2
 
 import "slices"
 
-// rememberedJobs is how many forgotten jobs of a channel are remembered by their ids: an hour's, at one in
-// 28 seconds, in 1 KiB.
-const rememberedJobs = 128
+// rememberedJobs is how many forgotten jobs of a channel are remembered by their ids: a quarter of an
+// hour's, at one in 28 seconds, in 256 bytes.
+const rememberedJobs = 32
 
 // deadJobs tells a job that died, whose shares are stale, from one that the channel never had. It is exact
 // for the last rememberedJobs of them. Of those before it knows the range of their ids: what is in that,
-// at least an hour old, counts as one of them. The zero value is empty.
+// that old, counts as one of them. The zero value is empty.
 type deadJobs struct {
 	ids  []uint64 // a ring when it is full
 	next int      // the oldest then
