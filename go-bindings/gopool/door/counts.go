@@ -13,10 +13,10 @@ import (
 
 // counts are since the pool's start.
 type counts struct {
-	verdicts                    [sv2.RejectUnauthorized + 1]atomic.Uint64 // by reason
-	found, taken, refusedBlocks atomic.Uint64                             // blocks
-	opened                      atomic.Uint64
-	refused                     [sv2.RefuseInternal + 1]atomic.Uint64 // by reason
+	verdicts                               [sv2.RejectUnauthorized + 1]atomic.Uint64 // by reason
+	found, taken, refusedBlocks, undecided atomic.Uint64                             // blocks
+	opened                                 atomic.Uint64
+	refused                                [sv2.RefuseInternal + 1]atomic.Uint64 // by reason
 
 	mu          sync.Mutex
 	connections map[connection]int // with how many channels
@@ -110,11 +110,14 @@ func (s *countedSink) Verdicts(verdicts []sv2.Verdict) {
 	s.Sink.Verdicts(verdicts)
 }
 
-// BlockResult counts what the node took.
+// BlockResult counts what became of a block.
 func (s *countedSink) BlockResult(result sv2.BlockResult) {
-	if result.Accepted {
+	switch {
+	case result.Accepted:
 		s.life.counts.taken.Add(1)
-	} else {
+	case result.Unknown:
+		s.life.counts.undecided.Add(1)
+	default:
 		s.life.counts.refusedBlocks.Add(1)
 	}
 	s.Sink.BlockResult(result)

@@ -27,7 +27,7 @@ import (
 
 const (
 	// A pool waits some 10 seconds for all that has to end; these together are below.
-	sidecarGrace = 5 * time.Second
+	sidecarGrace = 6 * time.Second // it gives itself 5, and the link one
 	linkGrace    = time.Second
 	hostGrace    = time.Second
 	// leastDifficulty is the minimum of a pool that says it has none: a share takes 4 hashes.

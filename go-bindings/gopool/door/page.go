@@ -65,6 +65,8 @@ type blocksStatus struct {
 	Found    uint64 `json:"found"`
 	Accepted uint64 `json:"accepted"`
 	Rejected uint64 `json:"rejected"`
+	// Unknown is how many nobody decided on.
+	Unknown uint64 `json:"unknown"`
 }
 
 // serveHTTP adds the door's pages to the pool's, where their paths are free.
@@ -100,7 +102,7 @@ func (d *Door) status() status {
 		Opens:  opensStatus{Opened: d.counts.opened.Load(), Refused: map[string]uint64{}},
 		Shares: sharesStatus{Accepted: d.counts.verdicts[0].Load(), Rejected: map[string]uint64{}},
 		Blocks: blocksStatus{Found: d.counts.found.Load(), Accepted: d.counts.taken.Load(),
-			Rejected: d.counts.refusedBlocks.Load()},
+			Rejected: d.counts.refusedBlocks.Load(), Unknown: d.counts.undecided.Load()},
 	}
 	if fault := d.sidecar.fault.Load(); fault != nil {
 		s.Listener.Fault = "the sidecar does not run; the pool's log says why"

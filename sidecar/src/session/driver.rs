@@ -168,7 +168,7 @@ impl Driver<'_> {
             let _ = self.apply(fx);
         }
         let flushed = timeout(
-            LINGER,
+            self.linger(),
             farewell::say(&mut self.writer, &mut self.to_miner, &mut self.from_miner),
         );
         // A peer that is gone or slow can't be told anything more.
@@ -289,7 +289,7 @@ impl Driver<'_> {
                     return Cause::FrameDeadline;
                 }
                 () = stopped(&mut self.stop), if drain.is_none() => {
-                    drain = Some(Drain::stopping(now, drain_timeout));
+                    drain = Some(Drain::stopping(now, drain_timeout - self.linger()));
                 }
                 () = sleep_until(drain_step), if drain.is_some() => {}
             }
@@ -297,6 +297,11 @@ impl Driver<'_> {
                 stall_deadline = Instant::now() + stall;
             }
         }
+    }
+
+    /// For the last words; out of the time that a stop may take.
+    fn linger(&self) -> Duration {
+        LINGER.min(Duration::from_millis(self.limits.drain_timeout_ms) / 2)
     }
 
     /// Whether more may be written: with too much unsent nothing is taken from either side, so what
