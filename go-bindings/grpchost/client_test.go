@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/internal/testlog"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
 )
@@ -28,23 +28,8 @@ import (
 // patience only turns a hang into a failure.
 const patience = 60 * time.Second
 
-// logs is a log that may be read while it is written.
-type logs struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+// logs is what the server logged.
+type logs = testlog.Buffer
 
 // running is a server with a host behind it, on a Unix socket at path.
 type running struct {

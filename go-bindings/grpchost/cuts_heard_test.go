@@ -68,6 +68,9 @@ func (m *modelSidecar) arrived(r *sv2pb.SessionResponse) {
 		}
 		m.drop(id)
 	case *sv2pb.SessionResponse_ChannelRefused:
-		m.t.Fatalf("refused: %v", r.ChannelRefused)
+		if r.ChannelRefused.GetDetail() != kickedForTest {
+			m.t.Fatalf("refused: %v", r.ChannelRefused)
+		}
+		m.drop(r.ChannelRefused.GetChannelId()) // kicked while it was opened
 	}
 }

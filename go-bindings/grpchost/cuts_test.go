@@ -53,13 +53,16 @@ type modelSidecar struct {
 
 const modelInFlight = 48
 
+// kickedForTest is the reason of every kick.
+const kickedForTest = "test"
+
 func (m *modelSidecar) send(request *sv2pb.SessionRequest) { m.wire.incoming <- request }
 
 // connect opens a stream, resumes, and sends again what has no answer.
 func (m *modelSidecar) connect(first bool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.wire = &wire{ctx: ctx, incoming: make(chan *sv2pb.SessionRequest, 4096),
-		outgoing: make(chan *sv2pb.SessionResponse, 1<<16)}
+		outgoing: make(chan *sv2pb.SessionResponse, 1<<12)}
 	m.cut = cancel
 	m.ended = make(chan error, 1)
 	m.onStream = map[uint64]bool{}
@@ -203,7 +206,7 @@ func (m *modelSidecar) host() {
 	for _, c := range some {
 		switch m.random.IntN(30) {
 		case 0:
-			c.kick(sv2.Kick{Action: sv2.KickAction(1 + m.random.IntN(3)), Reason: "test"})
+			c.kick(sv2.Kick{Action: sv2.KickAction(1 + m.random.IntN(3)), Reason: kickedForTest})
 		case 1, 2:
 			c.sink.Target(sv2.Target{byte(p.nextJob), byte(p.nextJob >> 8), 31: 1})
 		default:

@@ -178,7 +178,7 @@ func (s *Session) resume(l *link) ([]entry, error) {
 	for _, c := range missing {
 		c.close("the sidecar has it no more", s.closed)
 	}
-	s.answers.attach(l.outbox)
+	s.answers.attach(l.outbox, l.again)
 
 	sort.Slice(open, func(i, j int) bool { return open[i].id < open[j].id })
 	var targets, jobs []entry

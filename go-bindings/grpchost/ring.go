@@ -35,9 +35,13 @@ type ring struct {
 	limit int
 
 	mu sync.Mutex
-	// out is the newest stream's; once that has ended it takes nothing. stream counts them.
-	out    *outbox
-	stream uint64
+	// out is the newest stream's; once that has ended it takes nothing.
+	out *outbox
+	// before is the last submit of the streams before, early those up to it whose answer is queued on this
+	// one: asked for again, they get no second one, even if they have left slots. nil once the sidecar has
+	// sent something new, for it sends what is unanswered first. No more than hosts owed when it began.
+	before uint64
+	early  map[uint64]struct{}
 	// slots is circular, a power of two long; used of them, from head, are taken. live of those count:
 	// not the dead, nor those of channels that have left, which only stay while there is room.
 	slots            []answer
@@ -49,18 +53,36 @@ type answer struct {
 	verdict sv2.Verdict
 	// channel it is for.
 	channel *channel
-	// stream it was queued on.
-	stream uint64
 }
 
 func newRing(limit int) *ring { return &ring{limit: limit} }
 
-// attach makes out the stream that answers are queued on from now on.
-func (r *ring) attach(out *outbox) {
+// attach makes out the stream that answers are queued on from now on. Submits up to before may come again
+// on it.
+func (r *ring) attach(out *outbox, before uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.out = out
-	r.stream++
+	r.before, r.early = before, make(map[uint64]struct{})
+}
+
+// caughtUp says that no submit comes again on this stream.
+func (r *ring) caughtUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.early = nil
+}
+
+// queue hands answers to the stream.
+func (r *ring) queue(verdicts []sv2.Verdict) {
+	if r.early != nil {
+		for i := range verdicts {
+			if id := verdicts[i].SubmitID; id <= r.before {
+				r.early[id] = struct{}{}
+			}
+		}
+	}
+	r.out.answer(verdicts)
 }
 
 // record keeps answers of a channel and queues them. It keeps no reference to the slice.
@@ -73,11 +95,11 @@ func (r *ring) record(c *channel, verdicts []sv2.Verdict) {
 	if !c.left {
 		for i := range verdicts {
 			slot := r.next()
-			slot.verdict, slot.channel, slot.stream = verdicts[i], c, r.stream
+			slot.verdict, slot.channel = verdicts[i], c
 		}
 		c.kept += len(verdicts)
 	}
-	r.out.answer(verdicts)
+	r.queue(verdicts)
 }
 
 // tell queues answers for channels that are not open: asked again, they are the same.
@@ -106,29 +128,29 @@ func (r *ring) again(ids []uint64) (known []bool) {
 	known = make([]bool, len(ids))
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for i, id := range ids {
+		_, known[i] = r.early[id]
+	}
 	var found []answer
 	for i := range r.used {
 		slot := r.at(i)
 		at, ok := slices.BinarySearch(ids, slot.verdict.SubmitID)
-		if !ok {
+		if !ok || known[at] {
 			continue
 		}
 		known[at] = true
-		if slot.stream != r.stream {
-			found = append(found, *slot)
-			r.kill(slot)
-		}
+		found = append(found, *slot)
+		r.kill(slot)
 	}
 	verdicts := make([]sv2.Verdict, len(found))
 	for i := range found {
-		found[i].stream = r.stream
 		verdicts[i] = found[i].verdict
 		if c := found[i].channel; !c.left {
 			*r.next() = found[i]
 			c.kept++
 		}
 	}
-	r.out.answer(verdicts)
+	r.queue(verdicts)
 	return known
 }
 

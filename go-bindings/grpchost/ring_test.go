@@ -15,13 +15,13 @@ import (
 
 // listed is a ring as one would write it down: a list, oldest first.
 type listed struct {
-	limit  int
-	stream uint64
-	list   []answer
+	limit int
+	list  []answer
+	told  map[uint64]bool // on this stream, of what may come again
 }
 
 func (l *listed) add(a answer) {
-	a.stream = l.stream
+	l.told[a.verdict.SubmitID] = true
 	l.list = append(l.list, a)
 	if len(l.list) > l.limit {
 		l.list = l.list[1:]
@@ -65,10 +65,11 @@ func queued(o *outbox) []uint64 {
 func TestTheRingKeepsTheNewestAnswersInTheOrderOfQueueing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(1, 200).Draw(t, "limit")
-		r, model := newRing(limit), &listed{limit: limit}
+		r, model := newRing(limit), &listed{limit: limit, told: map[uint64]bool{}}
 		out := begunOutbox()
-		r.attach(out)
-		model.stream++
+		// Any submit may come again on any stream, which is more than sidecars do.
+		const all = 1 << 40
+		r.attach(out, all)
 		last := uint64(0)
 		channel := newRingChannel()
 		some := func(t *rapid.T) []uint64 {
@@ -93,21 +94,21 @@ func TestTheRingKeepsTheNewestAnswersInTheOrderOfQueueing(t *testing.T) {
 			},
 			"break": func(*rapid.T) {
 				out = begunOutbox()
-				r.attach(out)
-				model.stream++
+				r.attach(out, all)
+				clear(model.told)
 			},
 			"again": func(t *rapid.T) {
 				ids := some(t)
 				known := r.again(ids)
 				var found []answer
 				for i, id := range ids {
-					at := model.find(id)
-					if known[i] != (at >= 0) {
-						t.Fatalf("answer to %d: %v, want %v", id, known[i], at >= 0)
+					want := model.find(id) >= 0 || model.told[id]
+					if known[i] != want {
+						t.Fatalf("answer to %d: %v, want %v", id, known[i], want)
 					}
 				}
 				for _, a := range slices.Clone(model.list) {
-					if slices.Contains(ids, a.verdict.SubmitID) && a.stream != model.stream {
+					if slices.Contains(ids, a.verdict.SubmitID) && !model.told[a.verdict.SubmitID] {
 						at := model.find(a.verdict.SubmitID)
 						model.list = slices.Delete(model.list, at, at+1)
 						found = append(found, a)
@@ -163,7 +164,7 @@ func TestTheRingNeverLosesAnAnswerThatIsStillWanted(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		limit := 1 + random.IntN(6)
 		r, channel, out := newRing(limit), newRingChannel(), begunOutbox()
-		r.attach(out)
+		r.attach(out, 0)
 		var unanswered []uint64 // at the sidecar, ascending
 		var resend []uint64     // of those, what it has not sent on this stream yet
 		var owed []uint64       // by the host
@@ -184,6 +185,7 @@ func TestTheRingNeverLosesAnAnswerThatIsStillWanted(t *testing.T) {
 			switch random.IntN(6) {
 			case 0, 1: // the sidecar submits, what is new after what is not
 				if len(resend) == 0 && len(unanswered) < limit {
+					r.caughtUp()
 					last++
 					unanswered = append(unanswered, last)
 					owed = append(owed, last)
@@ -211,7 +213,7 @@ func TestTheRingNeverLosesAnAnswerThatIsStillWanted(t *testing.T) {
 				arrived := queued(out)
 				answered(arrived[:random.IntN(len(arrived)+1)])
 				out = begunOutbox()
-				r.attach(out)
+				r.attach(out, last)
 				resend = slices.Clone(unanswered)
 				breaks++
 			}
@@ -219,6 +221,35 @@ func TestTheRingNeverLosesAnAnswerThatIsStillWanted(t *testing.T) {
 		if breaks < 500 || repeated < 100 {
 			t.Errorf("seed %d: %d breaks, %d sent again: the test tests little", seed, breaks, repeated)
 		}
+	}
+}
+
+// A verdict that comes before its submit is sent again is the only one of the stream, though its channel is
+// kicked and others take its place.
+func TestAnAnswerThatLeftTheRingIsNotGivenTwiceOnAStream(t *testing.T) {
+	r, gone, stays := newRing(4), newRingChannel(), newRingChannel()
+	r.attach(begunOutbox(), 0)
+	out := begunOutbox()
+	r.attach(out, 1)
+	r.record(gone, []sv2.Verdict{{SubmitID: 1}})
+	r.leave(gone)
+	for id := range uint64(2 * firstSlots) {
+		r.record(stays, []sv2.Verdict{{SubmitID: 2 + id}})
+	}
+	queued(out)
+	if slices.ContainsFunc(r.contents(), func(a answer) bool { return a.verdict.SubmitID == 1 }) {
+		t.Fatal("the answer is still in the ring: the test tests nothing")
+	}
+	if known := r.again([]uint64{1}); !known[0] {
+		t.Error("the answer is not known to be on its way")
+	}
+	if again := queued(out); len(again) > 0 {
+		t.Errorf("queued again: %v", again)
+	}
+	out = begunOutbox()
+	r.attach(out, 2*firstSlots+1)
+	if known := r.again([]uint64{1}); known[0] {
+		t.Error("the next stream has an answer that nobody has")
 	}
 }
 

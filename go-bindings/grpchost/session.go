@@ -87,7 +87,7 @@ func newSession(server *Server, first *link, order uint64) *Session {
 		channels: make(map[uint64]*channel), connections: make(map[uint64]int),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.answers.attach(first.outbox)
+	s.answers.attach(first.outbox, 0)
 	return s
 }
 

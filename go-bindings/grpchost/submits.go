@@ -39,6 +39,9 @@ func (l *link) takeSubmits(submits []*sv2pb.Submit) error {
 			return nil
 		}
 	}
+	if s.lastSubmit == l.again {
+		s.answers.caughtUp()
+	}
 	s.lastSubmit = l.lastSubmit
 
 	var touched []*channel

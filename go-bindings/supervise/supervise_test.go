@@ -1,35 +1,20 @@
 package supervise
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/internal/testlog"
 )
 
-// logs is a log that tests read while it is written.
-type logs struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+// logs is what was logged.
+type logs struct{ testlog.Buffer }
 
 func (l *logs) await(t *testing.T, text string, count int) {
 	t.Helper()

@@ -5,29 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/internal/testlog"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
-// logs is a log that may be read while it is written.
-type logs struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+// logs is what the host logged.
+type logs = testlog.Buffer
 
 // reply is the line that answers a submit.
 func reply(a asked, answer string) string { return fmt.Sprintf(`{"id":%s,%s}`, a.ID, answer) + "\n" }

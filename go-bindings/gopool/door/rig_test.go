@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/gopool/config"
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/internal/testlog"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
@@ -43,23 +44,8 @@ type rig struct {
 	passwords    chan string  // of mining.authorize
 }
 
-// lines is a log that tests read.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+// lines is what the door logged.
+type lines = testlog.Buffer
 
 func newRig(t *testing.T, state string, change func(*Pool)) *rig {
 	t.Helper()
