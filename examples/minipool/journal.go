@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -304,6 +305,11 @@ func now() int64 { return time.Now().UnixMilli() }
 // escape makes opaque bytes of a miner harmless in a journal or log: printable ASCII stays, everything
 // else becomes an escape sequence of Go. strconv.Unquote, with quotes around, gives the bytes back.
 func escape(opaque []byte) string {
+	if !slices.ContainsFunc(opaque, func(b byte) bool {
+		return b < ' ' || b > '~' || b == '"' || b == '\\'
+	}) {
+		return string(opaque) // as most are, and every share has one
+	}
 	quoted := strconv.QuoteToASCII(string(opaque))
 	return quoted[1 : len(quoted)-1]
 }

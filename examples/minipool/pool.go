@@ -90,16 +90,18 @@ func (m *minipool) poolConfig(era uint64) sv2.PoolConfig {
 // onVerdict is sv2.PoolConfig.OnVerdict. Its error takes an acceptance back: what is not in the book
 // is not credited, and the miner is told so.
 func (m *minipool) onVerdict(
-	_ context.Context, channel sv2.ChannelInfo, submit sv2.Submit, verdict sv2.Verdict,
+	ctx context.Context, channel sv2.ChannelInfo, submit sv2.Submit, verdict sv2.Verdict,
 ) error {
 	if err := m.journal.verdict(channel, submit, verdict); err != nil {
 		m.log.Error("share is not in the journal: it is not credited", "channel", channel.ID,
 			"submit_id", submit.ID, "err", err)
 		return err
 	}
-	m.log.Debug("share", "user", escape(channel.UserIdentity), "channel", channel.ID,
-		"submit_id", submit.ID, "verdict", verdict.Reason, "hash", verdict.Hash,
-		"difficulty", verdict.Credit.Float(), "block", verdict.BlockCandidate)
+	if m.log.Enabled(ctx, slog.LevelDebug) { // else its values are made for nothing, for every share
+		m.log.Debug("share", "user", escape(channel.UserIdentity), "channel", channel.ID,
+			"submit_id", submit.ID, "verdict", verdict.Reason, "hash", verdict.Hash,
+			"difficulty", verdict.Credit.Float(), "block", verdict.BlockCandidate)
+	}
 	return nil
 }
 

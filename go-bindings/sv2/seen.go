@@ -152,13 +152,13 @@ func (s *Seen) forget(prevHash Hash) {
 func (s *Seen) Accept(
 	prevHash, header Hash, held int, candidate bool,
 ) (reason RejectReason, offer bool) {
+	key := s.key(&header)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tip := s.tip(prevHash)
 	if tip == nil {
 		return RejectStale, candidate
 	}
-	key := s.key(&header)
 	mark, known := tip.headers[key]
 	offer = candidate && mark&markOffered == 0
 	if !known && (held >= s.perChannel || s.wants(tip, held)) {
@@ -191,13 +191,13 @@ func (s *Seen) wants(tip *tipMemory, held int) bool {
 // Offer takes the header of a share rejected for policy that meets nbits. It reports whether it was not
 // taken as a candidate before; true when that can't be known.
 func (s *Seen) Offer(prevHash, header Hash) bool {
+	key := s.key(&header)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tip := s.tip(prevHash)
 	if tip == nil {
 		return true
 	}
-	key := s.key(&header)
 	mark, known := tip.headers[key]
 	if mark&markOffered != 0 {
 		return false
