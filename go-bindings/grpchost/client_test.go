@@ -1,4 +1,4 @@
-// The sidecar of the tests: a real gRPC client on a real socket.
+// The two ends of the tests: a real pool behind a real socket, and a real gRPC client.
 
 package grpchost
 
@@ -31,42 +31,76 @@ const patience = 60 * time.Second
 // logs is what the server logged.
 type logs = testlog.Buffer
 
+// pool is the host of the tests.
+type pool struct{ *sv2.Pool }
+
+func newPool(t testing.TB) pool {
+	t.Helper()
+	host, err := sv2.NewPool(sv2.PoolConfig{
+		Limits:         sv2.Limits{Easiest: sv2.MaxTarget, Software: "testpool 1"},
+		ExtranonceSize: 4,
+		BuildJob: func(_ context.Context, request sv2.JobRequest) (*sv2.Job, error) {
+			return &sv2.Job{
+				ID: request.ID, PrevHash: sv2.Hash{1, 2, 3}, NBits: 0x1d00ffff, Version: 0x20000000,
+				MinNTime: 1_700_000_000, CoinbasePrefix: bytes.Repeat([]byte{byte(request.ID)}, 60),
+				CoinbaseSuffix: []byte{4, 5, 6}, StaleRule: sv2.StaleHost,
+			}, nil
+		},
+		OnBlock: func(context.Context, sv2.Block) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pool{host}
+}
+
+// stop ends the pool, which nobody asks any more.
+func (p pool) stop(t testing.TB) {
+	t.Helper()
+	if err := p.Close(context.Background()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// open reports how many channels are open.
+func (p pool) open() int { return len(p.Channels()) }
+
 // running is a server with a host behind it, on a Unix socket at path.
 type running struct {
 	*Server
-	pool *pool
+	pool pool
 	path string
 	logs *logs
+	// log writes to logs.
+	log *slog.Logger
 	// target and credentials are how a sidecar dials, when not over that socket.
 	target      string
 	credentials credentials.TransportCredentials
 }
 
-// start runs a server until the test ends. setUp may change the host before it is used.
-func start(t testing.TB, options Options, setUp func(*pool)) *running {
+// start runs a server until the test ends.
+func start(t testing.TB, options Options) *running {
 	t.Helper()
-	return startOn(t, options, UnixOptions{}, setUp)
+	return startOn(t, options, UnixOptions{})
 }
 
-func startOn(t testing.TB, options Options, unix UnixOptions, setUp func(*pool)) *running {
+func startOn(t testing.TB, options Options, unix UnixOptions) *running {
 	t.Helper()
-	return startWith(t, options, setUp, func(r *running) (net.Listener, error) {
+	return startWith(t, options, func(r *running) (net.Listener, error) {
 		r.path = filepath.Join(t.TempDir(), "sv2.sock")
-		unix.Logger = r.options.Logger
+		unix.Logger = r.log
 		return ListenUnix(r.path, unix)
 	})
 }
 
 // startWith is start on a listener of any kind.
-func startWith(t testing.TB, options Options, setUp func(*pool),
+func startWith(t testing.TB, options Options,
 	listen func(*running) (net.Listener, error),
 ) *running {
 	t.Helper()
-	r := &running{pool: newPool(), logs: &logs{}}
-	if setUp != nil {
-		setUp(r.pool)
-	}
-	options.Logger = slog.New(slog.NewTextHandler(r.logs, nil))
+	r := &running{pool: newPool(t), logs: &logs{}}
+	r.log = slog.New(slog.NewTextHandler(r.logs, nil))
+	options.Logger = r.log
 	server, err := New(r.pool, options)
 	if err != nil {
 		t.Fatal(err)
@@ -85,10 +119,10 @@ func startWith(t testing.TB, options Options, setUp func(*pool),
 		if err := <-served; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
-		r.pool.stop()
 		if n := r.pool.open(); n != 0 {
 			t.Errorf("%d channels are still open on the host", n)
 		}
+		r.pool.stop(t)
 	})
 	return r
 }
@@ -114,7 +148,6 @@ func (r *running) dial(t testing.TB) *grpc.ClientConn {
 type client struct {
 	t      testing.TB
 	stream grpc.BidiStreamingClient[sv2pb.SessionRequest, sv2pb.SessionResponse]
-	cancel context.CancelFunc
 }
 
 // connect opens a stream with the protocol header, without Hello.
@@ -132,7 +165,7 @@ func (r *running) connectWith(t testing.TB, md metadata.MD) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &client{t: t, stream: stream, cancel: cancel}
+	return &client{t: t, stream: stream}
 }
 
 // dials counts the Hellos of all tests.
@@ -149,7 +182,7 @@ func goodHello(session byte) *sv2pb.Hello {
 func (r *running) welcomed(t testing.TB, hello *sv2pb.Hello) (*client, *sv2pb.Welcome) {
 	t.Helper()
 	c := r.connect(t)
-	c.hello(hello)
+	c.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_Hello{Hello: hello}})
 	welcome := c.next().GetWelcome()
 	if welcome == nil {
 		t.Fatal("the first answer is not Welcome")
@@ -187,76 +220,26 @@ func (c *client) ends(want codes.Code) error {
 	}
 }
 
-// hangUp ends the stream from the sidecar's side, without a word.
-func (c *client) hangUp() {
+// requestOpen asks for an extended channel.
+func (c *client) requestOpen(id uint64) {
 	c.t.Helper()
-	if err := c.stream.CloseSend(); err != nil {
-		c.t.Error(err)
-	}
+	c.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_OpenChannel{
+		OpenChannel: &sv2pb.OpenChannel{ChannelId: id,
+			Kind:         sv2pb.ChannelKind_CHANNEL_KIND_EXTENDED,
+			Connection:   &sv2pb.Connection{Id: id, RemoteAddress: "127.0.0.1:1"},
+			UserIdentity: []byte("miner\x00one"), NominalHashRate: 1e12,
+			MaxTarget: sv2.MaxTarget[:], MinExtranonceSize: 4}}})
 }
 
-// leave ends the stream as a sidecar does that stops.
-func (c *client) leave() {
+// open opens an extended channel; the next message must be its ChannelOpened.
+func (c *client) open(id uint64) *sv2pb.ChannelOpened {
 	c.t.Helper()
-	c.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_Drain{Drain: &sv2pb.Drain{}}})
-	c.hangUp()
-}
-
-func (c *client) hello(m *sv2pb.Hello) {
-	c.t.Helper()
-	c.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_Hello{Hello: m}})
-}
-
-// goodOpen is an OpenChannel of an extended channel nobody can object to.
-func goodOpen(id uint64) *sv2pb.OpenChannel {
-	return &sv2pb.OpenChannel{ChannelId: id, Kind: sv2pb.ChannelKind_CHANNEL_KIND_EXTENDED,
-		Connection:   &sv2pb.Connection{Id: id, RemoteAddress: "127.0.0.1:1"},
-		UserIdentity: []byte("miner\x00one"), NominalHashRate: 1e12,
-		MaxTarget: sv2.MaxTarget[:], MinExtranonceSize: 4}
-}
-
-func (c *client) requestOpen(m *sv2pb.OpenChannel) {
-	c.t.Helper()
-	c.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_OpenChannel{OpenChannel: m}})
-}
-
-// open opens a channel; the next message must be its ChannelOpened.
-func (c *client) open(m *sv2pb.OpenChannel) *sv2pb.ChannelOpened {
-	c.t.Helper()
-	c.requestOpen(m)
+	c.requestOpen(id)
 	got := c.next()
-	if got.GetChannelOpened().GetChannelId() != m.GetChannelId() {
-		c.t.Fatalf("want ChannelOpened of %d, got %v", m.GetChannelId(), got)
+	if got.GetChannelOpened().GetChannelId() != id {
+		c.t.Fatalf("want ChannelOpened of %d, got %v", id, got)
 	}
 	return got.GetChannelOpened()
-}
-
-// refused asks for a channel; the next message must be its ChannelRefused.
-func (c *client) refused(m *sv2pb.OpenChannel) *sv2pb.ChannelRefused {
-	c.t.Helper()
-	c.requestOpen(m)
-	got := c.next()
-	if got.GetChannelRefused().GetChannelId() != m.GetChannelId() {
-		c.t.Fatalf("want ChannelRefused of %d, got %v", m.GetChannelId(), got)
-	}
-	return got.GetChannelRefused()
-}
-
-func (c *client) update(m *sv2pb.UpdateChannel) {
-	c.t.Helper()
-	c.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_UpdateChannel{UpdateChannel: m}})
-}
-
-func (c *client) closeChannel(id uint64, reason string) {
-	c.t.Helper()
-	c.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_CloseChannel{
-		CloseChannel: &sv2pb.CloseChannel{ChannelId: id, Reason: reason}}})
-}
-
-func (c *client) submit(submits ...*sv2pb.Submit) {
-	c.t.Helper()
-	c.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_SubmitBatch{
-		SubmitBatch: &sv2pb.SubmitBatch{Submits: submits}}})
 }
 
 // ping sends Ping and expects Pong next: whatever was queued before has arrived.
@@ -266,27 +249,5 @@ func (c *client) ping(id uint64) {
 		Ping: &sv2pb.Ping{Id: id, SentUs: 77}}})
 	if pong := c.next().GetPong(); pong.GetId() != id || pong.GetSentUs() != 77 {
 		c.t.Fatalf("want Pong %d, got %v", id, pong)
-	}
-}
-
-// share is a submit for the first job with that nonce.
-func share(id, channel uint64, nonce uint32) *sv2pb.Submit {
-	return &sv2pb.Submit{Id: id, ChannelId: channel, JobId: 1, Nonce: nonce, Ntime: 1_700_000_001,
-		Version: 0x20000000, Extranonce: []byte{1, 2, 3, 4}}
-}
-
-// hashOf is the header hash of a submit for the first job of a channel.
-func hashOf(prefix []byte, m *sv2pb.Submit) sv2.Hash {
-	return headerHash(newJob(1, 1), prefix, sv2.Submit{Nonce: m.GetNonce(), NTime: m.GetNtime(),
-		Version: m.GetVersion(), Extranonce: m.GetExtranonce()})
-}
-
-// eventually waits for what happens on another goroutine.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
-		}
 	}
 }

@@ -148,7 +148,7 @@ func TestRejectsALockFileThatOthersMayHold(t *testing.T) {
 }
 
 func TestRejectsASocketSomebodyListensOn(t *testing.T) {
-	server := start(t, Options{}, nil)
+	server := start(t, Options{})
 	_, err := ListenUnix(server.path, UnixOptions{})
 	if err == nil || !strings.Contains(err.Error(), "another process listens") {
 		t.Errorf("got %v", err)
@@ -194,7 +194,7 @@ func TestRejectsPathsThatCanBeNoSocket(t *testing.T) {
 
 func TestRejectsPeersThatAreNotAllowed(t *testing.T) {
 	stranger := uint32(os.Geteuid()) + 12345
-	server := startOn(t, Options{}, UnixOptions{OnlyListed: true, AllowUIDs: []uint32{stranger}}, nil)
+	server := startOn(t, Options{}, UnixOptions{OnlyListed: true, AllowUIDs: []uint32{stranger}})
 	conn, err := net.Dial("unix", server.path)
 	if err != nil {
 		t.Fatal(err)
@@ -267,7 +267,7 @@ func TestAPeerIsWhoTheKernelSays(t *testing.T) {
 
 func TestRejectsTCPInTheClear(t *testing.T) {
 	for _, plain := range []bool{false, true} {
-		host := newPool()
+		host := newPool(t)
 		server, err := New(host, Options{PlainLoopback: plain, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
@@ -285,6 +285,6 @@ func TestRejectsTCPInTheClear(t *testing.T) {
 		if err := server.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
-		host.stop()
+		host.stop(t)
 	}
 }

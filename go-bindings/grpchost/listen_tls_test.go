@@ -39,8 +39,8 @@ func startTLS(t testing.TB, change func(*TLSOptions)) *secured {
 	if change != nil {
 		change(&s.options)
 	}
-	s.running = startWith(t, Options{}, nil, func(r *running) (net.Listener, error) {
-		s.options.Logger = r.options.Logger
+	s.running = startWith(t, Options{}, func(r *running) (net.Listener, error) {
+		s.options.Logger = r.log
 		listener, err := ListenTLS("127.0.0.1:0", s.options)
 		if err != nil {
 			return nil, err
@@ -92,7 +92,7 @@ func (s *secured) noted(t testing.TB, want string) {
 func TestCarriesSessionsOverMutualTLS(t *testing.T) {
 	server := startTLS(t, nil)
 	c, _ := server.welcomed(t, goodHello(1))
-	c.open(goodOpen(1))
+	c.open(1)
 	c.ping(7)
 	if n := len(server.Sessions()); n != 1 {
 		t.Errorf("%d sessions", n)
@@ -351,8 +351,8 @@ func TestLogsRefusalsWithinLimits(t *testing.T) {
 
 func TestRejectsTwoLayersOfTLS(t *testing.T) {
 	a := newAuthority(t)
-	host := newPool()
-	defer host.stop()
+	host := newPool(t)
+	defer host.stop(t)
 	server, err := New(host, Options{Credentials: insecure.NewCredentials(),
 		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

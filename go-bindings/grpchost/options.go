@@ -1,41 +1,30 @@
-// What an operator may set, the defaults, and why they are what they are.
+// What an operator may set.
 
 package grpchost
 
 import (
-	"crypto/rand"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"time"
 
 	"google.golang.org/grpc/credentials"
+
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/session"
 )
 
 // Protocol is the version of the contract this package speaks.
-const Protocol = 1
+const Protocol = session.Protocol
 
-// MaxMessageSize bounds one gRPC message in bytes, both ways. The largest message of the contract that
-// is still reasonable is a Hello that names some 400,000 open channels; a Job is below 256 KiB.
-const MaxMessageSize = 4 << 20
+// MaxMessageSize bounds one gRPC message in bytes, both ways; see [session.MaxMessageSize].
+const MaxMessageSize = session.MaxMessageSize
 
-// Defaults of [Options].
+// Defaults of [Options]. Why they are what they are is with those of package session.
 const (
-	// DefaultResumeWindow outlasts the restart of a sidecar or a network fault that heals, and is
-	// short enough that a pool doesn't keep dead miners on its books.
-	DefaultResumeWindow = 60 * time.Second
-	// DefaultVerdictRing holds one second of verdicts of a sidecar with 40,000 miners at 12 shares
-	// a minute each, at below 1 MiB.
-	DefaultVerdictRing = 8192
-	// DefaultOutboxLimit takes three new tips with own jobs for 20,000 channels while a sidecar does
-	// not read; entries are about 100 bytes (jobs are shared with the host), so about 6 MiB.
-	DefaultOutboxLimit = 65536
-	// DefaultMaxChannels is beyond what one sidecar can hold sockets for by default.
-	DefaultMaxChannels = 65536
-	// DefaultHelloTimeout is long for a local socket and still ends a peer that only connects.
-	DefaultHelloTimeout = 10 * time.Second
+	DefaultResumeWindow = session.DefaultResumeWindow
+	DefaultVerdictRing  = session.DefaultVerdictRing
+	DefaultOutboxLimit  = session.DefaultOutboxLimit
+	DefaultMaxChannels  = session.DefaultMaxChannels
+	DefaultHelloTimeout = session.DefaultHelloTimeout
 )
 
 // Options of a [Server]. The zero value is usable.
@@ -73,56 +62,11 @@ type Options struct {
 	Epoch io.Reader
 }
 
-// withDefaults fills what is zero and names everything that is wrong.
-func (o Options) withDefaults() (Options, error) {
-	if o.Logger == nil {
-		o.Logger = slog.Default()
+// ofSessions are those that are not about gRPC.
+func (o Options) ofSessions() session.Options {
+	return session.Options{
+		Software: o.Software, Logger: o.Logger, ResumeWindow: o.ResumeWindow,
+		VerdictRing: o.VerdictRing, MaxInFlight: o.MaxInFlight, OutboxLimit: o.OutboxLimit,
+		MaxChannels: o.MaxChannels, HelloTimeout: o.HelloTimeout, Epoch: o.Epoch,
 	}
-	if o.Epoch == nil {
-		o.Epoch = rand.Reader
-	}
-	if o.ResumeWindow == 0 {
-		o.ResumeWindow = DefaultResumeWindow
-	}
-	if o.VerdictRing == 0 {
-		o.VerdictRing = DefaultVerdictRing
-	}
-	if o.MaxInFlight == 0 {
-		o.MaxInFlight = o.VerdictRing
-	}
-	if o.OutboxLimit == 0 {
-		o.OutboxLimit = DefaultOutboxLimit
-	}
-	if o.MaxChannels == 0 {
-		o.MaxChannels = DefaultMaxChannels
-	}
-	if o.HelloTimeout == 0 {
-		o.HelloTimeout = DefaultHelloTimeout
-	}
-	var faults []error
-	fault := func(format string, values ...any) {
-		faults = append(faults, fmt.Errorf(format, values...))
-	}
-	if len(o.Software) > maxSoftware {
-		fault("Software has %d bytes: at most %d", len(o.Software), maxSoftware)
-	}
-	if o.ResumeWindow < 0 || o.ResumeWindow.Milliseconds() > math.MaxUint32 {
-		fault("ResumeWindow is %v: give 0 to %d ms", o.ResumeWindow, uint32(math.MaxUint32))
-	}
-	if o.VerdictRing < 0 || o.VerdictRing > math.MaxInt32 {
-		fault("VerdictRing is %d: give 1 to %d", o.VerdictRing, math.MaxInt32)
-	}
-	if o.MaxInFlight < 0 || o.MaxInFlight > o.VerdictRing {
-		fault("MaxInFlight is %d: give 1 to VerdictRing (%d)", o.MaxInFlight, o.VerdictRing)
-	}
-	if o.OutboxLimit < 0 {
-		fault("OutboxLimit is %d: give 1 or more", o.OutboxLimit)
-	}
-	if o.MaxChannels < 0 {
-		fault("MaxChannels is %d: give 1 or more", o.MaxChannels)
-	}
-	if o.HelloTimeout < 0 {
-		fault("HelloTimeout is %v: give more than 0", o.HelloTimeout)
-	}
-	return o, errors.Join(faults...)
 }

@@ -103,7 +103,8 @@ func checkProtocolHeader(ctx context.Context) error {
 	}
 	said := "no version"
 	if len(values) > 0 {
-		said = "version " + strconv.Quote(printable(strings.Join(values, ","), 32))
+		text := strings.Join(values, ",")
+		said = "version " + strconv.QuoteToASCII(text[:min(len(text), 32)])
 	}
 	return status.Errorf(codes.FailedPrecondition,
 		"this pool speaks version %d of gopool.sv2; the call says %s: send metadata %s: %d, "+

@@ -35,7 +35,7 @@ func sv2bridgeStart(ctx context.Context, pool sv2bridgePool) {
 // useRealPackages gives a rig this module's own packages, and a layer that needs them.
 func useRealPackages(r *rig) {
 	r.source = fstest.MapFS{}
-	for _, folder := range []string{"sv2", "sv2pb", "grpchost", "."} {
+	for _, folder := range []string{"sv2", "sv2pb", "session", "grpchost", "."} {
 		entries, err := bindings.Sources.ReadDir(folder)
 		if err != nil {
 			r.t.Fatal(err)
@@ -78,7 +78,8 @@ func TestBuildsWithTheRealPackages(t *testing.T) {
 	if listed := r.shell("gofmt -l ."); listed != "" {
 		t.Errorf("not formatted: %s", listed)
 	}
-	if r.exists("sv2bridge/sv2/check_test.go") || !r.exists("sv2bridge/grpchost/listen_other.go") {
+	if r.exists("sv2bridge/sv2/check_test.go") || r.exists("sv2bridge/session/ring_test.go") ||
+		!r.exists("sv2bridge/grpchost/listen_other.go") || !r.exists("sv2bridge/session/ring.go") {
 		t.Error("tests were copied, or a platform's file was not")
 	}
 	r.shell("go build -mod=readonly ./...")
