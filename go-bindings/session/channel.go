@@ -27,8 +27,10 @@ type channel struct {
 	// rolls is Opened.ExtranonceSize, or notOpen.
 	rolls   atomic.Int32
 	updates updates
-	// gathered is the part of the current SubmitBatch for this channel; the receiving goroutine's.
+	// gathered is the part of the current batch for this channel, coming how many that will be; the
+	// receiving goroutine's.
 	gathered []sv2.Submit
+	coming   int
 	// submitting is held during Submit, so that Close comes after it.
 	submitting sync.Mutex
 

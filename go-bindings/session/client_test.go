@@ -5,6 +5,7 @@ package session
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -62,7 +63,7 @@ func carry(t testing.TB, server *Server) (path string, end func()) {
 	go func() { served <- service.Serve(listener) }()
 	return path, func() {
 		service.Stop()
-		if err := <-served; err != nil {
+		if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			t.Errorf("Serve: %v", err)
 		}
 	}

@@ -66,9 +66,13 @@ func (m *modelSidecar) connect(first bool) {
 	m.cut = cancel
 	m.ended = make(chan error, 1)
 	m.onStream = map[uint64]bool{}
-	go func(w *wire, ended chan error) {
-		ended <- m.server.Serve(w)
-	}(m.wire, m.ended)
+	if plain := m.random.IntN(2) == 0; plain {
+		go func(w *wire, ended chan error) { ended <- m.server.Serve(w) }(m.wire, m.ended)
+	} else {
+		go func(w *wire, ended chan error) {
+			ended <- m.server.ServeBatches(&batching{wire: w, t: m.t})
+		}(m.wire, m.ended)
+	}
 	hello := comeBack(1, m.server)
 	if first {
 		hello.LastEpoch = nil

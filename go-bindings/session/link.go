@@ -52,6 +52,9 @@ type link struct {
 	lastSubmit, again uint64
 	// submits is memory for batches that come as messages; the receiving goroutine's.
 	submits []Submit
+	// homes and touched are memory for the channels of a batch: of each submit that goes to a host, and
+	// each channel once. The receiving goroutine's.
+	homes, touched []*channel
 
 	// welcomed: Welcome is queued. leaving: the sidecar is about to stop. Guarded by session.mu.
 	welcomed, leaving bool

@@ -16,7 +16,8 @@ import (
 const Protocol = 1
 
 // MaxMessageSize bounds one encoded message in bytes, both ways; a carrier refuses larger ones. The
-// largest message of the contract that is still reasonable is a Hello that names some 400,000 open channels; a Job is below 256 KiB.
+// largest message of the contract that is still reasonable is a Hello that names some 400,000 open
+// channels; a Job is below 256 KiB.
 const MaxMessageSize = 4 << 20
 
 // Defaults of [Options].

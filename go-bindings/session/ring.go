@@ -13,8 +13,8 @@ import (
 const firstSlots = 64
 
 // ring is the newest answers of a session, in the order in which they were queued for the sidecar, at
-// most limit of them for the channels that are open. An answer is kept under the id of its submit and queued on the stream there is, in
-// one step: what the ring had before a stream began was not queued on that, all else was.
+// most limit of them for the channels that are open. An answer is kept under the id of its submit and
+// queued on the stream there is, in one step: what the ring had before a stream began was not queued on that, all else was.
 //
 // Why limit >= Hello.max_in_flight is enough. Let x be a submit whose answer did not arrive when a
 // stream broke, and n the answers queued after x's for channels that are open. Streams are ordered, so:

@@ -59,8 +59,7 @@ func (m *Submit) fit(extranonceSize int) (sv2.RejectReason, string) {
 	return sv2.RejectNone, ""
 }
 
-// takeSubmits sorts a batch by channel and hands each channel its part. What no host can judge is
-// answered here; every submit gets exactly one verdict.
+// takeSubmits takes a batch. Every submit gets exactly one verdict.
 func (l *link) takeSubmits(submits []Submit) error {
 	if err := checkBatch(len(submits)); err != nil {
 		return err
@@ -88,9 +87,16 @@ func (l *link) takeSubmits(submits []Submit) error {
 		s.answers.caughtUp()
 	}
 	s.lastSubmit = l.lastSubmit
+	l.handOver(submits)
+	return nil
+}
 
-	var touched []*channel
+// handOver sorts a batch that is new by channel and hands each channel its part. What no host can judge
+// is answered here.
+func (l *link) handOver(submits []Submit) {
+	s := l.session
 	var homeless []sv2.Verdict
+	homes, touched, shares := l.homes[:0], l.touched[:0], 0
 	refuse := func(c *channel, id uint64, reason sv2.RejectReason, detail string) {
 		s.answers.record(c, []sv2.Verdict{{SubmitID: id, Reason: reason, Detail: detail}})
 	}
@@ -104,6 +110,7 @@ func (l *link) takeSubmits(submits []Submit) error {
 		if c != nil {
 			rolls = int(c.rolls.Load())
 		}
+		homes = append(homes, nil)
 		if rolls == notOpen {
 			homeless = append(homeless, closed(id))
 			continue
@@ -118,12 +125,23 @@ func (l *link) takeSubmits(submits []Submit) error {
 			continue
 		}
 		inFlight++
-		if c.gathered == nil {
+		homes[i] = c
+		shares++
+		if c.coming++; c.coming == 1 {
 			touched = append(touched, c)
 		}
-		c.gathered = append(c.gathered, submit.Submit)
 	}
 	s.mu.Unlock()
+	// One piece of memory for all hosts' parts, however many channels there are.
+	slab := make([]sv2.Submit, shares)
+	for _, c := range touched {
+		c.gathered, slab, c.coming = slab[:0:c.coming], slab[c.coming:], 0
+	}
+	for i, c := range homes {
+		if c != nil {
+			c.gathered = append(c.gathered, submits[i].Submit)
+		}
+	}
 	for _, c := range touched {
 		batch := c.gathered
 		c.gathered = nil
@@ -134,7 +152,9 @@ func (l *link) takeSubmits(submits []Submit) error {
 		}
 	}
 	s.answers.tell(homeless)
-	return nil
+	clear(homes)
+	clear(touched)
+	l.homes, l.touched = homes, touched
 }
 
 // closed is the answer to a submit whose channel is not open.

@@ -1,7 +1,8 @@
 // Package sv2 is what a Go mining pool implements to be reached over Stratum V2.
 //
-// A carrier (package grpchost, for a sidecar process) takes miners' messages to a [Host] and brings its jobs and verdicts back. Code written
-// against Host doesn't know which carrier runs it.
+// A carrier (package grpchost, for a sidecar process) takes miners' messages to a [Host] and brings its
+// jobs and verdicts back, by the rules of package session. Code written against Host doesn't know which
+// carrier runs it.
 //
 // Who decides what: the host decides who may mine, the extranonce prefix, the coinbase, jobs, targets,
 // duplicates, verdicts and credit. The carrier decides everything of the wire: job ids, the order of
