@@ -57,7 +57,8 @@ type pool struct {
 	mute bool
 	// paused keeps judging back until it is false again; see pause. Guarded by mu.
 	paused bool
-	// onTake hears of each submit that reaches the host, onVerdict of each verdict before it is given.
+	// onBatch hears of the submits that reach the host, onTake of each of them, onVerdict of each verdict before it is given.
+	onBatch   func(batch []sv2.Submit)
 	onTake    func(c *poolChannel, id uint64)
 	onVerdict func(c *poolChannel, verdict sv2.Verdict)
 
@@ -248,6 +249,9 @@ func (c *poolChannel) enter(call string) func() {
 
 func (c *poolChannel) Submit(batch []sv2.Submit) {
 	defer c.enter("Submit")()
+	if c.pool.onBatch != nil {
+		c.pool.onBatch(batch)
+	}
 	if c.pool.onTake != nil {
 		for _, share := range batch {
 			c.pool.onTake(c, share.ID)

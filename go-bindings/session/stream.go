@@ -38,10 +38,10 @@ type BatchStream interface {
 	Recv() (Request, error)
 	// Send is that of Stream. It is given no VerdictBatch.
 	Send(*sv2pb.SessionResponse) error
-	// SendVerdicts is Send of a VerdictBatch: 1 to [MaxBatch] verdicts that fit the contract. Detail is
-	// at most 255 bytes of printable ASCII, Reason is one of the contract's, and Credit is zero where
-	// the share is not accepted. Hash is the zero hash where the host gave none. The slice is the
-	// session's again when SendVerdicts returns.
+	// SendVerdicts is Send of a VerdictBatch, and comes on the same goroutine: 1 to [MaxBatch] verdicts
+	// that fit the contract. Detail is at most 255 bytes of printable ASCII, Reason is one of the
+	// contract's, and Credit is zero where the share is not accepted. Hash is the zero hash where the
+	// host gave none. The slice is the session's again when SendVerdicts returns.
 	SendVerdicts([]sv2.Verdict) error
 }
 

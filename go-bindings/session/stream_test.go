@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -132,8 +133,16 @@ func mixed() []*sv2pb.Submit {
 
 func TestBatchesAreJudgedAsMessagesAre(t *testing.T) {
 	var verdicts [2]map[uint64]*sv2pb.Verdict
+	var taken [2]map[uint64]sv2.Submit
 	for i, batches := range []bool{false, true} {
-		server := start(t, Options{}, nil)
+		taken[i] = make(map[uint64]sv2.Submit)
+		server := start(t, Options{}, func(p *pool) {
+			p.onBatch = func(batch []sv2.Submit) {
+				for _, submit := range batch {
+					taken[i][submit.ID] = submit
+				}
+			}
+		})
 		var s *rawStream
 		var b *batching
 		if batches {
@@ -156,6 +165,22 @@ func TestBatchesAreJudgedAsMessagesAre(t *testing.T) {
 				t.Errorf("%+v is not %v", v, m)
 			}
 		}
+	}
+	for _, m := range mixed() {
+		want := sv2.Submit{ID: m.GetId(), JobID: m.GetJobId(), Nonce: m.GetNonce(), NTime: m.GetNtime(),
+			Version: m.GetVersion(), Extranonce: m.GetExtranonce(), Worker: m.GetWorker(),
+			WouldRefuse: sv2.RejectReason(m.GetWouldRefuse())}
+		if want.ID == 80 { // nobody knows that reason
+			want.WouldRefuse = sv2.RejectInvalidShare
+		}
+		first, told := taken[0][want.ID]
+		if second := taken[1][want.ID]; !reflect.DeepEqual(first, second) ||
+			told && !reflect.DeepEqual(first, want) {
+			t.Errorf("the host got %+v from a message and %+v from a batch, want %+v", first, second, want)
+		}
+	}
+	if len(taken[0]) != MaxBatch-4 {
+		t.Errorf("%d submits reached the host", len(taken[0]))
 	}
 	accepted, reasons := 0, map[sv2pb.RejectReason]bool{}
 	for id, want := range verdicts[0] {
@@ -229,13 +254,15 @@ func TestRejectsBatchesThatCannotBe(t *testing.T) {
 		batch []*sv2pb.Submit
 		early bool
 		want  codes.Code
+		text  string
 	}{
-		"before Hello": {batch: mixed(), early: true, want: codes.FailedPrecondition},
-		"empty":        {want: codes.InvalidArgument},
+		"before Hello": {batch: mixed(), early: true, want: codes.FailedPrecondition,
+			text: "must be Hello, not submits"},
+		"empty": {want: codes.InvalidArgument, text: "0 submits"},
 		"too many": {batch: append(mixed(), share(MaxBatch+1, 1, 1)),
-			want: codes.InvalidArgument},
+			want: codes.InvalidArgument, text: "257 submits"},
 		"ids that fall": {batch: []*sv2pb.Submit{share(2, 1, 1), share(1, 1, 2)},
-			want: codes.InvalidArgument},
+			want: codes.InvalidArgument, text: "ids must rise"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := server.rawBatches(t)
@@ -243,8 +270,9 @@ func TestRejectsBatchesThatCannotBe(t *testing.T) {
 				s.welcome(goodHello(1))
 			}
 			s.submit(test.batch...)
-			if err := <-s.ended; status.Code(err) != test.want {
-				t.Errorf("the stream ended with %v, want %v", err, test.want)
+			err := <-s.ended
+			if status.Code(err) != test.want || !strings.Contains(err.Error(), test.text) {
+				t.Errorf("the stream ended with %v, want %v: %s", err, test.want, test.text)
 			}
 		})
 	}
