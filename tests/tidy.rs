@@ -3,6 +3,8 @@
 //! Each rule is a function over a path and a text, with tests of its own that plant a violation;
 //! here the rules meet the sources.
 
+#[path = "tidy/ffi.rs"]
+mod ffi;
 #[path = "tidy/finding.rs"]
 mod finding;
 #[path = "tidy/go.rs"]
@@ -193,6 +195,15 @@ fn keeps_the_library_a_library() {
         sources.iter().flat_map(|source| rust::test_files(&source.path, &source.text)).collect();
     let library = sources.iter().filter(|source| !test_files.contains(&source.path));
     none(library.flat_map(|source| rust::library(&source.path, &source.text)));
+}
+
+#[test]
+fn keeps_every_export_behind_the_boundary() {
+    let mut sources = with_ending("rs", 10).unwrap();
+    sources.retain(|source| source.path.starts_with("ffi/src/"));
+    let exports: usize = sources.iter().map(|source| ffi::exports(&source.text).len()).sum();
+    assert!(exports >= 12, "only {exports} exports found");
+    none(sources.iter().flat_map(|source| ffi::check(&source.path, &source.text)));
 }
 
 #[test]

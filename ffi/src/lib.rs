@@ -1,4 +1,16 @@
-//! The C ABI of the SV2 listener.
+//! The C ABI of the SV2 listener: link it into a pool's process, poll its events, answer them.
 //!
-//! Nothing is exported yet: the listener reaches the pool over gRPC. The crate exists so that the
-//! boundary has its place in the workspace and is built from the first day.
+//! `include/gopool_sv2.h` is made from here and is the contract for who links it; `docs/ffi.md`
+//! shows the way. Nothing calls back: the library owns its threads, the host its own, and between
+//! them is a ring ([`gopool_sv2::backend::ring`]). It touches no signal handler, allocator, logger,
+//! panic hook or standard stream of the process.
+
+mod boundary;
+mod calls;
+mod log;
+mod runtime;
+mod slab;
+mod types;
+
+pub use calls::*;
+pub use types::*;

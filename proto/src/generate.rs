@@ -57,6 +57,7 @@ fn rust(set: &prost_types::FileDescriptorSet) -> Result<Files, Error> {
     std::fs::create_dir_all(&out)?;
     tonic_prost_build::configure()
         .build_server(false)
+        .client_mod_attribute(".", "#[cfg(feature = \"grpc\")]")
         .bytes(".")
         .out_dir(&out)
         .compile_fds(set.clone())?;

@@ -1005,6 +1005,7 @@ impl KickAction {
     }
 }
 /// Generated client implementations.
+#[cfg(feature = "grpc")]
 pub mod work_service_client {
     #![allow(
         unused_variables,
@@ -1509,6 +1510,7 @@ pub struct MintFailed {
     pub detail: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
+#[cfg(feature = "grpc")]
 pub mod event_service_client {
     #![allow(
         unused_variables,

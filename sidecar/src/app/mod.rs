@@ -10,7 +10,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::backend::carrier::{self, Carrier};
+#[cfg(feature = "grpc")]
 use crate::backend::grpc;
+use crate::backend::ring::RingCarrier;
 use crate::config::Config;
 use crate::keys::{AuthorityKey, KeyError};
 use crate::listen::Listener;
@@ -83,11 +86,12 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Starts everything. The link to the pool is made, and made again, in the background: miners
-    /// that come before it is up are told `backend-unavailable`.
+    /// Starts everything, with the pool in another process. The link to the pool is made, and made
+    /// again, in the background: miners that come before it is up are told `backend-unavailable`.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running.
+    #[cfg(feature = "grpc")]
     pub async fn start(config: Config) -> Result<Self, StartError> {
         Self::start_on(config, None).await
     }
@@ -97,7 +101,25 @@ impl Sidecar {
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running.
+    #[cfg(feature = "grpc")]
     pub async fn start_on(
+        config: Config,
+        inherited: Option<TcpListener>,
+    ) -> Result<Self, StartError> {
+        let dialer = grpc::Dialer::new(&config.pool, config.limits.max_in_flight);
+        Self::start_over(dialer, config, inherited).await
+    }
+
+    /// Starts everything, with the pool in this process: it has the other end of the ring.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start_on_ring(config: Config, ring: RingCarrier) -> Result<Self, StartError> {
+        Self::start_over(ring, config, None).await
+    }
+
+    async fn start_over<C: Carrier>(
+        carrier: C,
         config: Config,
         inherited: Option<TcpListener>,
     ) -> Result<Self, StartError> {
@@ -117,8 +139,13 @@ impl Sidecar {
         let listener =
             Listener::bind(&config.listen, inherited, bounds.clone()).await.map_err(bind_error)?;
         let address = listener.address().map_err(bind_error)?;
-        let (backend, link) =
-            grpc::new(&config.pool, limits.max_in_flight, journal.clone(), bounds.clone());
+        let (backend, link) = carrier::link(
+            carrier,
+            &config.pool,
+            limits.max_in_flight,
+            journal.clone(),
+            bounds.clone(),
+        );
         let acceptor = Acceptor::new(
             *key.keypair(),
             config.authority.cert_validity_sec,

@@ -4,13 +4,16 @@
 //! all connections share, and a bounded mailbox of [`Event`]s of its own. Carriers ([`grpc`]) fill
 //! and empty them; sessions don't know which carrier runs.
 
+pub(crate) mod carrier;
 mod channels;
 mod convert;
 mod directory;
+#[cfg(feature = "grpc")]
 pub mod grpc;
 mod in_flight;
 pub(crate) mod link;
 mod mailbox;
+pub mod ring;
 
 use std::sync::Arc;
 

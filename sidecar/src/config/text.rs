@@ -4,7 +4,7 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use tokio_rustls::rustls::pki_types::ServerName;
+use rustls_pki_types::ServerName;
 
 use super::model::PoolAddress;
 use super::suggest::nearest;

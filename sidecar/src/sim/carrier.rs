@@ -1,4 +1,4 @@
-//! The link's task: what [`crate::backend::grpc`] does around the link, without a transport.
+//! The link's task: what [`crate::backend::carrier`] does around the link, without a transport.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::stage::{Event, Promise};
 use super::wire::{Item, ToPool, ToSidecar};
 use super::world::{Limits, World};
-use crate::backend::grpc::outage::{Outage, Patience};
-use crate::backend::grpc::pump::{PENDING_MAX, RETRY};
-use crate::backend::grpc::watchdog::Watchdog;
+use crate::backend::carrier::outage::{Outage, Patience};
+use crate::backend::carrier::pump::{PENDING_MAX, RETRY};
+use crate::backend::carrier::watchdog::Watchdog;
 use crate::backend::link::{Greeting, Life, Link, MAX_BATCH};
 use crate::backend::{Backend, Command, Directory};
 use crate::obs::Journal;

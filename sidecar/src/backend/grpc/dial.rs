@@ -11,22 +11,19 @@ use std::io;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use bytes::Bytes;
 use gopool_sv2_proto::v1::work_service_client::WorkServiceClient;
-use gopool_sv2_proto::v1::{self, session_request, session_response, SessionRequest};
+use gopool_sv2_proto::v1::{self, session_request, SessionRequest};
 use gopool_sv2_proto::{PROTOCOL, PROTOCOL_HEADER};
 use hyper_util::rt::TokioIo;
-use rand::RngCore as _;
 use tokio::sync::mpsc;
 use tokio::time::{timeout_at, Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
-use crate::backend::convert;
-use crate::backend::link::{Greeting, Life};
+use crate::backend::carrier::{Breach, Introduction, Stream};
+use crate::backend::link::Greeting;
 use crate::config::{Pool, PoolAddress};
-use crate::types::TargetLimits;
 pub(super) use error::LinkError;
 use wire::{Complaint, Wire};
 
@@ -35,20 +32,13 @@ const OUTGOING: usize = 1;
 /// Longest message accepted from the pool: a full batch of the largest jobs.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
-/// An open stream that was greeted.
-#[derive(Debug)]
-pub(super) struct Stream {
-    pub(super) outgoing: mpsc::Sender<SessionRequest>,
-    pub(super) incoming: Streaming<v1::SessionResponse>,
-    pub(super) limits: TargetLimits,
-    pub(super) life: Life,
-}
+type Dialled = Stream<mpsc::Sender<SessionRequest>, Streaming<v1::SessionResponse>>;
 
 /// Opens streams to one pool.
 #[derive(Debug)]
-pub(super) struct Dialer {
+pub(crate) struct Dialer {
     pool: Pool,
-    hello: v1::Hello,
+    introduction: Introduction,
 }
 
 impl fmt::Display for Dialer {
@@ -57,40 +47,18 @@ impl fmt::Display for Dialer {
     }
 }
 
-fn random_id() -> Bytes {
-    let mut id = [0; 16];
-    rand::thread_rng().fill_bytes(&mut id);
-    Bytes::copy_from_slice(&id)
-}
-
 impl Dialer {
-    pub(super) fn new(pool: &Pool, max_in_flight: usize) -> Self {
+    /// `max_in_flight`: most submits that wait for a verdict at a time.
+    pub(crate) fn new(pool: &Pool, max_in_flight: usize) -> Self {
         Self {
             pool: pool.clone(),
-            hello: v1::Hello {
-                protocol: PROTOCOL,
-                sidecar_id: pool.sidecar_id.clone(),
-                boot_id: random_id(),
-                session_id: random_id(),
-                last_epoch: Bytes::new(),
-                max_in_flight: u32::try_from(max_in_flight).unwrap_or(u32::MAX),
-                cancelled_submit_ids: Vec::new(),
-                open_channel_ids: Vec::new(),
-                software: concat!("gopool-sv2/", env!("CARGO_PKG_VERSION")).into(),
-                dial: 0,
-            },
+            introduction: Introduction::new(&pool.sidecar_id, max_in_flight),
         }
     }
 
     /// One try to begin a stream that takes up what an earlier one left.
-    pub(super) async fn dial(&self, left: Greeting) -> Result<Stream, LinkError> {
-        let hello = v1::Hello {
-            last_epoch: left.last_epoch,
-            cancelled_submit_ids: left.withdrawn,
-            open_channel_ids: left.open,
-            dial: left.dial,
-            ..self.hello.clone()
-        };
+    pub(super) async fn dial(&self, left: Greeting) -> Result<Dialled, LinkError> {
+        let hello = self.introduction.hello(left);
         let patience = Duration::from_millis(self.pool.connect_timeout_ms);
         let deadline = Instant::now() + patience;
         let (wire, complaint) = wire::connect(&self.pool, patience).await?;
@@ -104,7 +72,7 @@ impl Dialer {
         hello: v1::Hello,
         wire: Box<dyn Wire>,
         complaint: &Complaint,
-    ) -> Result<Stream, LinkError> {
+    ) -> Result<Dialled, LinkError> {
         let last_epoch = hello.last_epoch.clone();
         let channel = self.http2(wire).await.map_err(|error| self.closed(&error, complaint))?;
         let mut client = WorkServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
@@ -123,28 +91,11 @@ impl Dialer {
         let mut incoming = response.into_inner();
         let first = incoming.message().await.map_err(|s| self.status(&s, complaint))?;
         let first = first.ok_or(LinkError::Ended)?.message;
-        let Some(session_response::Message::Welcome(welcome)) = first else {
-            return Err(LinkError::Contract("the first message is not a Welcome".into()));
-        };
-        if welcome.protocol != PROTOCOL {
-            return Err(LinkError::Version(welcome.protocol.to_string()));
-        }
-        if welcome.verdict_ring < self.hello.max_in_flight {
-            return Err(LinkError::Contract(format!(
-                "its verdict ring ({}) is smaller than [limits].max_in_flight ({})",
-                welcome.verdict_ring, self.hello.max_in_flight
-            )));
-        }
-        let limits =
-            convert::limits(&welcome).map_err(|error| LinkError::Contract(error.to_string()))?;
-        if welcome.epoch.is_empty() {
-            return Err(LinkError::Contract("Welcome.epoch is empty".into()));
-        }
-        if welcome.resumed && welcome.epoch != last_epoch {
-            let text = "Welcome.resumed is true, and Welcome.epoch is not that of before";
-            return Err(LinkError::Contract(text.into()));
-        }
-        let life = Life { epoch: welcome.epoch, resumed: welcome.resumed };
+        let (limits, life) =
+            self.introduction.welcomed(&last_epoch, first).map_err(|breach| match breach {
+                Breach::Version(spoken) => LinkError::Version(spoken),
+                Breach::Contract(text) => LinkError::Contract(text),
+            })?;
         Ok(Stream { outgoing, incoming, limits, life })
     }
 

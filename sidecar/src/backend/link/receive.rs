@@ -14,7 +14,7 @@ use crate::backend::{Event, Judged, Sent};
 use crate::obs::Line;
 #[cfg(test)]
 use crate::types::planted;
-use crate::types::{ChannelKey, ConnId, Grant, Job, Kick, KickAction, RefuseReason};
+use crate::types::{ChannelKey, ConnId, Grant, Job, Kick, KickAction, RefuseReason, Verdict};
 
 impl Link {
     /// Takes one message of the pool. Answers that go straight back are pushed to `out`.
@@ -55,7 +55,11 @@ impl Link {
                     Err(error) => tracing::error!(%error, "the pool's SetTarget is ignored"),
                 }
             }
-            FromPool::VerdictBatch(batch) => self.verdicts(&batch.verdicts),
+            FromPool::VerdictBatch(batch) => {
+                self.judged(
+                    batch.verdicts.iter().map(|wire| (wire.submit_id, convert::verdict(wire))),
+                );
+            }
             FromPool::BlockResult(result) => self.block_result(result),
             FromPool::Kick(kick) => {
                 let (channel, kick) = convert::kick(kick);
@@ -248,10 +252,10 @@ impl Link {
         }
     }
 
-    fn verdicts(&mut self, verdicts: &[v1::Verdict]) {
+    /// Hands verdicts, by the ids of their submits, to who waits for them.
+    pub(crate) fn judged(&mut self, verdicts: impl IntoIterator<Item = (u64, Verdict)>) {
         let mut by_conn: BTreeMap<ConnId, Vec<Judged>> = BTreeMap::new();
-        for wire in verdicts {
-            let submit_id = wire.submit_id;
+        for (submit_id, verdict) in verdicts {
             let Some(Sent { channel, token, .. }) = self.in_flight.take(submit_id) else {
                 if self.in_flight.was_sent(submit_id) {
                     // Its channel was closed meanwhile, or it was judged before.
@@ -265,7 +269,7 @@ impl Link {
             if planted::has(planted::Bug::LostVerdict) && submit_id % 7 == 0 {
                 continue;
             }
-            let judged = Judged { channel, token, submit_id, verdict: convert::verdict(wire) };
+            let judged = Judged { channel, token, submit_id, verdict };
             by_conn.entry(channel.conn()).or_default().push(judged);
         }
         for (conn, judged) in by_conn {

@@ -10,7 +10,7 @@ use crate::keys::KeyError;
 
 /// Why there is no link. The text says what to do. Addresses are spelled as in `[pool].address`.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::backend::grpc) enum LinkError {
+pub(crate) enum LinkError {
     #[error(
         "no socket at {0}: is the pool running with its SV2 port enabled, and is [pool].address \
              the path it listens on?"
@@ -157,11 +157,4 @@ pub(in crate::backend::grpc) enum LinkError {
     Broken(String),
     #[error("the pool ended the stream")]
     Ended,
-    #[error("the pool is stopping, and nothing waits for it any more")]
-    Drained,
-    #[error(
-        "the pool is connected but did not answer for {0:?}: see its log; is it stuck, or is \
-             [pool].verdict_timeout_ms too short for it?"
-    )]
-    Silent(Duration),
 }

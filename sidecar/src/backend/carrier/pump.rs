@@ -4,14 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use gopool_sv2_proto::v1::session_request::Message as ToPool;
-use gopool_sv2_proto::v1::{Drain, SessionRequest, SessionResponse};
-use tokio::sync::{mpsc, watch};
+use gopool_sv2_proto::v1::Drain;
+use tokio::sync::watch;
 use tokio::time::{timeout, Instant};
-use tonic::Streaming;
 
-use super::dial::{broken, LinkError, Stream};
 use super::watchdog::Watchdog;
-use super::GrpcLink;
+use super::{Carrier, Incoming, LinkTask, Outgoing, Received, Stream};
 use crate::backend::link::MAX_BATCH;
 use crate::obs::Place;
 use crate::sys::stopped;
@@ -25,14 +23,30 @@ pub(crate) const RETRY: Duration = Duration::from_millis(500);
 /// How long the pool may take to hear that we stop.
 const LEAVE: Duration = Duration::from_secs(1);
 
-impl GrpcLink {
+/// Why a stream that was greeted is over.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StreamEnd {
+    #[error("the stream broke: {0}")]
+    Broken(String),
+    #[error("the pool ended the stream")]
+    Ended,
+    #[error("the pool is stopping, and nothing waits for it any more")]
+    Drained,
+    #[error(
+        "the pool is connected but did not answer for {0:?}: see its log; is it stuck, or is \
+             [pool].verdict_timeout_ms too short for it?"
+    )]
+    Silent(Duration),
+}
+
+impl<C: Carrier> LinkTask<C> {
     /// Runs until the stream ends; `None`: we are stopping and nobody is attached any more.
     pub(super) async fn pump(
         &mut self,
-        stream: Stream,
+        stream: Stream<C::Outgoing, C::Incoming>,
         stop: &mut watch::Receiver<bool>,
-    ) -> Option<LinkError> {
-        let Stream { outgoing, mut incoming, limits, life } = stream;
+    ) -> Option<StreamEnd> {
+        let Stream { mut outgoing, mut incoming, limits, life } = stream;
         let mut pending: VecDeque<ToPool> = VecDeque::new();
         let mut batch = Vec::with_capacity(MAX_BATCH);
         let mut made = Vec::new();
@@ -50,7 +64,7 @@ impl GrpcLink {
         loop {
             pending.extend(made.drain(..));
             if pending.is_empty() && self.link.is_drained() {
-                return Some(LinkError::Drained);
+                return Some(StreamEnd::Drained);
             }
             let room = if pending.is_empty() { self.link.room() } else { 0 };
             let full = self.link.room() == 0;
@@ -61,15 +75,14 @@ impl GrpcLink {
             self.bounds.depth(Place::InFlight, self.link.in_flight());
             self.bounds.depth(Place::Commands, self.commands.len());
             tokio::select! {
-                message = incoming.message(), if pending.len() < PENDING_MAX => match message {
-                    Ok(Some(message)) => {
-                        if let Some(message) = message.message {
-                            self.link.receive(message, &mut made);
-                            self.link.reopen(&mut made);
-                        }
+                received = incoming.receive(), if pending.len() < PENDING_MAX => match received {
+                    Ok(Some(Received::Message(message))) => {
+                        self.link.receive(message, &mut made);
+                        self.link.reopen(&mut made);
                     }
-                    Ok(None) => return Some(LinkError::Ended),
-                    Err(status) => return Some(LinkError::Broken(broken(&status))),
+                    Ok(Some(Received::Verdicts(verdicts))) => self.link.judged(verdicts),
+                    Ok(None) => return Some(StreamEnd::Ended),
+                    Err(text) => return Some(StreamEnd::Broken(text)),
                 },
                 taken = self.commands.recv_many(&mut batch, room), if room > 0 => {
                     if taken == 0 {
@@ -77,14 +90,18 @@ impl GrpcLink {
                     }
                     self.link.send(batch.drain(..), &mut made);
                 }
-                permit = outgoing.reserve(), if !pending.is_empty() => {
-                    let Ok(permit) = permit else { return Some(LinkError::Ended) };
-                    permit.send(SessionRequest { message: pending.pop_front() });
+                room = outgoing.ready(), if !pending.is_empty() => {
+                    if !room {
+                        return Some(StreamEnd::Ended);
+                    }
+                    if let Some(message) = pending.pop_front() {
+                        outgoing.send(message);
+                    }
                     written += 1;
                 }
                 _ = look.tick() => {
                     if watchdog.bites(&self.link, !pending.is_empty(), written) {
-                        return Some(LinkError::Silent(self.verdict_timeout));
+                        return Some(StreamEnd::Silent(self.verdict_timeout));
                     }
                 }
                 _ = retry.tick(), if self.link.is_reopening() => {
@@ -99,16 +116,13 @@ impl GrpcLink {
 }
 
 /// Tells the pool that the session is over, so that it keeps nothing for it.
-async fn take_leave(
-    outgoing: mpsc::Sender<SessionRequest>,
-    mut incoming: Streaming<SessionResponse>,
-) {
+async fn take_leave(mut outgoing: impl Outgoing, mut incoming: impl Incoming) {
     let drain = Drain { grace_ms: 0, reason: "the sidecar stops".into() };
-    let message = Some(ToPool::Drain(drain));
     let leave = async move {
-        if outgoing.send(SessionRequest { message }).await.is_ok() {
+        if outgoing.ready().await {
+            outgoing.send(ToPool::Drain(drain));
             drop(outgoing);
-            while let Ok(Some(_)) = incoming.message().await {}
+            while let Ok(Some(_)) = incoming.receive().await {}
         }
     };
     // A pool that is deaf notices the end of the connection.

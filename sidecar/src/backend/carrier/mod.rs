@@ -1,0 +1,228 @@
+//! What every carrier of the link has in common: one task that owns it, whatever the messages go
+//! through.
+//!
+//! It asks its [`Carrier`] for a stream, greets, moves messages both ways and, when the stream
+//! ends, asks again and takes up what was left. Batches are adaptive: whatever has queued when the
+//! last message was taken goes into the next one, with no timer.
+
+mod greet;
+pub(crate) mod outage;
+pub(crate) mod pump;
+pub(crate) mod watchdog;
+
+use std::fmt::Display;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use gopool_sv2_proto::v1::{session_request, session_response};
+use rand::Rng as _;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep_until, Instant};
+
+use super::link::{Greeting, Life, Link};
+use super::{Backend, Command, Directory};
+use crate::config::Pool;
+use crate::obs::{Bounds, Journal};
+use crate::sys::stopped;
+use crate::types::{TargetLimits, Verdict};
+pub(super) use greet::{Breach, Introduction};
+use outage::{Outage, Patience};
+use pump::StreamEnd;
+
+/// Commands that may queue for the link, all connections together. Small: beyond it the miners'
+/// sockets are the queue.
+const COMMAND_QUEUE: usize = 4096;
+/// The same trouble is logged again after this many tries.
+const REPEAT_LOG_AFTER: u32 = 60;
+
+/// A way to the pool.
+pub(crate) trait Carrier: Display + Send + 'static {
+    /// The sending half of a stream.
+    type Outgoing: Outgoing;
+    /// The receiving half.
+    type Incoming: Incoming;
+    /// Why there is no stream; its text says what to do.
+    type Error: Display + Send;
+
+    /// One try to begin a stream that takes up what an earlier one left. May be dropped half-way.
+    fn dial(
+        &self,
+        left: Greeting,
+    ) -> impl Future<Output = Result<Stream<Self::Outgoing, Self::Incoming>, Self::Error>> + Send;
+}
+
+/// An open stream that was greeted.
+#[derive(Debug)]
+pub(crate) struct Stream<O, I> {
+    pub(crate) outgoing: O,
+    pub(crate) incoming: I,
+    pub(crate) limits: TargetLimits,
+    pub(crate) life: Life,
+}
+
+/// To the pool. Dropped: nothing more comes.
+pub(crate) trait Outgoing: Send {
+    /// Waits for room for one message; false: the stream is over. Cancel-safe.
+    fn ready(&mut self) -> impl Future<Output = bool> + Send;
+
+    /// Hands over one message, for which there was room.
+    fn send(&mut self, message: session_request::Message);
+}
+
+/// From the pool.
+pub(crate) trait Incoming: Send {
+    /// Waits for the next message; `None`: the pool ended the stream. The error is what broke it.
+    /// Cancel-safe.
+    fn receive(&mut self) -> impl Future<Output = Result<Option<Received>, String>> + Send;
+}
+
+/// What comes from the pool.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once, and few wait at a time")]
+pub(crate) enum Received {
+    /// A message of the contract.
+    Message(session_response::Message),
+    /// Verdicts by the ids of their submits, where the carrier has a form of its own for them.
+    Verdicts(Vec<(u64, Verdict)>),
+}
+
+/// The link's task, ready to run.
+#[derive(Debug)]
+pub(crate) struct LinkTask<C> {
+    carrier: C,
+    link: Link,
+    directory: Directory,
+    commands: mpsc::Receiver<Command>,
+    backoff: (Duration, Duration),
+    verdict_timeout: Duration,
+    patience: Patience,
+    outage: Outage,
+    bounds: Bounds,
+}
+
+/// Makes a link to the pool and the [`Backend`] that connections attach to. `max_in_flight`: most
+/// submits that wait for a verdict at a time.
+pub(crate) fn link<C: Carrier>(
+    carrier: C,
+    pool: &Pool,
+    max_in_flight: usize,
+    journal: Journal,
+    bounds: Bounds,
+) -> (Backend, LinkTask<C>) {
+    let (backend, receiver, directory) = Backend::new(COMMAND_QUEUE);
+    let task = LinkTask {
+        carrier,
+        link: Link::new(max_in_flight, directory.clone(), journal),
+        directory,
+        commands: receiver,
+        backoff: (
+            Duration::from_millis(pool.reconnect_min_ms),
+            Duration::from_millis(pool.reconnect_max_ms),
+        ),
+        verdict_timeout: Duration::from_millis(pool.verdict_timeout_ms),
+        patience: Patience {
+            grace: Duration::from_millis(pool.grace_ms),
+            lost: Duration::from_millis(pool.lost_ms),
+        },
+        outage: Outage::of_a_start(Instant::now()),
+        bounds,
+    };
+    (backend, task)
+}
+
+type Dialled<C> =
+    Result<Stream<<C as Carrier>::Outgoing, <C as Carrier>::Incoming>, <C as Carrier>::Error>;
+
+impl<C: Carrier> LinkTask<C> {
+    /// Runs until `stop` is true and every connection has gone.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut trouble = Trouble::default();
+        let mut wait = self.backoff.0;
+        loop {
+            let Some(dialled) = self.dial(&mut stop).await else { return };
+            match dialled {
+                Ok(stream) => {
+                    trouble.over(&self.carrier);
+                    wait = self.backoff.0;
+                    let before = self.link.waiting_since().0;
+                    let end = self.pump(stream, &mut stop).await;
+                    let Some(end) = end else { return self.link.lost() };
+                    trouble.log(&end);
+                    self.link.cut();
+                    let oldest = (before, self.link.waiting_since().0);
+                    self.outage.begins_unless_it_goes_on(oldest, self.patience, Instant::now());
+                    if matches!(end, StreamEnd::Silent(_)) {
+                        // It had its time already.
+                        self.outage.give_up(&mut self.link);
+                    }
+                }
+                Err(error) => trouble.log(&error),
+            }
+            if !self.pause(jittered(wait), &mut stop).await {
+                return;
+            }
+            wait = (wait * 2).min(self.backoff.1);
+        }
+    }
+
+    /// One try; meanwhile the outage takes its course. `None`: stop.
+    async fn dial(&mut self, stop: &mut watch::Receiver<bool>) -> Option<Dialled<C>> {
+        let Self { carrier, link, commands, outage, .. } = self;
+        loop {
+            let mut dialling = pin!(carrier.dial(link.greeting()));
+            let given_up = outage.has_given_up();
+            // What is given up while a Hello is under way was not told in it: say it again.
+            while outage.has_given_up() == given_up {
+                tokio::select! {
+                    dialled = &mut dialling => return Some(dialled),
+                    () = stopped(stop) => return None,
+                    open = outage.passes(link, commands) => open.then_some(())?,
+                }
+            }
+        }
+    }
+
+    /// Waits before the next try; meanwhile the outage takes its course. false: stop.
+    async fn pause(&mut self, wait: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+        let deadline = Instant::now() + wait;
+        loop {
+            tokio::select! {
+                () = sleep_until(deadline) => return true,
+                () = stopped(stop) => return false,
+                open = self.outage.passes(&mut self.link, &mut self.commands) => if !open {
+                    return false;
+                },
+            }
+        }
+    }
+}
+
+/// Full jitter: many sidecars must not come back in step.
+fn jittered(wait: Duration) -> Duration {
+    let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+    Duration::from_millis(rand::thread_rng().gen_range(ms / 2..=ms))
+}
+
+/// Says what is wrong with the link when it changes, not at every try.
+#[derive(Debug, Default)]
+struct Trouble {
+    last: String,
+    times: u32,
+}
+
+impl Trouble {
+    fn log(&mut self, error: &impl Display) {
+        let text = error.to_string();
+        self.times += 1;
+        if text != self.last || self.times.is_multiple_of(REPEAT_LOG_AFTER) {
+            tracing::warn!(tries = self.times, "no link to the pool: {text}");
+        }
+        self.last = text;
+    }
+
+    fn over(&mut self, carrier: &impl Display) {
+        *self = Self::default();
+        tracing::info!(pool = %carrier, "link to the pool is up");
+    }
+}
