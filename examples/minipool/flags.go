@@ -56,6 +56,7 @@ type settings struct {
 	logLevel       slog.Level
 	testTipEvery   time.Duration // 0: never
 	testAddress    bool
+	carrierSettings
 	nodeSettings
 	sv1Settings
 }
@@ -128,6 +129,7 @@ func parseFlags(args []string, out io.Writer) (settings, error) {
 	set.BoolVar(&s.testAddress, "test-address", false,
 		"for tests: print a new payout address, whose key nobody has, and exit; of the chain in this\n"+
 			"process, or of -node-chain")
+	s.carrierSettings.define(set)
 	s.nodeSettings.define(set)
 	s.sv1Settings.define(set)
 
@@ -146,7 +148,7 @@ func parseFlags(args []string, out io.Writer) (settings, error) {
 	s.templateEvery = time.Duration(templateSeconds * float64(time.Second))
 	given := map[string]bool{}
 	set.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	return s, errors.Join(s.check(templateSeconds), s.checkListen(set), s.nodeSettings.check(given, s.poolFee),
+	return s, errors.Join(s.check(templateSeconds), s.checkListen(set), s.carrierSettings.check(given), s.nodeSettings.check(given, s.poolFee),
 		s.sv1Settings.check())
 }
 

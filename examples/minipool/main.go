@@ -15,6 +15,7 @@
 //	rejects.go   the books of junk: counted, when it comes in masses
 //	counters.go  a look at the process: goroutines, memory
 //	channels.go  a look at channels that come and go
+//	carrier.go   a sidecar that dials the pool, or the listener in this process
 //	listen.go    where the sidecar dials
 //	flags_sv1.go miners on Stratum V1 (package sv1), and sidecars as such (package sv1host)
 //	flags.go     the command line, with flags_node.go

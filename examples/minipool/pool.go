@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/gopool-sv2/gopool-sv2/examples/minipool/chain"
-	"github.com/gopool-sv2/gopool-sv2/go-bindings/grpchost"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
@@ -45,7 +43,7 @@ type minipool struct {
 	work     *work
 	pool     *sv2.Pool
 	sv1      sv1Door
-	server   *grpchost.Server
+	server   carrierServer
 	// served has the reason when sidecars can't connect any more; nil after a stop.
 	served chan error
 	// keepAfter is how long a node may be silent before a block is in a file.
@@ -168,24 +166,18 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m.server, err = grpchost.New(watchedHost{host, log}, grpchost.Options{
-		Software: software, Logger: log, Epoch: bytes.NewReader(epoch),
-		PlainLoopback: s.allowPlainTCP})
-	if err != nil {
-		return nil, err
-	}
 	if s.counters != "" {
 		if m.counters, err = m.openCounters(s.counters); err != nil {
 			return nil, err
 		}
 	}
-	listener, err := m.openListener()
+	miners, err := m.openCarrier(watchedHost{host, log}, epoch)
 	if err != nil {
 		return nil, err
 	}
 	// Journal, chain and socket are ours: the run begins.
 	if err := m.journal.start(epoch); err != nil {
-		return nil, errors.Join(err, listener.Close())
+		return nil, errors.Join(err, miners.shut())
 	}
 	news, unsubscribe := m.source.Subscribe()
 	tip, height := m.source.Tip()
@@ -198,9 +190,9 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	}
 	m.running.Go(func() { m.journal.sumUpRejects(m.ctx, log) })
 	m.serveSV1()
-	go func() { m.served <- m.server.Serve(context.Background(), listener) }()
+	go func() { m.served <- miners.serve() }()
 
-	log.Info("minipool is ready", "listens", listener.Addr().String(), "chain", m.source.Params().Name,
+	log.Info("minipool is ready", "listens", miners.where, "chain", m.source.Params().Name,
 		"chain_height", height, "bits", fmt.Sprintf("%08x", first.Bits),
 		"hashes_per_block", hashesPerBlock(first.Bits), "min_difficulty", s.minDifficulty, "pid", os.Getpid())
 	return m, nil

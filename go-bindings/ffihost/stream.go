@@ -1,0 +1,183 @@
+// One stream between the listener and a session.
+
+package ffihost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/session"
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
+)
+
+// queued is how many batches and messages may wait for a session: with so many waiting nothing more is
+// polled, the ring fills, and the listener reads no more from the miners.
+const queued = 64
+
+var errEnded = errors.New("ffihost: the stream is over")
+
+// stream is a [session.BatchStream]. The goroutine that polls fills it, those of the session empty it.
+type stream struct {
+	library library
+	id      uint32
+	ctx     context.Context
+	cancel  context.CancelFunc
+	queue   chan session.Request
+	// batches that the session has done with.
+	spare chan []session.Submit
+	// ended is closed when nothing more comes, from either side.
+	ended chan struct{}
+	once  sync.Once
+	// room holds a token when the ring may have room again.
+	room chan struct{}
+
+	last     []session.Submit // given to Recv's caller
+	encoded  []byte
+	verdicts []verdict
+}
+
+func newStream(library library, id uint32) *stream {
+	s := &stream{library: library, id: id, queue: make(chan session.Request, queued),
+		spare: make(chan []session.Submit, queued), ended: make(chan struct{}),
+		room: make(chan struct{}, 1)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// end says that nothing more comes.
+func (s *stream) end() { s.once.Do(func() { close(s.ended) }) }
+
+// put queues what came; false when the session is not interested any more.
+func (s *stream) put(request session.Request) bool {
+	select {
+	case s.queue <- request:
+		return true
+	case <-s.ended:
+		return false
+	}
+}
+
+// batch makes submits of events. Their bytes lie in one piece that is not written to again.
+func (s *stream) batch(events []event) session.Request {
+	var submits []session.Submit
+	select {
+	case submits = <-s.spare:
+	default:
+		submits = make([]session.Submit, 0, session.MaxBatch)
+	}
+	size := 0
+	for i := range events {
+		size += int(events[i].extranonceSize) + int(events[i].workerSize)
+	}
+	bytes := make([]byte, 0, size)
+	slice := func(from *[32]byte, size uint8) []byte {
+		if size == 0 {
+			return nil
+		}
+		at := len(bytes)
+		bytes = append(bytes, from[:min(int(size), len(from))]...)
+		return bytes[at:len(bytes):len(bytes)]
+	}
+	submits = submits[:len(events)]
+	for i := range events {
+		e := &events[i]
+		submits[i] = session.Submit{ChannelID: e.channel, Submit: sv2.Submit{
+			ID: e.id, JobID: e.job, Nonce: e.nonce, NTime: e.ntime, Version: e.version,
+			Extranonce: slice(&e.extranonce, e.extranonceSize), Worker: slice(&e.worker, e.workerSize),
+			WouldRefuse: sv2.RejectReason(min(e.detail, 255)),
+		}}
+	}
+	return session.Request{Submits: submits}
+}
+
+// Context ends with the session's end of the stream.
+func (s *stream) Context() context.Context { return s.ctx }
+
+// Recv gives what came, also when the stream is over, until it is empty.
+func (s *stream) Recv() (session.Request, error) {
+	if s.last != nil {
+		clear(s.last)
+		select {
+		case s.spare <- s.last[:0]:
+		default:
+		}
+		s.last = nil
+	}
+	select {
+	case request := <-s.queue:
+		s.last = request.Submits
+		return request, nil
+	case <-s.ended:
+	}
+	select {
+	case request := <-s.queue:
+		s.last = request.Submits
+		return request, nil
+	default:
+		return session.Request{}, io.EOF
+	}
+}
+
+// Send hands a message to the listener.
+func (s *stream) Send(message *sv2pb.SessionResponse) error {
+	var err error
+	s.encoded, err = proto.MarshalOptions{}.MarshalAppend(s.encoded[:0], message)
+	if err != nil {
+		return fmt.Errorf("ffihost: encode %T: %w", message.GetMessage(), err)
+	}
+	return s.hand(func() error { return s.library.control(s.id, s.encoded) })
+}
+
+// SendVerdicts hands verdicts to the listener. It has no use for their details.
+func (s *stream) SendVerdicts(verdicts []sv2.Verdict) error {
+	s.verdicts = s.verdicts[:0]
+	for i := range verdicts {
+		v := &verdicts[i]
+		out := verdict{submit: v.SubmitID, reason: uint32(v.Reason), hash: v.Hash}
+		if v.Accepted() {
+			out.accepted, out.whole, out.fraction = 1, v.Credit.Whole, v.Credit.Fraction
+			if v.BlockCandidate {
+				out.block = 1
+			}
+		}
+		s.verdicts = append(s.verdicts, out)
+	}
+	return s.hand(func() error { return s.library.complete(s.id, s.verdicts) })
+}
+
+// hand tries until there is room or the stream is over.
+func (s *stream) hand(try func() error) error {
+	for {
+		err := try()
+		var refused *libraryError
+		switch {
+		case err == nil:
+			return nil
+		case !errors.As(err, &refused):
+			return err
+		case refused.code == resultStreamOver:
+			return errEnded
+		case refused.code != resultFull:
+			return fmt.Errorf("ffihost: the library refuses a message: %w", err)
+		}
+		select {
+		case <-s.room:
+		case <-s.ended:
+			return errEnded
+		}
+	}
+}
+
+// hasRoom wakes who waits in hand.
+func (s *stream) hasRoom() {
+	select {
+	case s.room <- struct{}{}:
+	default:
+	}
+}
