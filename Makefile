@@ -1,7 +1,7 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full chaos soak bench bench-build bench-compare fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
+.PHONY: help demo lib install-lib ffi-test test test-full chaos soak bench bench-build bench-compare bench-ffi fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUST_FEATURES := --features gopool-sv2-proto/gen
@@ -11,6 +11,13 @@ INTEROP := tests/interop
 GO_FUZZ := go-bindings:./sv2:FuzzJudge go-bindings:./sv2:FuzzChannels \
   go-bindings:./sv1host:FuzzReadLine go-bindings:./sv1host:FuzzWriteLine tests/sv2client:.:FuzzDecodeSurvivesAnyBytes
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+# Where the library for Go and C programs is built to, beside the package that links it.
+LIBRARY = go-bindings/ffihost/lib/$(shell go env GOOS)_$(shell go env GOARCH)
+PREFIX ?= /usr/local
+# What of e2e is not about a sidecar beside the pool.
+E2E_FFI := abuse:: admission:: books:: hostile:: load:: pace:: peer:: probe:: setup:: tips:: \
+  --skip survives_a_log_that_can_not_be_written --skip fails_when_the_pool_goes_away \
+  --skip probe_names_the_link_when_the_pool_is_stopped
 export FUZZ_SECONDS ?= 60
 
 help: ## show this
@@ -22,7 +29,14 @@ prerequisites:
 demo: prerequisites ## a pool, the sidecar and two CPU miners on this machine; Ctrl-C stops (DEMO_SECONDS=n: by itself)
 	@examples/demo/demo.sh
 
-test: prerequisites lint rust-test go-test ## all tests that need no other programs
+lib: prerequisites ## the listener as a library, for -tags sv2_static and for C (docs/ffi.md)
+	cargo build --release -p gopool-sv2-ffi
+	ffi/archive.sh $(RELEASE)/libgopool_sv2_ffi.a $(LIBRARY)
+
+install-lib: lib ## header, library and pkg-config file into PREFIX (/usr/local; DESTDIR= for packages)
+	ffi/install.sh $(LIBRARY) "$(PREFIX)"
+
+test: prerequisites lint rust-test go-test ffi-test ## all tests that need no other programs
 	@echo "make test: all passed"
 
 test-full: test fuzz ## test, and what takes long: fuzz, chaos, the siege, 2^32 hashes. Not: soak, node, interop, conformance-reference
@@ -61,6 +75,10 @@ bench-compare: bench-build ## shares on this build and on another one by turns: 
 	@[ -n "$(BEFORE)" ] || { echo "BEFORE=folder with gopool-sv2 and minipool of the other build (make bench-build there)"; exit 64; }
 	$(RELEASE)/sv2-bench compare --before "$(BEFORE)" --after $(RELEASE) --pairs $(or $(PAIRS),9)
 
+bench-ffi: bench-build lib ## shares over gRPC and with the listener inside minipool by turns (PAIRS=9)
+	cd examples/minipool && go build -tags sv2_static -o "$(abspath $(RELEASE))/minipool-with-listener" .
+	$(RELEASE)/sv2-bench compare --before $(RELEASE) --after $(RELEASE) --inside --pairs $(or $(PAIRS),9)
+
 lint: prerequisites ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(RUST_FEATURES) -- -D warnings
@@ -70,6 +88,7 @@ lint: prerequisites ## formatting and lints
 	  echo "go vet, staticcheck: $$module"; \
 	  (cd $$module && go vet -tags node ./... && go run $(STATICCHECK) -tags node ./...) || exit 1; \
 	done
+	cd go-bindings && go vet -tags sv2_static ./ffihost && go run $(STATICCHECK) -tags sv2_static ./ffihost
 
 rust-test: prerequisites ## Rust: unit, property, tidy, drift, and end to end over real processes
 	cargo build --bin gopool-sv2
@@ -80,6 +99,13 @@ go-test: prerequisites ## Go: with the race detector
 	cargo build --bin gopool-sv2
 	@for module in $(GO_MODULES); do (cd $$module && go test -race ./...) || exit 1; done
 	cd $(INTEROP) && go test -race ./sv1
+
+ffi-test: lib ## the library: from C, from Go, and the line's tests with the listener inside minipool
+	cargo build --bin gopool-sv2
+	ffi/c-tests/run.sh
+	cd go-bindings && go test -race -tags sv2_static ./ffihost
+	GOPOOL_SV2_CARRIER=ffi cargo test -p gopool-sv2-tests --test e2e -- $(E2E_FFI)
+	GOPOOL_SV2_CARRIER=ffi cargo test -p gopool-sv2-tests --test conformance
 
 node: prerequisites ## minipool on real nodes: btcd, and Bitcoin Core when BITCOIND has its path
 	@[ -n "$$BITCOIND" ] || echo "SKIPPED node-core: set BITCOIND to the path of Bitcoin Core's bitcoind"

@@ -7,7 +7,7 @@ use gopool_sv2_tests::Result;
 use serde_json::Value;
 
 use crate::figures::{number, Spread};
-use crate::line::{can_pin, driver, line_in, Bench, Line, BITS_FOR_SHARES};
+use crate::line::{can_pin, driver, line_in, line_inside, Bench, Line, BITS_FOR_SHARES};
 use crate::{say, steps};
 
 /// Connections and window of what is measured; the first one is the gate's.
@@ -17,9 +17,10 @@ const SECONDS: usize = 2;
 /// What the gate looks at: name, path in a report.
 const RATE: (&str, &str) = ("shares a second", "/rate");
 /// What is compared.
-const FIGURES: [(&str, &str); 4] = [
+const FIGURES: [(&str, &str); 5] = [
     RATE,
     ("p50, submit to answer, µs", "/latency_us/p50"),
+    ("p99, submit to answer, µs", "/latency_us/p99"),
     ("sidecar's CPU a share, µs", "/cpu_us/sidecar"),
     ("minipool's CPU a share, µs", "/cpu_us/minipool"),
 ];
@@ -35,6 +36,9 @@ pub struct Arguments {
     /// The same of the other.
     #[arg(long, value_name = "FOLDER")]
     after: PathBuf,
+    /// The second line is minipool with the listener inside (docs/ffi.md).
+    #[arg(long)]
+    inside: bool,
     /// How many runs of each, in turn; which one begins changes.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
     pairs: u16,
@@ -48,10 +52,11 @@ type Pair = [Value; 2];
 /// # Errors
 /// A program is missing, doesn't start or doesn't end well.
 pub fn run(arguments: &Arguments) -> Result<bool> {
-    let bench = |folder: &PathBuf| -> Result<Bench> {
-        Ok(Bench { binaries: line_in(folder)?, driver: driver()?, can_pin: can_pin() })
+    let bench = |folder: &PathBuf, inside: bool| -> Result<Bench> {
+        let binaries = if inside { line_inside(folder) } else { line_in(folder) }?;
+        Ok(Bench { binaries, driver: driver()?, can_pin: can_pin(), inside })
     };
-    let builds = [bench(&arguments.before)?, bench(&arguments.after)?];
+    let builds = [bench(&arguments.before, false)?, bench(&arguments.after, arguments.inside)?];
     let mut pairs: [Vec<Pair>; SHARES.len()] = Default::default();
     let mut clean = true;
     for pair in 0..usize::from(arguments.pairs) {

@@ -20,6 +20,8 @@ pub const BITS_FOR_TIPS: &str = "207fffff";
 const PREMINED: usize = 8;
 /// The program that is the load.
 const DRIVER: &str = "sv2-load";
+/// minipool with the listener inside.
+pub const WITH_LISTENER: &str = "minipool-with-listener";
 /// The core for the pool's processes, and that for the load.
 const CORES: (&str, &str) = ("0", "1");
 
@@ -32,9 +34,19 @@ pub struct Bench {
     pub driver: PathBuf,
     /// Processes keep to their cores, unless a step wants otherwise.
     pub can_pin: bool,
+    /// The listener is inside of minipool.
+    pub inside: bool,
 }
 
 impl Bench {
+    fn minipool(&self) -> &'static str {
+        if self.inside {
+            WITH_LISTENER
+        } else {
+            "minipool"
+        }
+    }
+
     fn command(&self, program: &str, core: Option<&str>) -> Command {
         let directory = if program == DRIVER { &self.driver } else { &self.binaries };
         let program = directory.join(program);
@@ -55,7 +67,8 @@ pub struct Line {
     directory: TempDir,
     bench: Bench,
     pinned: bool,
-    sidecar: Process,
+    /// `None`: inside of the pool.
+    sidecar: Option<Process>,
     pool: Process,
     url: String,
     user: String,
@@ -79,25 +92,35 @@ impl Line {
         fs::write(at("sidecar.toml"), CONFIG)?;
         let address = bench.command("minipool", None).arg("-test-address").output()?;
         let address = String::from_utf8(address.stdout)?.trim().to_owned();
-        let mut command = bench.command("minipool", core);
+        let mut command = bench.command(bench.minipool(), core);
+        match bench.inside {
+            true => command.args(["-carrier", "ffi", "-listener-config", "sidecar.toml"]),
+            false => command.args(["-socket", "pool.sock"]),
+        };
         command
             .current_dir(directory.path())
-            .args(["-socket", "pool.sock", "-network-bits", network_bits])
+            .args(["-network-bits", network_bits])
             .args(["-min-difficulty", DIFFICULTY, "-max-difficulty", DIFFICULTY])
             // No new work but by a new tip.
             .args(["-template-seconds", "86400"]);
         let mut pool = Process::start("minipool", directory.path(), &mut command)?;
-        pool.wait_for("minipool is ready")?;
+        let ready = pool.wait_for("minipool is ready\" listens=")?;
         for block in 1..=PREMINED {
             pool.signal("USR1")?;
             pool.wait_for_nth("new tip", block)?;
+        }
+        let user = format!("{address}.load");
+        if bench.inside {
+            let url = ready.split_whitespace().next().unwrap_or_default().to_owned();
+            let bench = bench.clone();
+            return Ok(Self { directory, bench, pinned, sidecar: None, pool, url, user });
         }
         let mut command = bench.command("gopool-sv2", core);
         command.arg("serve").arg("--config").arg(at("sidecar.toml"));
         let mut sidecar = Process::start("sidecar", directory.path(), &mut command)?;
         let url = sidecar.wait_for("miners type: ")?.trim().to_owned();
         sidecar.wait_for("link to the pool is up")?;
-        let user = format!("{address}.load");
+        let sidecar = Some(sidecar);
         Ok(Self { directory, bench: bench.clone(), pinned, sidecar, pool, url, user })
     }
 
@@ -107,9 +130,11 @@ impl Line {
     /// It can't be started, or says nothing.
     pub fn load(&self, runs: usize, measure: &[String]) -> Result<(Vec<Value>, bool)> {
         let mut command = self.bench.command(DRIVER, self.pinned.then_some(CORES.1));
+        if let Some(sidecar) = &self.sidecar {
+            command.args(["--watch", &format!("sidecar={}", sidecar.id())]);
+        }
         command
             .args(["--url", &self.url, "--user", &self.user, "--runs", &runs.to_string()])
-            .args(["--watch", &format!("sidecar={}", self.sidecar.id())])
             .args(["--watch", &format!("minipool={}", self.pool.id())])
             .args(measure)
             .stderr(Stdio::inherit());
@@ -133,7 +158,7 @@ impl Line {
     /// # Errors
     /// One of them doesn't end well; its log is part of the error.
     pub fn stop(self) -> Result<()> {
-        for process in [self.sidecar, self.pool] {
+        for process in self.sidecar.into_iter().chain([self.pool]) {
             let log = process.log();
             let status = process.stop()?;
             if !status.success() {
@@ -174,6 +199,15 @@ pub fn driver() -> Result<PathBuf> {
 /// One of them was not built.
 pub fn line_in(directory: &Path) -> Result<PathBuf> {
     holds(directory, &["gopool-sv2", "minipool"])
+}
+
+/// The same, and minipool with the listener inside.
+///
+/// # Errors
+/// One of them was not built.
+pub fn line_inside(directory: &Path) -> Result<PathBuf> {
+    line_in(directory)?;
+    holds(directory, &[WITH_LISTENER])
 }
 
 fn holds(directory: &Path, programs: &[&str]) -> Result<PathBuf> {

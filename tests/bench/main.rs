@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 fn bench(arguments: &Tables) -> Result<bool> {
     let driver = line::driver()?;
     let binaries = line::line_in(&driver)?;
-    let bench = Bench { binaries, driver, can_pin: line::can_pin() };
+    let bench = Bench { binaries, driver, can_pin: line::can_pin(), inside: false };
     let effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
     let machine = machine::describe();
     let words = machine::in_words(&machine);

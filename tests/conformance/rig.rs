@@ -42,7 +42,7 @@ const FIRST_BLOCKS: usize = 3;
 
 /// Has the pool mine its first blocks.
 fn fill_templates(line: &mut Line) {
-    let pool = line.pool.as_mut().expect("the pool runs");
+    let pool = line.pool_process_mut();
     for height in 1..=FIRST_BLOCKS {
         pool.signal("USR1").unwrap();
         pool.wait_for_nth("msg=\"new tip\"", height).unwrap();
@@ -130,7 +130,7 @@ pub struct Tips<'a> {
 impl Tips<'_> {
     /// Has the pool mine a block.
     pub fn next(&self) {
-        let pool = self.rig.line.as_ref().and_then(|line| line.pool.as_ref());
+        let pool = self.rig.line.as_ref().map(Line::pool_process);
         pool.expect("the pool runs").signal("USR1").unwrap();
     }
 }

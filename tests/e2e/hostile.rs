@@ -173,7 +173,7 @@ fn hostile_user_identities_are_opaque_and_harmless() {
         opened
     });
     assert_eq!(opened, 1, "only the good address");
-    for log in [line.sidecar.log(), line.pool.as_ref().unwrap().log()] {
+    for log in [line.sidecar.log(), line.pool_process().log()] {
         assert!(!log.contains('\0'), "raw bytes in a log");
         assert!(!log.lines().any(|l| l.starts_with("{\"event\":\"verdict\"}")), "a forged line");
     }

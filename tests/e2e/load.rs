@@ -63,7 +63,7 @@ fn the_load_drivers_shares_are_in_all_books() {
 #[test]
 fn the_load_driver_reports_every_connection_and_every_tip() {
     let line = line();
-    let pool = line.pool.as_ref().unwrap().id();
+    let pool = line.pool_process().id();
     let runs = run(&mut driver(&line, "handshakes --count 9 --at-once 4"));
     assert_eq!(runs[0]["latency_us"]["count"], 9);
     let runs = run(&mut driver(&line, "--runs 2 open --count 3 --kind standard"));

@@ -61,7 +61,7 @@ fn each_of_200_clients_gets_a_job_50_times_while_the_tip_changes_every_100_ms() 
     let mut line = Arc::into_inner(line).expect("all clients have ended");
     assert!(failures.is_empty(), "{} failures: {:?}", failures.len(), &failures[..1]);
     assert!(line.sidecar.is_running());
-    assert!(line.pool.as_mut().is_some_and(gopool_sv2_tests::Process::is_running));
+    assert!(line.pool.as_mut().is_none_or(gopool_sv2_tests::Process::is_running));
     let stopped = line.stop().unwrap();
     let tips = stopped.books("minipool").unwrap().of("tip").count();
     assert!(tips > 20, "only {tips} new tips: the test proves nothing");

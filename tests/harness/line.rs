@@ -9,6 +9,7 @@ use gopool_sv2::client::PoolUrl;
 use gopool_sv2::miner::MinerOptions;
 use tempfile::TempDir;
 
+use crate::process::in_one_process;
 use crate::{binaries, Books, Process, Result};
 
 /// How a line differs from the usual one.
@@ -65,6 +66,13 @@ impl Default for LineOptions {
     }
 }
 
+impl LineOptions {
+    /// Whether nothing of it is about what is between sidecar and pool.
+    fn fits_one_process(&self) -> bool {
+        self.with_pool && self.between.is_none() && self.tcp.is_none()
+    }
+}
+
 /// A running line.
 #[derive(Debug)]
 pub struct Line {
@@ -72,9 +80,9 @@ pub struct Line {
     options: LineOptions,
     /// What the sidecar dials, as in `[pool].address`.
     pool_address: String,
-    /// The sidecar.
+    /// The sidecar, or the pool with the listener inside.
     pub sidecar: Process,
-    /// The pool, when it runs.
+    /// The pool, when it runs and is a process of its own.
     pub pool: Option<Process>,
     /// What miners type.
     pub url: String,
@@ -102,6 +110,21 @@ impl Line {
         }
         let address = Command::new(&binaries.minipool).arg("-test-address").output()?;
         let address = String::from_utf8(address.stdout)?.trim().to_owned();
+        if in_one_process() && options.fits_one_process() {
+            fs::write(at(CONFIG), config(&options, "unix:none.sock", 0))?;
+            let (sidecar, url) = start_both(directory.path(), &options)?;
+            let (pool_address, pool, watch) = (String::new(), None, None);
+            return Ok(Self {
+                directory,
+                options,
+                pool_address,
+                sidecar,
+                pool,
+                url,
+                watch,
+                address,
+            });
+        }
         let mut pool_address = format!("unix:{}", options.between.unwrap_or(POOL_SOCKET));
         if let Some(tcp) = &options.tcp {
             pool_address = format!("{}:127.0.0.1:0", tcp.kind);
@@ -127,6 +150,17 @@ impl Line {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.pool_url().map(|url| url.port()).unwrap_or_default()
+    }
+
+    /// The process that the pool is in.
+    #[must_use]
+    pub fn pool_process(&self) -> &Process {
+        self.pool.as_ref().unwrap_or(&self.sidecar)
+    }
+
+    /// As [`Line::pool_process`].
+    pub fn pool_process_mut(&mut self) -> &mut Process {
+        self.pool.as_mut().unwrap_or(&mut self.sidecar)
     }
 
     /// A file of this line.
@@ -273,6 +307,29 @@ fn start_sidecar(directory: &Path) -> Result<(Process, String)> {
     Ok((sidecar, url))
 }
 
+/// Starts the pool with the listener inside, and waits until miners can come; gives what they type,
+/// too.
+fn start_both(directory: &Path, options: &LineOptions) -> Result<(Process, String)> {
+    let mut command = pool_command(directory, options)?;
+    command.args(["-carrier", "ffi", "-listener-config", CONFIG, "-log-level", "debug"]);
+    let mut both = Process::start("sidecar", directory, &mut command)?;
+    both.wait_for("link to the pool is up")?;
+    both.wait_for(" hashes_per_block=")?;
+    let listens = both.wait_for(READY)?;
+    let url = listens.split_whitespace().next().unwrap_or_default().to_owned();
+    Ok((both, url))
+}
+
+fn pool_command(directory: &Path, options: &LineOptions) -> Result<Command> {
+    let mut command = Command::new(&binaries()?.minipool);
+    command
+        .current_dir(directory)
+        .args(["-datadir", "chain", "-journal", "minipool.journal"])
+        .args(["-network-bits", options.network_bits])
+        .args(&options.minipool);
+    Ok(command)
+}
+
 /// How often a log says something: it goes on where a former life of its process ended.
 fn said_so_far(directory: &Path, name: &str, text: &str) -> usize {
     let said = fs::read_to_string(directory.join(format!("{name}.log"))).unwrap_or_default();
@@ -281,12 +338,7 @@ fn said_so_far(directory: &Path, name: &str, text: &str) -> usize {
 
 /// Starts the pool and waits until it listens; gives its port too, 0 for a socket.
 fn start_pool(directory: &Path, options: &LineOptions, address: &str) -> Result<(Process, u16)> {
-    let mut command = Command::new(&binaries()?.minipool);
-    command
-        .current_dir(directory)
-        .args(["-datadir", "chain", "-journal", "minipool.journal"])
-        .args(["-network-bits", options.network_bits])
-        .args(&options.minipool);
+    let mut command = pool_command(directory, options)?;
     match &options.tcp {
         Some(tcp) => command.args(["-listen", address]).args(&tcp.minipool),
         None => command.args(["-socket", POOL_SOCKET]),

@@ -21,6 +21,13 @@ pub struct Binaries {
     pub minipool: PathBuf,
 }
 
+/// Whether lines are tested with the listener inside of minipool: GOPOOL_SV2_CARRIER=ffi, after
+/// `make lib`.
+#[must_use]
+pub fn in_one_process() -> bool {
+    std::env::var_os("GOPOOL_SV2_CARRIER").is_some_and(|carrier| carrier == "ffi")
+}
+
 /// Builds both programs, once per test process; quick when they are up to date.
 ///
 /// # Errors
@@ -51,9 +58,14 @@ fn build() -> Result<Binaries> {
     run(&mut build)?;
     let minipool = profile.join(format!("minipool-for-tests-{}", std::process::id()));
     let source = repository.join("examples/minipool");
-    run(Command::new("go").arg("build").arg("-o").arg(&minipool).arg(".").current_dir(source))?;
+    let mut build = Command::new("go");
+    build.args(["build", "-tags", if in_one_process() { "sv2_static" } else { "" }, "-o"]);
+    run(build.arg(&minipool).arg(".").current_dir(source))?;
     // One path for all test processes; replaced in one step, so that none sees half a file.
-    let stable = profile.join("minipool-for-tests");
+    let stable = profile.join(match in_one_process() {
+        true => "minipool-with-listener-for-tests",
+        false => "minipool-for-tests",
+    });
     fs::rename(minipool, &stable)?;
     Ok(Binaries { sidecar: profile.join("gopool-sv2"), minipool: stable })
 }

@@ -25,10 +25,10 @@ const (
 type line struct {
 	t             *testing.T
 	directory     string
-	pool, sidecar *process
-	address       string // who is mined for
-	host, port    string // where miners connect
-	key           string // whom they expect there
+	pool, sidecar *process // one and the same when the listener is inside of minipool
+	address       string   // who is mined for
+	host, port    string   // where miners connect
+	key           string   // whom they expect there
 }
 
 // startLine starts both and waits until miners can come. Its files go away with the test, unless that
@@ -62,13 +62,21 @@ format = "human"
 filter = "info,gopool_sv2=debug"
 journal = "sidecar.journal"
 `)
-	l.pool = start(t, directory, "minipool", minipool,
-		"-socket", "pool.sock", "-datadir", "chain", "-journal", "minipool.journal",
+	flags := []string{"-datadir", "chain", "-journal", "minipool.journal",
 		"-network-bits", networkBits, "-share-seconds", shareSeconds,
-		"-min-difficulty", minDifficulty, "-log-level", "debug")
-	l.pool.await("minipool is ready")
-	l.sidecar = start(t, directory, "sidecar", sidecar, "serve", "--config", "sidecar.toml")
-	url := l.sidecar.await("miners type: stratum2+tcp://")
+		"-min-difficulty", minDifficulty, "-log-level", "debug"}
+	var url string
+	if os.Getenv("GOPOOL_SV2_CARRIER") == "ffi" {
+		flags = append(flags, "-carrier", "ffi", "-listener-config", "sidecar.toml")
+		l.pool = start(t, directory, "minipool", minipool, flags...)
+		l.sidecar = l.pool
+		url, _, _ = strings.Cut(l.pool.await("listens=stratum2+tcp://"), " ")
+	} else {
+		l.pool = start(t, directory, "minipool", minipool, append(flags, "-socket", "pool.sock")...)
+		l.pool.await("minipool is ready")
+		l.sidecar = start(t, directory, "sidecar", sidecar, "serve", "--config", "sidecar.toml")
+		url = l.sidecar.await("miners type: stratum2+tcp://")
+	}
 	endpoint, key, ok := strings.Cut(url, "/")
 	host, port, ok2 := strings.Cut(endpoint, ":")
 	if !ok || !ok2 {
@@ -115,8 +123,10 @@ func (l *line) stop() (sidecar, minipool books) {
 	if code := l.sidecar.stop(); code != 0 {
 		l.t.Errorf("the sidecar's exit code is %d", code)
 	}
-	if code := l.pool.stop(); code != 0 {
-		l.t.Errorf("minipool's exit code is %d", code)
+	if l.pool != l.sidecar {
+		if code := l.pool.stop(); code != 0 {
+			l.t.Errorf("minipool's exit code is %d", code)
+		}
 	}
 	sidecar, minipool = l.books("sidecar"), l.books("minipool")
 	closed := sidecar.of("closed")
