@@ -139,6 +139,6 @@ mod tests {
             text.contains("| shares a second | 2.000 (0.500 to 2.000), 4.00 before |"),
             "{text}"
         );
-        assert!(text.contains("before |\n| sidecar's CPU a share, µs | – | – |"), "{text}");
+        assert!(text.contains("before |\n| p99, submit to answer, µs | – | – |"), "{text}");
     }
 }
