@@ -26,7 +26,8 @@ func TestDefaultsSuitCPUMiners(t *testing.T) {
 		socket: "./minipool.sock", socketMode: 0o660, networkBits: compactBits(chain.DefaultNetworkBits),
 		shareSeconds: 3, minDifficulty: 1.0 / 16384, poolFee: 2, extranonceSize: 8,
 		templateEvery: 30 * time.Second, logFormat: "text", logLevel: slog.LevelInfo,
-		nodeSettings: nodeSettings{nodeAway: 2 * time.Minute},
+		carrierSettings: carrierSettings{carrier: "grpc"},
+		nodeSettings:    nodeSettings{nodeAway: 2 * time.Minute},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -48,7 +49,8 @@ func TestFlagsReachTheSettings(t *testing.T) {
 		shareSeconds: 0.5, minDifficulty: 1e-6, maxDifficulty: 2, extranonceSize: 28,
 		templateEvery: 1500 * time.Millisecond, logFormat: "json", logLevel: slog.LevelDebug,
 		testTipEvery: 10 * time.Millisecond, testAddress: true,
-		nodeSettings: nodeSettings{nodeAway: 2 * time.Minute},
+		carrierSettings: carrierSettings{carrier: "grpc"},
+		nodeSettings:    nodeSettings{nodeAway: 2 * time.Minute},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
@@ -60,6 +62,10 @@ func TestRejectsCommandLinesWithTheRemedy(t *testing.T) {
 		"-no-such-flag":              "-no-such-flag",
 		"serve":                      `unexpected argument "serve"`,
 		"-socket=":                   "give a path",
+		"-carrier tcp":               "grpc or ffi",
+		"-carrier ffi":               "needs -listener-config",
+		"-carrier ffi -socket s":     "-socket is for sidecars",
+		"-listener-config x.toml":    "-carrier=ffi",
 		"-socket-mode 0666":          "0660",
 		"-socket-mode 0060":          "0600",
 		"-socket-mode rw":            "0660",
