@@ -1,7 +1,7 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo lib install-lib ffi-test test test-full chaos soak bench bench-build bench-compare bench-ffi fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
+.PHONY: help demo lib install-lib ffi-test ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUST_FEATURES := --features gopool-sv2-proto/gen
@@ -100,10 +100,13 @@ go-test: prerequisites ## Go: with the race detector
 	@for module in $(GO_MODULES); do (cd $$module && go test -race ./...) || exit 1; done
 	cd $(INTEROP) && go test -race ./sv1
 
-ffi-test: lib ## the library: from C, from Go, and the line's tests with the listener inside minipool
+ffi-test: lib ## the library, from C and from Go
 	cargo build --bin gopool-sv2
 	ffi/c-tests/run.sh
 	cd go-bindings && go test -race -tags sv2_static ./ffihost
+
+ffi-line: lib ## the line's tests, e2e and conformance, with the listener inside minipool
+	cargo build --bin gopool-sv2
 	GOPOOL_SV2_CARRIER=ffi cargo test -p gopool-sv2-tests --test e2e -- $(E2E_FFI)
 	GOPOOL_SV2_CARRIER=ffi cargo test -p gopool-sv2-tests --test conformance
 
