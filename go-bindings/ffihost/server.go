@@ -50,6 +50,7 @@ const (
 	made state = iota
 	running
 	stopped
+	failed // it could not be started
 )
 
 // New makes a listener of a configuration, and does not start it. The error names everything that is
@@ -85,7 +86,7 @@ func (s *Server) Start() error {
 	if s.state != made {
 		return errors.New("ffihost: it was started before")
 	}
-	s.state = stopped
+	s.state = failed
 	if err := s.library.start(); err != nil {
 		return fmt.Errorf("ffihost: %w", err)
 	}
@@ -114,9 +115,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.mu.Lock()
 	fresh, again := s.state == made, s.served
 	s.served = true
-	over := s.state == stopped
+	over, broken := s.state == stopped, s.state == failed
 	s.mu.Unlock()
 	switch {
+	case broken:
+		return errors.New("ffihost: it could not be started: make another server")
 	case again:
 		return errors.New("ffihost: Serve was called before: make another server")
 	case over:

@@ -184,6 +184,17 @@ func TestRejectsAPortInUse(t *testing.T) {
 		t.Error(err)
 	}
 	shutdown(t, server)
+	server, err = New(none{}, options(t, taken.Addr().String(), &log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err == nil {
+		t.Error("it started")
+	}
+	if err := server.Serve(context.Background()); err == nil {
+		t.Error("it serves though it could not be started")
+	}
+	shutdown(t, server)
 }
 
 func TestIsShutDownWithoutEverServing(t *testing.T) {
@@ -216,41 +227,5 @@ func TestRefusesToServeTwice(t *testing.T) {
 	shutdown(t, server)
 	if err := await(t, served); err != nil {
 		t.Error(err)
-	}
-}
-
-// held counts descriptors and threads of this process.
-func held(t *testing.T) (descriptors, threads int) {
-	t.Helper()
-	for folder, count := range map[string]*int{"fd": &descriptors, "task": &threads} {
-		entries, err := os.ReadDir("/proc/self/" + folder)
-		if err != nil {
-			t.Skip("no /proc")
-		}
-		*count = len(entries)
-	}
-	return descriptors, threads
-}
-
-func TestLeavesNothingBehind(t *testing.T) {
-	var log testlog.Buffer
-	cycle := func() {
-		server, served := serve(t, context.Background(), options(t, "127.0.0.1:0", &log))
-		shutdown(t, server)
-		if err := await(t, served); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for range 5 { // what is made once, of Go's own
-		cycle()
-	}
-	descriptors, threads := held(t)
-	for range 50 {
-		cycle()
-	}
-	d, n := held(t)
-	// Go makes threads as it likes, a few.
-	if d > descriptors+1 || n > threads+4 {
-		t.Errorf("%d descriptors and %d threads, and %d and %d before", d, n, descriptors, threads)
 	}
 }
