@@ -161,6 +161,7 @@ impl Sidecar {
             backend,
             limits,
             required_extensions,
+            payout_keys: false,
             journal: journal.clone(),
             bounds: bounds.clone(),
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ledger::Owner;
 use crate::types::{ChannelKey, ConnId, Connection, Grant, OpenRequest, Target};
 
 /// Most channels that are being re-opened at a time: after a restart the pool is not asked for all
@@ -190,6 +191,12 @@ impl Channels {
     /// One of them.
     pub fn get_mut(&mut self, key: ChannelKey) -> Option<&mut Held> {
         self.held.get_mut(&key)
+    }
+
+    /// Whose its shares are.
+    pub fn owner(&self, key: ChannelKey) -> Option<Owner> {
+        let OpenRequest { user_identity, payout_key, .. } = &self.held.get(&key)?.request;
+        Some(Owner { user_identity: user_identity.clone(), payout_key: *payout_key })
     }
 
     /// Whether a share may go to the pool: the channel is open, in the life in which the share's

@@ -288,7 +288,9 @@ pub(super) fn open_to_wire(channel: ChannelKey, held: &Held) -> v1::OpenChannel 
         min_extranonce_size: request.min_extranonce_size.into(),
         wanted_extranonce_prefix: held.prefix.clone(),
         last_target: if reopen { target_to_wire(&held.target()) } else { Bytes::new() },
-        payout_key: Bytes::new(),
+        payout_key: request
+            .payout_key
+            .map_or_else(Bytes::new, |key| Bytes::copy_from_slice(key.as_bytes())),
         reopen,
     }
 }

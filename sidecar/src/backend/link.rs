@@ -5,18 +5,21 @@ mod outage;
 mod receive;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use gopool_sv2_proto::v1;
+use tokio::sync::Notify;
 use v1::session_request::Message as ToPool;
 
 pub(crate) use outage::{Greeting, Life};
 
 use super::channels::{Channels, Update};
 use super::convert;
+use super::ledger::{Ledger, Returns, ShareLedger};
 use super::{Command, Directory, Event, InFlight, Judged, Sent};
 use crate::obs::Journal;
-use crate::types::{ChannelKey, RefuseReason, RejectReason, Submit, Target, Verdict};
+use crate::types::{ChannelKey, ConnId, RefuseReason, RejectReason, Submit, Target, Verdict};
 
 /// Submits in one message at most (the contract's bound).
 pub(crate) const MAX_BATCH: usize = 256;
@@ -46,6 +49,8 @@ pub(crate) struct Link {
     told_open: Vec<u64>,
     directory: Directory,
     journal: Journal,
+    /// Accepted shares are kept there before their miners hear.
+    ledger: Option<Ledger>,
     /// The highest seq of a job so far, and when the present stream began. A session that begins
     /// anew counts anew: added to what it counts, later jobs stay the higher ones.
     jobs: u64,
@@ -73,9 +78,32 @@ impl Link {
             told_open: Vec::new(),
             directory,
             journal,
+            ledger: None,
             warned_of_mask: false,
             warned_of_size: false,
             draining: false,
+        }
+    }
+
+    /// From now on accepted shares are kept before their miners hear. What became of them is told
+    /// through what is returned.
+    pub(crate) fn keep_in(&mut self, ledger: Arc<dyn ShareLedger>) -> Returns {
+        let ledger = Ledger::new(ledger, self.directory.clone());
+        self.ledger.insert(ledger).returns()
+    }
+
+    /// Is told when fewer shares wait to be kept; never without a ledger.
+    pub(crate) fn freed(&self) -> Arc<Notify> {
+        self.ledger.as_ref().map_or_else(Arc::default, Ledger::freed)
+    }
+
+    /// Delivers an event that must not overtake verdicts.
+    fn deliver_after(&self, conn: ConnId, event: Event) {
+        match &self.ledger {
+            Some(ledger) => ledger.deliver_after(conn, event),
+            None => {
+                self.directory.deliver(conn, event);
+            }
         }
     }
 
@@ -83,7 +111,8 @@ impl Link {
     /// until the pool has heard.
     pub(crate) fn room(&self) -> usize {
         let unheard: usize = self.unheard.iter().map(|(_, ids)| ids.len()).sum();
-        self.in_flight.room().saturating_sub(unheard).min(MAX_BATCH)
+        let held = self.ledger.as_ref().map_or(0, Ledger::held);
+        self.in_flight.room().saturating_sub(unheard + held).min(MAX_BATCH)
     }
 
     /// How many submits wait for a verdict.
@@ -250,6 +279,8 @@ fn told_message(channel: ChannelKey, wanted: Target, target: Target) -> ToPool {
 
 #[cfg(test)]
 mod block_tests;
+#[cfg(test)]
+mod ledger_tests;
 #[cfg(test)]
 mod size_tests;
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod directory;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod in_flight;
+pub mod ledger;
 pub(crate) mod link;
 mod mailbox;
 pub mod ring;

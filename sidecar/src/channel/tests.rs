@@ -23,6 +23,7 @@ fn opened(max_target: Target, wanted: Target, limits: TargetLimits) -> Channel {
     let request = OpenRequest {
         kind: Kind::Extended,
         user_identity: Bytes::from_static(b"worker"),
+        payout_key: None,
         nominal_hash_rate: 0.0,
         max_target,
         min_extranonce_size: 4,

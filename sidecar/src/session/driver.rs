@@ -58,6 +58,8 @@ pub struct Context {
     pub limits: Limits,
     /// Extensions without which nobody may mine.
     pub required_extensions: Arc<[u16]>,
+    /// Whether credit goes to payout keys here.
+    pub payout_keys: bool,
     /// The journal of answers.
     pub journal: Journal,
     /// Where it counts what had no room.
@@ -122,6 +124,7 @@ async fn serve(
         writer: Writer::new(encryptor),
         session: Session::new(conn, address, connected_ms, bounds, port.limits)
             .seated(channels)
+            .crediting(context.payout_keys)
             .requiring(Arc::clone(&context.required_extensions)),
         port,
         commands: VecDeque::new(),

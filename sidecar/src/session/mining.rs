@@ -10,7 +10,8 @@ use crate::backend::Command;
 use crate::channel::Taken;
 use crate::job::Fields;
 use crate::types::{
-    ChannelKey, Connection, Kind, OpenRequest, RefuseReason, RejectReason, Seat, Target,
+    split_identity, ChannelKey, Connection, Kind, OpenRequest, PayoutKey, RefuseReason,
+    RejectReason, Seat, Target,
 };
 
 impl Session {
@@ -64,9 +65,17 @@ impl Session {
     }
 
     fn open(&mut self, connection: &Arc<Connection>, open: &Open, fx: &mut Effects) {
+        let (user_identity, payout_key) = match self.whom(open) {
+            Ok(whom) => whom,
+            Err(reason) => {
+                tracing::debug!(reason = reason.as_str(), "open refused");
+                return fx.out.push(Outbound::OpenError { request_id: open.request_id, reason });
+            }
+        };
         let request = OpenRequest {
             kind: open.kind,
-            user_identity: Bytes::copy_from_slice(&open.user_identity),
+            user_identity,
+            payout_key,
             // -0.0 is 0.0.
             nominal_hash_rate: open.nominal_hash_rate.abs(),
             max_target: open.max_target,
@@ -85,6 +94,21 @@ impl Session {
                 fx.out.push(Outbound::OpenError { request_id: open.request_id, reason });
             }
         }
+    }
+
+    /// Whose work it will be, and where the credit for it goes.
+    fn whom(&self, open: &Open) -> Result<(Bytes, Option<PayoutKey>), RefuseReason> {
+        let (user, key) = match split_identity(&open.user_identity) {
+            Ok((_, Some(_))) | Err(_) if !self.payout_keys => {
+                return Err(RefuseReason::PayoutKeyNotSupported);
+            }
+            Ok(split) => split,
+            Err(error) => {
+                tracing::debug!(%error, "the payout key of a user identity");
+                return Err(RefuseReason::InvalidUserIdentity);
+            }
+        };
+        Ok((Bytes::copy_from_slice(user), key))
     }
 
     fn admit(

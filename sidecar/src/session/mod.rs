@@ -23,6 +23,8 @@ mod model;
 #[cfg(test)]
 mod pace_tests;
 #[cfg(test)]
+mod payout_tests;
+#[cfg(test)]
 mod restart_tests;
 #[cfg(test)]
 mod target_walk;
@@ -179,6 +181,8 @@ pub struct Session {
     opening: BTreeMap<ChannelKey, Opening>,
     /// Places for channels, shared with other connections of the address.
     shared: Seats,
+    /// Payout keys are of use here.
+    payout_keys: bool,
     /// It was told to connect anew.
     dismissed: bool,
     /// One counter for channels and their groups, one for jobs: ids are never used twice.
@@ -214,6 +218,7 @@ impl Session {
             by_key: BTreeMap::new(),
             opening: BTreeMap::new(),
             shared: Seats::default(),
+            payout_keys: false,
             dismissed: false,
             next_channel_id: 1,
             next_job_id: 1,
@@ -277,6 +282,13 @@ impl Session {
     #[must_use]
     pub fn seated(mut self, channels: Seats) -> Self {
         self.shared = channels;
+        self
+    }
+
+    /// Takes payout keys with user identities, when `payout_keys`; refuses them otherwise.
+    #[must_use]
+    pub const fn crediting(mut self, payout_keys: bool) -> Self {
+        self.payout_keys = payout_keys;
         self
     }
 

@@ -6,6 +6,7 @@
 mod extension;
 mod hash;
 mod network;
+mod payout;
 #[cfg(test)]
 pub(crate) mod planted;
 mod rate;
@@ -18,6 +19,7 @@ mod work;
 pub use extension::{SUPPORTED_EXTENSIONS, WORKERS};
 pub use hash::{sha256d, Difficulty, Hash, Target};
 pub use network::{Network, NetworkError};
+pub use payout::{split_identity, BadPayoutKey, PayoutKey};
 pub use rate::{Bucket, Rate};
 pub use reason::{RefuseReason, RejectReason};
 pub use seats::{Seat, Seats};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Difficulty, Hash, Kind, RefuseReason, RejectReason, Target};
+use super::{Difficulty, Hash, Kind, PayoutKey, RefuseReason, RejectReason, Target};
 
 /// A miner's connection: unique in the life of the process, from 1, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,8 +82,10 @@ impl Connection {
 pub struct OpenRequest {
     /// Standard or extended.
     pub kind: Kind,
-    /// Opaque bytes, 0 to 255.
+    /// Opaque bytes, 0 to 255, less a payout key.
     pub user_identity: Bytes,
+    /// The payout key that was given with it.
+    pub payout_key: Option<PayoutKey>,
     /// In H/s; finite, not negative. 0 means unknown.
     pub nominal_hash_rate: f32,
     /// Easiest target the miner takes; not zero.

@@ -220,6 +220,7 @@ pub fn ops_model(data: &[u8]) {
     let request = OpenRequest {
         kind,
         user_identity: Bytes::new(),
+        payout_key: None,
         nominal_hash_rate: 0.0,
         max_target: most,
         min_extranonce_size: 0,

@@ -13,6 +13,7 @@ pub(crate) mod watchdog;
 use std::fmt::Display;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gopool_sv2_proto::v1::{session_request, session_response};
@@ -20,6 +21,7 @@ use rand::Rng as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, Instant};
 
+use super::ledger::{Returns, ShareLedger};
 use super::link::{Greeting, Life, Link};
 use super::{Backend, Command, Directory};
 use crate::config::Pool;
@@ -129,6 +131,14 @@ pub(crate) fn link<C: Carrier>(
         bounds,
     };
     (backend, task)
+}
+
+impl<C> LinkTask<C> {
+    /// Has accepted shares kept before their miners hear. What became of them is told through what
+    /// is returned.
+    pub(crate) fn keep_in(&mut self, ledger: Arc<dyn ShareLedger>) -> Returns {
+        self.link.keep_in(ledger)
+    }
 }
 
 type Dialled<C> =

@@ -61,6 +61,7 @@ impl<C: Carrier> LinkTask<C> {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut watchdog = Watchdog::default();
         let mut written = 0;
+        let freed = self.link.freed();
         loop {
             pending.extend(made.drain(..));
             if pending.is_empty() && self.link.is_drained() {
@@ -99,6 +100,8 @@ impl<C: Carrier> LinkTask<C> {
                     }
                     written += 1;
                 }
+                // Shares were kept: there is room again.
+                () = freed.notified(), if full => {}
                 _ = look.tick() => {
                     if watchdog.bites(&self.link, !pending.is_empty(), written) {
                         return Some(StreamEnd::Silent(self.verdict_timeout));

@@ -22,6 +22,7 @@ fn wish(channels: &mut Channels, key: ChannelKey) {
     let request = OpenRequest {
         kind: Kind::Extended,
         user_identity: Bytes::new(),
+        payout_key: None,
         nominal_hash_rate: 1.0,
         max_target: Target::EASIEST,
         min_extranonce_size: 4,

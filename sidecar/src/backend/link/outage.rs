@@ -195,7 +195,7 @@ impl Link {
         }
         let siblings = self.channels.of_connection(channel.conn());
         self.cancel(&siblings, "its connection is sent away", out);
-        self.directory.deliver(channel.conn(), Event::Unrestored { channel });
+        self.deliver_after(channel.conn(), Event::Unrestored { channel });
     }
 
     /// Closes channels that their connection closes when it hears what comes next. It would answer

@@ -74,7 +74,7 @@ impl Link {
                         self.in_flight.forget_connection(channel.conn())
                     }
                 };
-                self.directory.deliver(channel.conn(), Event::Kick { channel, kick });
+                self.deliver_after(channel.conn(), Event::Kick { channel, kick });
             }
             FromPool::Drain(drain) => {
                 let reason = convert::printable(&drain.reason);
@@ -185,7 +185,7 @@ impl Link {
             (Some(State::Open | State::Suspended) | None, _) => return,
         };
         self.channels.remove(channel);
-        self.directory.deliver(channel.conn(), event);
+        self.deliver_after(channel.conn(), event);
     }
 
     fn job(&mut self, mut job: v1::Job, out: &mut Vec<ToPool>) {
@@ -247,7 +247,7 @@ impl Link {
                 host: String::new(),
                 port: 0,
             };
-            self.directory.deliver(channel.conn(), Event::Kick { channel, kick });
+            self.deliver_after(channel.conn(), Event::Kick { channel, kick });
             out.extend(self.close(channel, "unusable job"));
         }
     }
@@ -270,11 +270,23 @@ impl Link {
                 continue;
             }
             let judged = Judged { channel, token, submit_id, verdict };
+            if matches!(verdict, Verdict::Accepted { .. }) && self.keep(judged) {
+                continue;
+            }
             by_conn.entry(channel.conn()).or_default().push(judged);
         }
         for (conn, judged) in by_conn {
             self.directory.deliver(conn, Event::Verdicts(judged));
         }
+    }
+
+    /// Hands an accepted share to the ledger, from where its miner hears. false: there is none.
+    fn keep(&self, judged: Judged) -> bool {
+        let Some(ledger) = &self.ledger else { return false };
+        // A channel that is gone has nothing in flight.
+        let Some(owner) = self.channels.owner(judged.channel) else { return false };
+        ledger.keep(judged, owner);
+        true
     }
 
     fn block_result(&self, result: v1::BlockResult) {

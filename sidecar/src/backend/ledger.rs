@@ -1,0 +1,261 @@
+//! Accepted shares on their way through a ledger: their miners hear of it when they are kept, and
+//! not before. Without a ledger nothing of this runs.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::{Directory, Event, Judged};
+use crate::sys::unix_millis;
+use crate::types::{ConnId, Difficulty, Hash, PayoutKey, RejectReason, Verdict};
+
+/// Keeps accepted shares. Any thread.
+pub trait ShareLedger: fmt::Debug + Send + Sync {
+    /// Takes a share to keep it. Never blocks. false: there is no room, or the ledger can't keep
+    /// anything now. Otherwise what became of it is told once, through [`Returns`].
+    fn record(&self, share: LedgerShare) -> bool;
+}
+
+/// A share that the pool has accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerShare {
+    /// Comes back in [`Kept`].
+    pub id: u64,
+    /// Names the submit for ever: another share with this origin is the same submit.
+    pub origin: Origin,
+    /// Header hash, internal order.
+    pub hash: Hash,
+    /// The channel's user identity, less the payout key; opaque, 0 to 255 bytes.
+    pub user_identity: Bytes,
+    /// Where its credit goes; `None`: to nobody yet.
+    pub payout_key: Option<PayoutKey>,
+    /// What the pool credits.
+    pub credit: Difficulty,
+    /// The hash meets nbits.
+    pub block_candidate: bool,
+    /// When its verdict came, milliseconds since the epoch.
+    pub accepted_ms: i64,
+}
+
+/// A submit's name for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// 16 random bytes of this run of the process.
+    pub run: [u8; 16],
+    /// The link's name of the submit in it.
+    pub submit_id: u64,
+}
+
+/// What became of a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// [`LedgerShare::id`].
+    pub id: u64,
+    /// What.
+    pub outcome: Keeping,
+}
+
+/// What became of a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeping {
+    /// Durable, and credited.
+    Recorded,
+    /// The same submit was recorded before: nothing more is credited.
+    Again,
+    /// Another submit had this hash.
+    Duplicate,
+    /// It is not in the ledger.
+    Failed,
+}
+
+/// A share whose verdict waits.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    judged: Judged,
+    keyed: bool,
+}
+
+/// What waits of one connection.
+#[derive(Debug, Default)]
+struct Waiting {
+    shares: usize,
+    /// What must not reach it before its verdicts.
+    later: Vec<Event>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    last_id: u64,
+    held: HashMap<u64, Held>,
+    of_conn: HashMap<ConnId, Waiting>,
+    /// Accepted by the pool and told to the miner, but not kept: work without a key.
+    missing: u64,
+    /// Accepted by the pool, and refused to the miner because it is not kept.
+    refused: u64,
+}
+
+/// Where a ledger says what became of shares, and from where the miners hear. Cheap to clone; any
+/// thread.
+#[derive(Debug, Clone)]
+pub struct Returns {
+    books: Arc<Mutex<Books>>,
+    count: Arc<AtomicUsize>,
+    freed: Arc<Notify>,
+    directory: Directory,
+}
+
+impl Returns {
+    fn new(directory: Directory) -> Self {
+        Self { books: Arc::default(), count: Arc::default(), freed: Arc::default(), directory }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        // Nothing panics while it is held, and the maps are whole between any two statements.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These are kept, or not: their miners hear it. An id that doesn't wait (any more) is ignored.
+    pub fn kept(&self, kept: impl IntoIterator<Item = Kept>) {
+        let mut books = self.lock();
+        let mut by_conn: HashMap<ConnId, Vec<Judged>> = HashMap::new();
+        for Kept { id, outcome } in kept {
+            let Some(held) = books.held.remove(&id) else { continue };
+            let judged = books.judged(held, outcome);
+            by_conn.entry(judged.channel.conn()).or_default().push(judged);
+        }
+        self.tell(&mut books, by_conn);
+    }
+
+    /// The ledger is gone: nothing more will be kept of what waits.
+    pub fn lost(&self) {
+        let ids: Vec<_> = self.lock().held.keys().copied().collect();
+        self.kept(ids.into_iter().map(|id| Kept { id, outcome: Keeping::Failed }));
+    }
+
+    /// Accepted by the pool but not kept, since the start: told to the miner as accepted (without a
+    /// payout key), and as `backend-unavailable` (with one).
+    #[must_use]
+    pub fn not_kept(&self) -> (u64, u64) {
+        let books = self.lock();
+        (books.missing, books.refused)
+    }
+
+    fn tell(&self, books: &mut Books, by_conn: HashMap<ConnId, Vec<Judged>>) {
+        let mut told = 0;
+        for (conn, judged) in by_conn {
+            told += judged.len();
+            let done = books.of_conn.get_mut(&conn).is_some_and(|waiting| {
+                waiting.shares = waiting.shares.saturating_sub(judged.len());
+                waiting.shares == 0
+            });
+            self.directory.deliver(conn, Event::Verdicts(judged));
+            if done {
+                let later = books.of_conn.remove(&conn).map(|waiting| waiting.later);
+                for event in later.unwrap_or_default() {
+                    self.directory.deliver(conn, event);
+                }
+            }
+        }
+        if told > 0 {
+            self.count.fetch_sub(told, Ordering::Relaxed);
+            self.freed.notify_one();
+        }
+    }
+}
+
+impl Books {
+    fn judged(&mut self, Held { mut judged, keyed }: Held, outcome: Keeping) -> Judged {
+        match outcome {
+            Keeping::Recorded | Keeping::Again => {}
+            Keeping::Duplicate => judged.verdict = Verdict::Rejected(RejectReason::Duplicate),
+            Keeping::Failed if keyed => {
+                self.refused += 1;
+                judged.verdict = Verdict::Rejected(RejectReason::BackendUnavailable);
+            }
+            Keeping::Failed => self.missing += 1,
+        }
+        judged
+    }
+}
+
+/// The link's end of a ledger.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    ledger: Arc<dyn ShareLedger>,
+    run: [u8; 16],
+    returns: Returns,
+}
+
+/// Whose a share is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) user_identity: Bytes,
+    pub(crate) payout_key: Option<PayoutKey>,
+}
+
+impl Ledger {
+    pub(crate) fn new(ledger: Arc<dyn ShareLedger>, directory: Directory) -> Self {
+        Self { ledger, run: rand::random(), returns: Returns::new(directory) }
+    }
+
+    pub(crate) fn returns(&self) -> Returns {
+        self.returns.clone()
+    }
+
+    /// How many shares wait to be kept.
+    pub(crate) fn held(&self) -> usize {
+        self.returns.count.load(Ordering::Relaxed)
+    }
+
+    /// Is told when fewer wait.
+    pub(crate) fn freed(&self) -> Arc<Notify> {
+        Arc::clone(&self.returns.freed)
+    }
+
+    /// Keeps a share that the pool accepted. Its miner hears when that is done.
+    pub(crate) fn keep(&self, judged: Judged, owner: Owner) {
+        let Verdict::Accepted { hash, credit, block_candidate } = judged.verdict else { return };
+        let conn = judged.channel.conn();
+        let keyed = owner.payout_key.is_some();
+        let id = {
+            let mut books = self.returns.lock();
+            books.last_id += 1;
+            let id = books.last_id;
+            books.held.insert(id, Held { judged, keyed });
+            books.of_conn.entry(conn).or_default().shares += 1;
+            id
+        };
+        self.returns.count.fetch_add(1, Ordering::Relaxed);
+        let taken = self.ledger.record(LedgerShare {
+            id,
+            origin: Origin { run: self.run, submit_id: judged.submit_id },
+            hash,
+            user_identity: owner.user_identity,
+            payout_key: owner.payout_key,
+            credit,
+            block_candidate,
+            accepted_ms: unix_millis(),
+        });
+        if !taken {
+            self.returns.kept([Kept { id, outcome: Keeping::Failed }]);
+        }
+    }
+
+    /// Delivers an event behind the verdicts that wait for its connection.
+    pub(crate) fn deliver_after(&self, conn: ConnId, event: Event) {
+        let mut books = self.returns.lock();
+        match books.of_conn.get_mut(&conn) {
+            Some(waiting) => waiting.later.push(event),
+            None => {
+                self.returns.directory.deliver(conn, event);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Miners hear of what is kept, when it is, and of nothing else.
+
+use super::*;
+use crate::backend::Mailbox;
+use crate::types::{ChannelKey, Kick, KickAction};
+
+/// Takes shares, as many as there is room for.
+#[derive(Debug, Default)]
+struct Taker {
+    taken: Mutex<Vec<LedgerShare>>,
+    full: bool,
+}
+
+impl ShareLedger for Taker {
+    fn record(&self, share: LedgerShare) -> bool {
+        if !self.full {
+            self.taken.lock().unwrap().push(share);
+        }
+        !self.full
+    }
+}
+
+struct Rig {
+    taker: Arc<Taker>,
+    ledger: Ledger,
+    events: Mailbox,
+}
+
+const CONN: ConnId = ConnId(3);
+/// The generator of the curve.
+const KEY: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+
+fn rig(full: bool) -> Rig {
+    let directory = Directory::default();
+    let (events, ..) = directory.attach(CONN, 16);
+    let taker = Arc::new(Taker { full, ..Taker::default() });
+    let ledger = Ledger::new(Arc::clone(&taker) as Arc<dyn ShareLedger>, directory);
+    Rig { taker, ledger, events }
+}
+
+fn accepted(submit_id: u64) -> Judged {
+    let hash = Hash([u8::try_from(submit_id).unwrap(); 32]);
+    let credit = Difficulty { whole: 5, fraction: 0 };
+    Judged {
+        channel: ChannelKey::new(CONN, 1).unwrap(),
+        token: submit_id,
+        submit_id,
+        verdict: Verdict::Accepted { hash, credit, block_candidate: false },
+    }
+}
+
+fn owner(keyed: bool) -> Owner {
+    let payout_key = keyed.then(|| PayoutKey::from_hex(KEY.as_bytes()).unwrap());
+    Owner { user_identity: Bytes::from_static(b"name"), payout_key }
+}
+
+fn outcomes(ids: impl IntoIterator<Item = (u64, Keeping)>) -> Vec<Kept> {
+    ids.into_iter().map(|(id, outcome)| Kept { id, outcome }).collect()
+}
+
+fn heard(events: &mut Mailbox) -> Vec<(u64, Option<RejectReason>)> {
+    let mut all = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        let Event::Verdicts(judged) = event else { panic!("{event:?}") };
+        all.extend(judged.into_iter().map(|judged| match judged.verdict {
+            Verdict::Accepted { .. } => (judged.token, None),
+            Verdict::Rejected(reason) => (judged.token, Some(reason)),
+        }));
+    }
+    all
+}
+
+#[test]
+fn a_miner_hears_of_a_share_when_it_is_kept_and_not_before() {
+    let Rig { taker, ledger, mut events } = rig(false);
+    for submit in 1..=4 {
+        ledger.keep(accepted(submit), owner(true));
+    }
+    assert!(heard(&mut events).is_empty());
+    assert_eq!(ledger.held(), 4);
+    let taken = taker.taken.lock().unwrap().clone();
+    assert_eq!(taken.iter().map(|share| share.origin.submit_id).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let ids: Vec<_> = taken.iter().map(|share| share.id).collect();
+    let of = [Keeping::Recorded, Keeping::Again, Keeping::Duplicate, Keeping::Failed];
+    ledger.returns().kept(outcomes(ids.iter().copied().zip(of)));
+    let refused =
+        [None, None, Some(RejectReason::Duplicate), Some(RejectReason::BackendUnavailable)];
+    assert_eq!(heard(&mut events), (1..=4).zip(refused).collect::<Vec<_>>());
+    assert_eq!(ledger.held(), 0);
+    ledger.returns().kept(outcomes(ids.into_iter().map(|id| (id, Keeping::Recorded))));
+    assert!(heard(&mut events).is_empty(), "told twice");
+    assert_eq!(ledger.returns().not_kept(), (0, 1));
+}
+
+#[test]
+fn a_ledger_without_room_refuses_only_whom_it_owes() {
+    let Rig { ledger, mut events, .. } = rig(true);
+    ledger.keep(accepted(1), owner(true));
+    ledger.keep(accepted(2), owner(false));
+    assert_eq!(heard(&mut events), [(1, Some(RejectReason::BackendUnavailable)), (2, None)]);
+    assert_eq!((ledger.held(), ledger.returns().not_kept()), (0, (1, 1)));
+}
+
+#[test]
+fn a_ledger_that_is_gone_leaves_nobody_waiting() {
+    let Rig { ledger, mut events, .. } = rig(false);
+    ledger.keep(accepted(1), owner(true));
+    ledger.returns().lost();
+    assert_eq!(heard(&mut events), [(1, Some(RejectReason::BackendUnavailable))]);
+}
+
+#[test]
+fn a_farewell_does_not_overtake_verdicts() {
+    let Rig { taker, ledger, mut events } = rig(false);
+    let kick = || Event::Kick {
+        channel: ChannelKey::new(CONN, 1).unwrap(),
+        kick: Kick {
+            action: KickAction::CloseChannel,
+            reason: "banned".into(),
+            host: String::new(),
+            port: 0,
+        },
+    };
+    ledger.deliver_after(CONN, kick());
+    assert_eq!(events.try_recv(), Ok(kick()), "nothing waits");
+    ledger.keep(accepted(1), owner(true));
+    ledger.keep(accepted(2), owner(true));
+    ledger.deliver_after(CONN, kick());
+    ledger.deliver_after(ConnId(4), kick());
+    let ids: Vec<_> = taker.taken.lock().unwrap().iter().map(|share| share.id).collect();
+    ledger.returns().kept(outcomes([(ids[1], Keeping::Recorded)]));
+    assert_eq!(heard(&mut events), [(2, None)]);
+    ledger.returns().kept(outcomes([(ids[0], Keeping::Recorded)]));
+    assert!(matches!(events.try_recv(), Ok(Event::Verdicts(_))));
+    assert_eq!(events.try_recv(), Ok(kick()));
+}
+
+#[tokio::test]
+async fn room_comes_back_when_shares_are_kept() {
+    let Rig { taker, ledger, .. } = rig(false);
+    ledger.keep(accepted(1), owner(false));
+    let id = taker.taken.lock().unwrap()[0].id;
+    let (freed, returns) = (ledger.freed(), ledger.returns());
+    let keeper = std::thread::spawn(move || returns.kept(outcomes([(id, Keeping::Recorded)])));
+    freed.notified().await;
+    assert_eq!(ledger.held(), 0);
+    keeper.join().unwrap();
+}
