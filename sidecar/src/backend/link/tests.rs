@@ -52,7 +52,7 @@ pub(super) fn wish(channel: ChannelKey) -> Command {
 }
 
 /// A channel that the pool has opened, without its message.
-fn hold(link: &mut Link, channel: ChannelKey) {
+pub(super) fn hold(link: &mut Link, channel: ChannelKey) {
     link.send([wish(channel)].into_iter(), &mut Vec::new());
     let prefix = Bytes::from_static(&[1, 2, 3, 4]);
     let grant = Grant { prefix, extranonce_size: 8, target: Target([9; 32]) };
