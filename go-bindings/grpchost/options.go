@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/credentials"
 
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/events"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/session"
 )
 
@@ -60,6 +61,9 @@ type Options struct {
 	// other sessions differ in the last eight. nil: crypto/rand. Two runs of a pool must never share
 	// an epoch.
 	Epoch io.Reader
+	// Events keeps what sidecars tell of what happened. nil: they are told that nobody wants to hear
+	// (UNIMPLEMENTED).
+	Events events.Sink
 }
 
 // ofSessions are those that are not about gRPC.

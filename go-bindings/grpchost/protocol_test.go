@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/events"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
 )
 
@@ -74,7 +75,7 @@ func TestHealthNeedsNoProtocolHeader(t *testing.T) {
 	}
 }
 
-func TestEventServiceIsUnimplemented(t *testing.T) {
+func TestNobodyHearsEventsWithoutASink(t *testing.T) {
 	server := start(t, Options{})
 	for want, md := range map[codes.Code]metadata.MD{
 		codes.Unimplemented:      metadata.Pairs(ProtocolHeader, "1"),
@@ -90,6 +91,51 @@ func TestEventServiceIsUnimplemented(t *testing.T) {
 		if status.Code(err) != want {
 			t.Errorf("got %v, want %v", err, want)
 		}
+	}
+}
+
+// notes is a sink that has the first event.
+type notes struct{ kept chan *sv2pb.Event }
+
+func (notes) Begin(context.Context, events.Source) (uint64, error) { return 1, nil }
+
+func (n notes) Keep(_ context.Context, _ events.Source, batch []*sv2pb.Event) error {
+	for _, event := range batch {
+		n.kept <- event
+	}
+	return nil
+}
+
+func TestBringsEventsToTheSink(t *testing.T) {
+	sink := notes{kept: make(chan *sv2pb.Event, 8)}
+	server := start(t, Options{Events: sink, Software: "pool/1"})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	stream, err := sv2pb.NewEventServiceClient(server.dial(t)).Publish(
+		metadata.NewOutgoingContext(ctx, metadata.Pairs(ProtocolHeader, "1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := make([]byte, 16)
+	for _, request := range []*sv2pb.PublishRequest{
+		{Message: &sv2pb.PublishRequest_Start{Start: &sv2pb.PublishStart{Protocol: 1, SidecarId: "s",
+			SourceId: source, Durable: true, FirstSeq: 1}}},
+		{Message: &sv2pb.PublishRequest_Batch{Batch: &sv2pb.EventBatch{
+			Events: []*sv2pb.Event{{Seq: 1}, {Seq: 2}}}}},
+	} {
+		if err := stream.Send(request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ready, err := stream.Recv()
+	if err != nil || ready.GetReady().GetHaveSeq() != 1 || ready.GetReady().GetSoftware() != "pool/1" {
+		t.Fatalf("%v, %v", ready, err)
+	}
+	if ack, err := stream.Recv(); err != nil || ack.GetAck().GetSeq() != 2 {
+		t.Errorf("%v, %v", ack, err)
+	}
+	if got := <-sink.kept; got.GetSeq() != 2 || len(sink.kept) != 0 {
+		t.Errorf("kept %v, and %d more", got, len(sink.kept))
 	}
 }
 

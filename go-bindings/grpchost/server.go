@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/events"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/session"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
@@ -52,7 +53,15 @@ func New(host sv2.Host, options Options) (*Server, error) {
 		grpc_health_v1.HealthCheckResponse_SERVING)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	sv2pb.RegisterWorkServiceServer(s.grpc, workService{sessions: sessions})
-	sv2pb.RegisterEventServiceServer(s.grpc, sv2pb.UnimplementedEventServiceServer{})
+	var sink sv2pb.EventServiceServer = sv2pb.UnimplementedEventServiceServer{}
+	if options.Events != nil {
+		software := options.Software
+		if software == "" {
+			software = host.Limits().Software
+		}
+		sink = eventService{events: events.NewServer(options.Events, software)}
+	}
+	sv2pb.RegisterEventServiceServer(s.grpc, sink)
 	return s, nil
 }
 
@@ -135,4 +144,21 @@ func (w workService) Session(
 		return err
 	}
 	return w.sessions.Serve(stream)
+}
+
+// eventService is the generated service; it brings streams to a sink.
+type eventService struct {
+	sv2pb.UnimplementedEventServiceServer
+	events *events.Server
+}
+
+// Publish runs one stream to its end.
+func (e eventService) Publish(
+	stream grpc.BidiStreamingServer[sv2pb.PublishRequest, sv2pb.PublishResponse],
+) error {
+	// As in Session.
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
+	return e.events.Serve(stream)
 }
