@@ -16,6 +16,7 @@ pub mod channel;
 #[cfg(feature = "bin")]
 pub mod client;
 pub mod config;
+pub mod event;
 pub mod frame;
 pub mod job;
 pub mod keys;

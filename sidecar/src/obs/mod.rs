@@ -3,10 +3,12 @@
 pub mod bounds;
 pub mod journal;
 mod line;
+mod trouble;
 
 pub use bounds::{Bounds, Place};
 pub use journal::Journal;
 pub use line::Line;
+pub use trouble::Trouble;
 
 use std::fmt::{self, Write};
 

@@ -25,7 +25,7 @@ use super::ledger::{Returns, ShareLedger};
 use super::link::{Greeting, Life, Link};
 use super::{Backend, Command, Directory};
 use crate::config::Pool;
-use crate::obs::{Bounds, Journal};
+use crate::obs::{Bounds, Journal, Trouble};
 use crate::sys::stopped;
 use crate::types::{TargetLimits, Verdict};
 pub(super) use greet::{Breach, Introduction};
@@ -35,8 +35,6 @@ use pump::StreamEnd;
 /// Commands that may queue for the link, all connections together. Small: beyond it the miners'
 /// sockets are the queue.
 const COMMAND_QUEUE: usize = 4096;
-/// The same trouble is logged again after this many tries.
-const REPEAT_LOG_AFTER: u32 = 60;
 
 /// A way to the pool.
 pub(crate) trait Carrier: Display + Send + 'static {
@@ -147,13 +145,14 @@ type Dialled<C> =
 impl<C: Carrier> LinkTask<C> {
     /// Runs until `stop` is true and every connection has gone.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut trouble = Trouble::default();
+        let mut trouble = Trouble::new("no link to the pool");
         let mut wait = self.backoff.0;
         loop {
             let Some(dialled) = self.dial(&mut stop).await else { return };
             match dialled {
                 Ok(stream) => {
-                    trouble.over(&self.carrier);
+                    trouble.over();
+                    tracing::info!(pool = %self.carrier, "link to the pool is up");
                     wait = self.backoff.0;
                     let before = self.link.waiting_since().0;
                     let end = self.pump(stream, &mut stop).await;
@@ -212,27 +211,4 @@ impl<C: Carrier> LinkTask<C> {
 fn jittered(wait: Duration) -> Duration {
     let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
     Duration::from_millis(rand::thread_rng().gen_range(ms / 2..=ms))
-}
-
-/// Says what is wrong with the link when it changes, not at every try.
-#[derive(Debug, Default)]
-struct Trouble {
-    last: String,
-    times: u32,
-}
-
-impl Trouble {
-    fn log(&mut self, error: &impl Display) {
-        let text = error.to_string();
-        self.times += 1;
-        if text != self.last || self.times.is_multiple_of(REPEAT_LOG_AFTER) {
-            tracing::warn!(tries = self.times, "no link to the pool: {text}");
-        }
-        self.last = text;
-    }
-
-    fn over(&mut self, carrier: &impl Display) {
-        *self = Self::default();
-        tracing::info!(pool = %carrier, "link to the pool is up");
-    }
 }

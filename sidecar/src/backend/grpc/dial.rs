@@ -1,6 +1,7 @@
 //! Reaching the pool: socket, HTTP/2, version, Hello and Welcome, each failure with its remedy.
 
 mod error;
+mod publish;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -18,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::{timeout_at, Instant};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
@@ -84,10 +86,7 @@ impl Dialer {
         let mut request = Request::new(ReceiverStream::new(receiver));
         request.metadata_mut().insert(PROTOCOL_HEADER, PROTOCOL.into());
         let response = client.session(request).await.map_err(|s| self.status(&s, complaint))?;
-        let spoken = response.metadata().get(PROTOCOL_HEADER).map(|v| v.to_str().unwrap_or("?"));
-        if spoken != Some(PROTOCOL.to_string().as_str()) {
-            return Err(LinkError::Version(spoken.unwrap_or("none stated").to_owned()));
-        }
+        spoken(response.metadata())?;
         let mut incoming = response.into_inner();
         let first = incoming.message().await.map_err(|s| self.status(&s, complaint))?;
         let first = first.ok_or(LinkError::Ended)?.message;
@@ -150,6 +149,15 @@ impl Dialer {
             _ => LinkError::Broken(broken(status)),
         }
     }
+}
+
+/// The pool's answer says that it speaks our version.
+fn spoken(answer: &MetadataMap) -> Result<(), LinkError> {
+    let spoken = answer.get(PROTOCOL_HEADER).map(|value| value.to_str().unwrap_or("?"));
+    if spoken == Some(PROTOCOL.to_string().as_str()) {
+        return Ok(());
+    }
+    Err(LinkError::Version(spoken.unwrap_or("none stated").to_owned()))
 }
 
 /// A status in words.

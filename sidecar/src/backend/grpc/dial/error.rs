@@ -12,6 +12,11 @@ use crate::keys::KeyError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
     #[error(
+        "this pool takes no events (EventService): have it give the carrier's options a sink for \
+             them, or use a newer one"
+    )]
+    NoEvents,
+    #[error(
         "no socket at {0}: is the pool running with its SV2 port enabled, and is [pool].address \
              the path it listens on?"
     )]

@@ -1,0 +1,67 @@
+//! What happened, on its way to who keeps history: numbered events go to sinks, each of which says
+//! what it has. At least once, in order, never on the share path.
+
+mod publish;
+
+use std::fmt;
+use std::future::Future;
+
+use gopool_sv2_proto::v1;
+use tokio::sync::watch;
+
+pub use publish::Publisher;
+
+/// Where events come from: one sequence, numbered from 1 without a gap.
+pub trait Source: fmt::Debug + Send + Sync + 'static {
+    /// Names the sequence, 16 bytes.
+    fn id(&self) -> [u8; 16];
+
+    /// Whether it outlives the process.
+    fn is_durable(&self) -> bool;
+
+    /// The number of the newest event; 0: there is none.
+    fn newest(&self) -> watch::Receiver<u64>;
+
+    /// The lowest number that can still be read; one more than the newest, when there is none.
+    fn oldest(&self) -> impl Future<Output = Result<u64, SourceError>> + Send;
+
+    /// Events behind `after`, in order, at most `max`.
+    fn read(
+        &self,
+        after: u64,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<v1::Event>, SourceError>> + Send;
+
+    /// That sink has kept everything up to `seq`.
+    fn acked(&self, sink: &str, seq: u64) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
+/// Events can't be read, or what a sink has can't be noted.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(pub String);
+
+/// A way to a sink.
+pub trait Way: fmt::Display + Send + 'static {
+    /// An open stream.
+    type Stream: Stream;
+    /// Why there is none; its text says what to do.
+    type Error: fmt::Display + Send;
+
+    /// One try to begin a stream. May be dropped half-way.
+    fn begin(
+        &self,
+        start: v1::PublishStart,
+    ) -> impl Future<Output = Result<Self::Stream, Self::Error>> + Send;
+}
+
+/// An open stream to a sink.
+pub trait Stream: Send {
+    /// Hands over a message; false: the stream is over.
+    fn send(&mut self, message: v1::PublishRequest) -> impl Future<Output = bool> + Send;
+
+    /// Waits for the next answer; `None`: the sink ended the stream. Cancel-safe.
+    fn receive(
+        &mut self,
+    ) -> impl Future<Output = Result<Option<v1::PublishResponse>, String>> + Send;
+}

@@ -1,0 +1,183 @@
+//! Keeps one sink up to date.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gopool_sv2_proto::v1;
+use gopool_sv2_proto::PROTOCOL;
+use rand::Rng as _;
+use tokio::sync::watch;
+use tokio::time::{sleep, sleep_until, timeout, Instant};
+use v1::publish_request::Message as ToSink;
+use v1::publish_response::Message as FromSink;
+
+use super::{Source, SourceError, Stream, Way};
+use crate::obs::Trouble;
+use crate::sys::stopped;
+
+/// Events in one message at most (the contract's bound).
+const MAX_BATCH: usize = 1024;
+/// Events that may be on the way without an ack.
+const WINDOW: u64 = 4 * MAX_BATCH as u64;
+/// Waits between tries: the first, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// How long a sink may take to begin a stream.
+const BEGIN: Duration = Duration::from_secs(10);
+/// How long the last events may take when we stop. Durable ones are not lost after that.
+const LAST: Duration = Duration::from_secs(1);
+
+/// Why a stream is over.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("{0}")]
+    NotBegun(String),
+    #[error("it did not begin a stream within {BEGIN:?}")]
+    Silent,
+    #[error("the sink ended the stream")]
+    Ended,
+    #[error("the stream broke: {0}")]
+    Broken(String),
+    #[error("the sink breaks the contract: {0}")]
+    Contract(&'static str),
+    #[error(
+        "the sink has event {have}, and {newest} is the newest here: was the ledger restored from \
+         an old copy? Nothing is sent until that is clear"
+    )]
+    Ahead { have: u64, newest: u64 },
+    #[error("the events can't be read: {0}")]
+    Source(#[from] SourceError),
+}
+
+/// The task that sends one source's events to one sink.
+#[derive(Debug)]
+pub struct Publisher<S, W> {
+    source: Arc<S>,
+    way: W,
+    sink: &'static str,
+    sidecar_id: String,
+}
+
+impl<S: Source, W: Way> Publisher<S, W> {
+    /// `sink`: its name in logs, and under which the source notes what it has. `sidecar_id`: the
+    /// operator's name of this sidecar.
+    #[must_use]
+    pub const fn new(source: Arc<S>, way: W, sink: &'static str, sidecar_id: String) -> Self {
+        Self { source, way, sink, sidecar_id }
+    }
+
+    /// Runs until `stop` is true and the sink has all, or has had a second for it.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut trouble = Trouble::new("events wait for their sink");
+        let mut wait = BACKOFF.0;
+        loop {
+            let begun = tokio::select! {
+                begun = self.begin() => begun,
+                () = stopped(&mut stop) => return,
+            };
+            match begun {
+                Ok((mut stream, have)) => {
+                    trouble.over();
+                    tracing::info!(sink = self.sink, way = %self.way, have, "events flow");
+                    wait = BACKOFF.0;
+                    match self.flow(&mut stream, have, &mut stop).await {
+                        Ok(()) => return,
+                        Err(end) => trouble.log(&end),
+                    }
+                }
+                Err(end) => trouble.log(&end),
+            }
+            let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            // Many sidecars must not come back in step.
+            let jittered = Duration::from_millis(rand::thread_rng().gen_range(ms / 2..=ms));
+            tokio::select! {
+                () = sleep(jittered) => {}
+                () = stopped(&mut stop) => return,
+            }
+            wait = (wait * 2).min(BACKOFF.1);
+        }
+    }
+
+    /// One try: a stream, and up to where the sink has the events.
+    async fn begin(&self) -> Result<(W::Stream, u64), End> {
+        let first_seq = self.source.oldest().await?;
+        let start = v1::PublishStart {
+            protocol: PROTOCOL,
+            sidecar_id: self.sidecar_id.clone(),
+            source_id: Bytes::copy_from_slice(&self.source.id()),
+            durable: self.source.is_durable(),
+            first_seq,
+        };
+        let greeted = async {
+            let begun = self.way.begin(start).await;
+            let mut stream = begun.map_err(|error| End::NotBegun(error.to_string()))?;
+            let ready = match stream.receive().await.map_err(End::Broken)? {
+                Some(v1::PublishResponse { message: Some(FromSink::Ready(ready)) }) => ready,
+                Some(_) => return Err(End::Contract("its first message is not PublishReady")),
+                None => return Err(End::Ended),
+            };
+            if ready.protocol != PROTOCOL {
+                return Err(End::Contract("it speaks another version"));
+            }
+            Ok((stream, ready.have_seq))
+        };
+        let (stream, have) = timeout(BEGIN, greeted).await.map_err(|_| End::Silent)??;
+        let newest = *self.source.newest().borrow();
+        if have > newest {
+            return Err(End::Ahead { have, newest });
+        }
+        if have > 0 {
+            self.source.acked(self.sink, have).await?;
+        }
+        // What every sink had once is gone.
+        Ok((stream, have.max(first_seq.saturating_sub(1))))
+    }
+
+    /// Sends what is there and what comes, until the stream ends (an error) or we stop.
+    async fn flow(
+        &self,
+        stream: &mut W::Stream,
+        have: u64,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), End> {
+        let mut newest = self.source.newest();
+        let (mut sent, mut acked) = (have, have);
+        let (mut grows, mut leaves) = (true, None);
+        loop {
+            while sent < *newest.borrow_and_update() && sent - acked < WINDOW {
+                let events = self.source.read(sent, MAX_BATCH).await?;
+                let Some(last) = events.last() else { break };
+                sent = last.seq;
+                let message = Some(ToSink::Batch(v1::EventBatch { events }));
+                if !stream.send(v1::PublishRequest { message }).await {
+                    return Err(End::Ended);
+                }
+            }
+            if leaves.is_some() && acked >= *newest.borrow() {
+                return Ok(());
+            }
+            tokio::select! {
+                answer = stream.receive() => match answer.map_err(End::Broken)? {
+                    Some(v1::PublishResponse { message: Some(FromSink::Ack(ack)) }) => {
+                        if ack.seq > sent || ack.seq < acked {
+                            return Err(End::Contract("it acknowledges what was not sent"));
+                        }
+                        acked = ack.seq;
+                        self.source.acked(self.sink, acked).await?;
+                    }
+                    // A newer sink may say more.
+                    Some(_) => {}
+                    None => return Err(End::Ended),
+                },
+                changed = newest.changed(), if grows => grows = changed.is_ok(),
+                () = stopped(stop), if leaves.is_none() => leaves = Some(Instant::now() + LAST),
+                () = sleep_until(leaves.unwrap_or_else(Instant::now)), if leaves.is_some() => {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
