@@ -1,6 +1,8 @@
 //! Accepted shares on their way through a ledger: their miners hear of it when they are kept, and
 //! not before. Without a ledger nothing of this runs.
 
+mod calls;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+
+pub(crate) use calls::{failed_message, Calls};
+pub use calls::{Account, Answer, Call, CallError, Code, RecordedShare, Reply};
 
 use super::{Directory, Event, Judged};
 use crate::sys::unix_millis;
@@ -18,6 +23,9 @@ pub trait ShareLedger: fmt::Debug + Send + Sync {
     /// Takes a share to keep it. Never blocks. false: there is no room, or the ledger can't keep
     /// anything now. Otherwise what became of it is told once, through [`Returns`].
     fn record(&self, share: LedgerShare) -> bool;
+
+    /// A request of the pool. Never blocks; `answer` takes what it comes to, at any time.
+    fn call(&self, call: Call, answer: Answer);
 }
 
 /// A share that the pool has accepted.
@@ -188,6 +196,7 @@ pub(crate) struct Ledger {
     ledger: Arc<dyn ShareLedger>,
     run: [u8; 16],
     returns: Returns,
+    pub(crate) calls: Calls,
 }
 
 /// Whose a share is.
@@ -199,7 +208,7 @@ pub(crate) struct Owner {
 
 impl Ledger {
     pub(crate) fn new(ledger: Arc<dyn ShareLedger>, directory: Directory) -> Self {
-        Self { ledger, run: rand::random(), returns: Returns::new(directory) }
+        Self { ledger, run: rand::random(), returns: Returns::new(directory), calls: Calls::new() }
     }
 
     pub(crate) fn returns(&self) -> Returns {
@@ -243,6 +252,17 @@ impl Ledger {
         if !taken {
             self.returns.kept([Kept { id, outcome: Keeping::Failed }]);
         }
+    }
+
+    /// A request of the pool. What can't be let in is answered at once.
+    pub(crate) fn call(
+        &self,
+        call_id: u64,
+        call: Result<Call, CallError>,
+    ) -> Result<(), CallError> {
+        let call = call?;
+        self.ledger.call(call, self.calls.begin(call_id)?);
+        Ok(())
     }
 
     /// Delivers an event behind the verdicts that wait for its connection.

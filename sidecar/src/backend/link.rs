@@ -26,8 +26,6 @@ pub(crate) const MAX_BATCH: usize = 256;
 /// Longest payload that every device takes: firmware made of ESP-Miner (Bitaxe) drops what is
 /// longer, and mines on without the job.
 const DEVICE_PAYLOAD: usize = 4096;
-/// Status code of a request that isn't served: gRPC's UNIMPLEMENTED.
-const UNIMPLEMENTED: u32 = 12;
 
 /// The state of one session towards the pool. It outlives streams: what a broken one left open is
 /// taken up by the next.
@@ -95,6 +93,14 @@ impl Link {
     /// Is told when fewer shares wait to be kept; never without a ledger.
     pub(crate) fn freed(&self) -> Arc<Notify> {
         self.ledger.as_ref().map_or_else(Arc::default, Ledger::freed)
+    }
+
+    /// Waits for the next answer of the ledger to a request of the pool on this stream. Cancel-safe.
+    pub(crate) async fn answered(&mut self) -> ToPool {
+        match &mut self.ledger {
+            Some(ledger) => ledger.calls.answered().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Delivers an event that must not overtake verdicts.

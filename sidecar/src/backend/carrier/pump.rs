@@ -100,6 +100,7 @@ impl<C: Carrier> LinkTask<C> {
                     }
                     written += 1;
                 }
+                answer = self.link.answered() => made.push(answer),
                 // Shares were kept: there is room again.
                 () = freed.notified(), if full => {}
                 _ = look.tick() => {

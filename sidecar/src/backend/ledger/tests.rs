@@ -18,6 +18,16 @@ impl ShareLedger for Taker {
         }
         !self.full
     }
+
+    fn call(&self, call: Call, answer: Answer) {
+        let reply = match call {
+            Call::SetPayout { claim_unassigned, .. } => {
+                Ok(Reply::PayoutSet(u64::from(claim_unassigned)))
+            }
+            _ => Err(CallError::new(Code::NotFound, "no such account")),
+        };
+        answer.give(reply);
+    }
 }
 
 struct Rig {

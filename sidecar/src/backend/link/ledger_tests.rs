@@ -2,9 +2,11 @@
 
 use std::sync::Mutex;
 
+use v1::session_response::Message as FromPool;
+
 use super::tests::{hold, key, submit};
 use super::*;
-use crate::backend::ledger::{Keeping, Kept, LedgerShare};
+use crate::backend::ledger::{Answer, Call, CallError, Code, Keeping, Kept, LedgerShare, Reply};
 use crate::types::{Difficulty, Hash};
 
 #[derive(Debug, Default)]
@@ -14,6 +16,16 @@ impl ShareLedger for Taker {
     fn record(&self, share: LedgerShare) -> bool {
         self.0.lock().unwrap().push(share);
         true
+    }
+
+    fn call(&self, call: Call, answer: Answer) {
+        let reply = match call {
+            Call::SetPayout { claim_unassigned, .. } => {
+                Ok(Reply::PayoutSet(u64::from(claim_unassigned)))
+            }
+            _ => Err(CallError::new(Code::NotFound, "no such account")),
+        };
+        answer.give(reply);
     }
 }
 
@@ -46,4 +58,29 @@ async fn what_the_pool_accepts_waits_for_the_ledger_and_keeps_its_room_meanwhile
     let Ok(Event::Verdicts(judged)) = events.try_recv() else { panic!("the accepted one") };
     assert_eq!((judged[0].submit_id, judged[0].verdict), (1, accepted));
     assert_eq!(link.room(), 2);
+}
+
+#[tokio::test]
+async fn requests_of_the_pool_are_answered_by_the_ledger() {
+    let mut link = Link::new(2, Directory::default(), Journal::off());
+    let key = Bytes::from_static(&[0xff; 33]);
+    let set = |call_id, payout_key| {
+        let call =
+            v1::SetPayout { call_id, payout_key, claim_unassigned: true, ..Default::default() };
+        FromPool::SetPayout(call)
+    };
+    let mut out = Vec::new();
+    let code = |out: &mut Vec<ToPool>| match out.pop() {
+        Some(ToPool::CallFailed(failed)) => (failed.call_id, failed.code),
+        other => panic!("{other:?}"),
+    };
+    link.receive(set(1, Bytes::new()), &mut out);
+    assert_eq!(code(&mut out), (1, Code::Unimplemented as u32), "there is no ledger");
+    link.keep_in(Arc::new(Taker::default()));
+    link.receive(set(2, key), &mut out);
+    assert_eq!(code(&mut out), (2, Code::InvalidArgument as u32), "no payout key");
+    link.receive(set(3, Bytes::new()), &mut out);
+    assert!(out.is_empty());
+    let ToPool::SetPayoutResult(result) = link.answered().await else { panic!("no answer") };
+    assert_eq!((result.call_id, result.released_shares), (3, 1));
 }

@@ -37,6 +37,9 @@ impl Link {
     pub(crate) fn cut(&mut self) {
         // The pool may not have heard of these.
         self.withdrawn.extend(self.unheard.drain(..).flat_map(|(_, ids)| ids));
+        if let Some(ledger) = &mut self.ledger {
+            ledger.calls.next_stream();
+        }
         self.draining = false;
         self.warned_of_mask = false;
         self.warned_of_size = false;

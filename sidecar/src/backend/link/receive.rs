@@ -7,9 +7,10 @@ use gopool_sv2_proto::v1;
 use v1::session_request::Message as ToPool;
 use v1::session_response::Message as FromPool;
 
-use super::{close_message, Link, DEVICE_PAYLOAD, UNIMPLEMENTED};
+use super::{close_message, Link, DEVICE_PAYLOAD};
 use crate::backend::channels::{State, REVERT};
 use crate::backend::convert::{self, ContractError};
+use crate::backend::ledger::{failed_message, Call, CallError, Code};
 use crate::backend::{Event, Judged, Sent};
 use crate::obs::Line;
 #[cfg(test)]
@@ -84,15 +85,9 @@ impl Link {
             FromPool::Ping(ping) => {
                 out.push(ToPool::Pong(v1::Pong { id: ping.id, sent_us: ping.sent_us }));
             }
-            FromPool::SetPayout(v1::SetPayout { call_id, .. })
-            | FromPool::GetAccount(v1::GetAccount { call_id, .. })
-            | FromPool::RecordShares(v1::RecordShares { call_id, .. }) => {
-                out.push(ToPool::CallFailed(v1::CallFailed {
-                    call_id,
-                    code: UNIMPLEMENTED,
-                    detail: "this sidecar has no mint bridge".into(),
-                }));
-            }
+            FromPool::SetPayout(call) => self.call(call.call_id, call.try_into(), out),
+            FromPool::GetAccount(call) => self.call(call.call_id, call.try_into(), out),
+            FromPool::RecordShares(call) => self.call(call.call_id, call.try_into(), out),
             FromPool::Welcome(_) => tracing::error!("the pool sent a second Welcome; ignored"),
             FromPool::Pong(pong) => self.heard(pong.id),
         }
@@ -277,6 +272,17 @@ impl Link {
         }
         for (conn, judged) in by_conn {
             self.directory.deliver(conn, Event::Verdicts(judged));
+        }
+    }
+
+    /// A request of the pool to the ledger.
+    fn call(&self, id: u64, call: Result<Call, CallError>, out: &mut Vec<ToPool>) {
+        let let_in = match &self.ledger {
+            Some(ledger) => ledger.call(id, call),
+            None => Err(CallError::new(Code::Unimplemented, "this sidecar has no mint bridge")),
+        };
+        if let Err(error) = let_in {
+            out.push(failed_message(id, error));
         }
     }
 
