@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/events"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/ffihost"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/grpchost"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
@@ -30,6 +31,7 @@ type carrierServer interface {
 type carrierSettings struct {
 	carrier        string
 	listenerConfig string
+	events         string
 }
 
 func (s *carrierSettings) define(set *flag.FlagSet) {
@@ -38,6 +40,9 @@ func (s *carrierSettings) define(set *flag.FlagSet) {
 			"process (minipool must be built for that: docs/ffi.md)")
 	set.StringVar(&s.listenerConfig, "listener-config", "",
 		"`file` that configures the listener with -carrier=ffi, as `gopool-sv2 serve --config` takes it")
+	set.StringVar(&s.events, "events", "",
+		"`directory` that keeps what sidecars tell of what happened, such as the credits of a mint bridge:\n"+
+			"a file of JSON lines for each source; empty: nobody listens")
 }
 
 // check names everything that is wrong; given are the flags on the command line.
@@ -84,8 +89,16 @@ func (m *minipool) openCarrier(host sv2.Host, epoch []byte) (*way, error) {
 			shut:  func() error { return nil }, // the server's Shutdown does
 		}, nil
 	}
-	server, err := grpchost.New(host, grpchost.Options{Software: software, Logger: m.log,
-		Epoch: bytes.NewReader(epoch), PlainLoopback: m.settings.allowPlainTCP})
+	options := grpchost.Options{Software: software, Logger: m.log,
+		Epoch: bytes.NewReader(epoch), PlainLoopback: m.settings.allowPlainTCP}
+	if m.settings.events != "" {
+		folder, err := events.OpenFolder(m.settings.events)
+		if err != nil {
+			return nil, err
+		}
+		m.events, options.Events = folder, folder
+	}
+	server, err := grpchost.New(host, options)
 	if err != nil {
 		return nil, err
 	}

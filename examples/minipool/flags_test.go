@@ -155,7 +155,7 @@ func TestHelpExplainsEveryFlag(t *testing.T) {
 		"tls-cert", "tls-key", "tls-name", "allow-plain-tcp", "datadir", "network-bits", "journal",
 		"share-seconds", "min-difficulty", "max-difficulty", "pool-fee", "extranonce-size",
 		"template-seconds", "log-format", "log-level", "test-tip-every", "test-address", "node-rpc",
-		"node-cookie", "node-auth-file", "node-ca", "node-chain", "node-away", "pool-address"} {
+		"events", "node-cookie", "node-auth-file", "node-ca", "node-chain", "node-away", "pool-address"} {
 		if !strings.Contains(help.String(), "\n  -"+name) {
 			t.Errorf("no word of -%s", name)
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gopool-sv2/gopool-sv2/examples/minipool/chain"
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/events"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
@@ -44,6 +45,7 @@ type minipool struct {
 	pool     *sv2.Pool
 	sv1      sv1Door
 	server   carrierServer
+	events   *events.Folder // nil: not kept
 	// served has the reason when sidecars can't connect any more; nil after a stop.
 	served chan error
 	// keepAfter is how long a node may be silent before a block is in a file.
@@ -242,6 +244,9 @@ func (m *minipool) stop(grace time.Duration) error {
 	m.running.Wait()
 	if m.source != nil {
 		faults = append(faults, closeWithin(grace, m.source.Close))
+	}
+	if m.events != nil {
+		faults = append(faults, m.events.Close())
 	}
 	faults = append(faults, m.journal.close())
 	return errors.Join(faults...)
