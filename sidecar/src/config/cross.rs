@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
-use super::model::{Config, Limits, Pool, PoolAddress};
+use super::model::{Config, Limits, Mint, Pool, PoolAddress};
 use crate::keys::KeyFile;
 
 /// `sockaddr_un` holds 108 bytes with the closing NUL.
@@ -31,6 +31,7 @@ pub(super) fn check(table: &DeTable<'_>, config: &Config) -> Vec<Found> {
     cross.carrier(&config.pool);
     cross.files(config);
     cross.limits(&config.limits);
+    cross.mint(&config.mint);
     cross.found
 }
 
@@ -145,6 +146,41 @@ impl Cross<'_> {
                 );
                 self.at("limits", &[small, big], text);
             }
+        }
+    }
+
+    fn mint(&mut self, mint: &Mint) {
+        if mint.ledger_file.is_none() {
+            if !mint.url.is_empty() {
+                let text =
+                    "does nothing without [mint].ledger_file: name the file that shares are \
+                            to be kept in, or remove it";
+                self.at("mint", &["url"], text.to_owned());
+            }
+            return;
+        }
+        if cfg!(not(feature = "mint")) {
+            let text = "this build has no mint bridge: remove it, or build the library with its \
+                        feature `mint`";
+            self.at("mint", &["ledger_file"], text.to_owned());
+        }
+        if mint.url.is_empty() {
+            let text = "needs [mint].url, where the mint serves its HTTP API";
+            self.at("mint", &["ledger_file"], text.to_owned());
+        }
+        let processor = &mint.processor;
+        if processor.allow_plain && !processor.listen.ip().is_loopback() {
+            let text = "is allowed on a loopback address only: listen on 127.0.0.1, or use tls_dir";
+            self.at("mint.processor", &["allow_plain", "listen"], text.to_owned());
+        }
+        if processor.allow_plain && processor.tls_dir.is_some() {
+            let text = "goes against tls_dir: keep one of the two";
+            self.at("mint.processor", &["allow_plain", "tls_dir"], text.to_owned());
+        }
+        if !processor.allow_plain && processor.tls_dir.is_none() {
+            let text = "needs [mint.processor].tls_dir, with ca.pem, server.pem and server.key \
+                        (docs/mint.md makes them); for trials on one machine, allow_plain = true";
+            self.at("mint", &["ledger_file"], text.to_owned());
         }
     }
 

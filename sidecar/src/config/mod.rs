@@ -12,6 +12,7 @@ mod extensions;
 mod link_tests;
 #[cfg(test)]
 mod listen_tests;
+mod mint;
 mod model;
 mod print;
 mod problem;
@@ -24,7 +25,10 @@ mod text;
 
 pub use crate::keys::KeyFile;
 pub use crate::obs::Format;
-pub use model::{Authority, Config, Extensions, Limits, Listen, Log, Pool, PoolAddress, PoolTls};
+pub use model::{
+    Authority, Config, Extensions, Limits, Listen, Log, Mint, Pool, PoolAddress, PoolTls,
+    Processor, Valuation,
+};
 pub use problem::{Problem, Problems};
 
 use std::fs::File;

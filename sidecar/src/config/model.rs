@@ -2,6 +2,8 @@
 //!
 //! Ranges, the operator's text of each key and its spelling live in `schema`.
 
+mod mint;
+
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::keys::KeyFile;
 use crate::obs::Format;
 use crate::types::Network;
+
+pub use mint::{Mint, Processor, Valuation};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct Config {
     pub extensions: Extensions,
     /// What one miner, and all of them, may cost.
     pub limits: Limits,
+    /// What becomes of credit that goes to payout keys.
+    pub mint: Mint,
     /// What is written about the work.
     pub log: Log,
 }
@@ -293,6 +299,7 @@ impl Config {
         if let PoolAddress::Unix(path) = &mut self.pool.address {
             *path = directory.join(&*path);
         }
+        self.mint.resolve(directory);
         let tls = &mut self.pool.tls;
         if let Some(KeyFile::Path(path)) = &mut tls.key_file {
             *path = directory.join(&*path);

@@ -83,6 +83,7 @@ macro_rules! text {
 }
 
 mod limits;
+mod mint;
 
 /// The whole file.
 pub(super) const SECTIONS: &[Section] = &[
@@ -322,6 +323,8 @@ pub(super) const SECTIONS: &[Section] = &[
     },
     extensions::SECTION,
     limits::SECTION,
+    mint::SECTION,
+    mint::PROCESSOR,
     Section {
         name: "log",
         about: "What is written about the work.",

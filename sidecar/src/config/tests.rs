@@ -103,9 +103,9 @@ fn rejects_unknown_keys_and_says_what_was_meant() {
         ("[log]\ncolour = 1", "[log] knows format, filter, journal"),
         ("filter = \"info\"", "unknown key outside a section; did you mean `filter` below [log]?"),
         (
-            "[mint]\nurl = \"x\"",
+            "[bank]\nurl = \"x\"",
             "the sections are [listen], [authority], [pool], [pool.tls], [extensions], [limits], \
-             [log]",
+             [mint], [mint.processor], [log]",
         ),
         ("[log]\n\"a \\n b\" = 1", "log.\"a \\n b\": unknown key"),
         ("\"\" = 1", "\"\": unknown key"),
