@@ -15,8 +15,11 @@ use crate::backend::carrier::{self, Carrier};
 use crate::backend::grpc;
 use crate::backend::ring::RingCarrier;
 use crate::config::Config;
+use crate::event::{Nowhere, Way};
 use crate::keys::{AuthorityKey, KeyError};
 use crate::listen::Listener;
+#[cfg(feature = "mint")]
+use crate::mint::{Bridge, BridgeError, Running};
 use crate::noise::Acceptor;
 use crate::obs::bounds::Teller;
 use crate::obs::{Bounds, Journal};
@@ -39,6 +42,10 @@ pub enum StartError {
     /// The journal can't be opened.
     #[error("[log].journal {0}: {1}")]
     Journal(PathBuf, io::Error),
+    /// The mint bridge can't work.
+    #[cfg(feature = "mint")]
+    #[error(transparent)]
+    Mint(#[from] BridgeError),
 }
 
 /// What to dial on this machine: nobody can dial "all addresses".
@@ -83,6 +90,8 @@ pub struct Sidecar {
     /// Asks for a look at the key file.
     look: mpsc::Sender<()>,
     journal: Journal,
+    #[cfg(feature = "mint")]
+    bridge: Option<Running>,
 }
 
 impl Sidecar {
@@ -107,7 +116,8 @@ impl Sidecar {
         inherited: Option<TcpListener>,
     ) -> Result<Self, StartError> {
         let dialer = grpc::Dialer::new(&config.pool, config.limits.max_in_flight);
-        Self::start_over(dialer, config, inherited).await
+        let events = grpc::Dialer::new(&config.pool, config.limits.max_in_flight);
+        Self::start_over(dialer, Some(events), config, inherited).await
     }
 
     /// Starts everything, with the pool in this process: it has the other end of the ring.
@@ -115,11 +125,13 @@ impl Sidecar {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start_on_ring(config: Config, ring: RingCarrier) -> Result<Self, StartError> {
-        Self::start_over(ring, config, None).await
+        Self::start_over(ring, None::<Nowhere>, config, None).await
     }
 
-    async fn start_over<C: Carrier>(
+    /// `events`: the way to the pool for events.
+    async fn start_over<C: Carrier, W: Way>(
         carrier: C,
+        events: Option<W>,
         config: Config,
         inherited: Option<TcpListener>,
     ) -> Result<Self, StartError> {
@@ -139,13 +151,23 @@ impl Sidecar {
         let listener =
             Listener::bind(&config.listen, inherited, bounds.clone()).await.map_err(bind_error)?;
         let address = listener.address().map_err(bind_error)?;
-        let (backend, link) = carrier::link(
+        #[cfg(feature = "mint")]
+        let bridge = Bridge::open(&config.mint, limits.max_in_flight).await?;
+        #[cfg_attr(not(feature = "mint"), expect(unused_mut, reason = "nothing keeps shares"))]
+        let (backend, mut link) = carrier::link(
             carrier,
             &config.pool,
             limits.max_in_flight,
             journal.clone(),
             bounds.clone(),
         );
+        #[cfg(feature = "mint")]
+        let bridge = bridge.map(|bridge| {
+            let returns = link.keep_in(bridge.ledger());
+            bridge.start(returns, events, &config.pool.sidecar_id)
+        });
+        #[cfg(not(feature = "mint"))]
+        drop(events);
         let acceptor = Acceptor::new(
             *key.keypair(),
             config.authority.cert_validity_sec,
@@ -161,6 +183,9 @@ impl Sidecar {
             backend,
             limits,
             required_extensions,
+            #[cfg(feature = "mint")]
+            payout_keys: bridge.is_some(),
+            #[cfg(not(feature = "mint"))]
             payout_keys: false,
             journal: journal.clone(),
             bounds: bounds.clone(),
@@ -178,6 +203,8 @@ impl Sidecar {
             listener: tokio::spawn(listener.run(context, listener_stops)),
             link: tokio::spawn(link.run(link_stops)),
             journal,
+            #[cfg(feature = "mint")]
+            bridge,
         })
     }
 
@@ -220,6 +247,10 @@ impl Sidecar {
         ended(self.teller, "the report on full places").await;
         self.stop_link.send_replace(true);
         ended(self.link, "the link to the pool").await;
+        #[cfg(feature = "mint")]
+        if let Some(bridge) = self.bridge {
+            bridge.stop().await;
+        }
         match tokio::task::spawn_blocking(move || self.journal.close()).await {
             Ok(Ok(summary)) if summary.dropped > 0 => {
                 tracing::error!(dropped = summary.dropped, "the journal is not complete");

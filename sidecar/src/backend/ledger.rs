@@ -41,6 +41,8 @@ pub struct LedgerShare {
     pub user_identity: Bytes,
     /// Where its credit goes; `None`: to nobody yet.
     pub payout_key: Option<PayoutKey>,
+    /// The worker that the share names (extension 0x0002), opaque; empty: none.
+    pub worker: Bytes,
     /// What the pool credits.
     pub credit: Difficulty,
     /// The hash meets nbits.
@@ -226,7 +228,7 @@ impl Ledger {
     }
 
     /// Keeps a share that the pool accepted. Its miner hears when that is done.
-    pub(crate) fn keep(&self, judged: Judged, owner: Owner) {
+    pub(crate) fn keep(&self, judged: Judged, owner: Owner, worker: Bytes) {
         let Verdict::Accepted { hash, credit, block_candidate } = judged.verdict else { return };
         let conn = judged.channel.conn();
         let keyed = owner.payout_key.is_some();
@@ -245,6 +247,7 @@ impl Ledger {
             hash,
             user_identity: owner.user_identity,
             payout_key: owner.payout_key,
+            worker,
             credit,
             block_candidate,
             accepted_ms: unix_millis(),

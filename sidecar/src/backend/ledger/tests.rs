@@ -84,7 +84,7 @@ fn heard(events: &mut Mailbox) -> Vec<(u64, Option<RejectReason>)> {
 fn a_miner_hears_of_a_share_when_it_is_kept_and_not_before() {
     let Rig { taker, ledger, mut events } = rig(false);
     for submit in 1..=4 {
-        ledger.keep(accepted(submit), owner(true));
+        ledger.keep(accepted(submit), owner(true), Bytes::new());
     }
     assert!(heard(&mut events).is_empty());
     assert_eq!(ledger.held(), 4);
@@ -105,8 +105,8 @@ fn a_miner_hears_of_a_share_when_it_is_kept_and_not_before() {
 #[test]
 fn a_ledger_without_room_refuses_only_whom_it_owes() {
     let Rig { ledger, mut events, .. } = rig(true);
-    ledger.keep(accepted(1), owner(true));
-    ledger.keep(accepted(2), owner(false));
+    ledger.keep(accepted(1), owner(true), Bytes::new());
+    ledger.keep(accepted(2), owner(false), Bytes::new());
     assert_eq!(heard(&mut events), [(1, Some(RejectReason::BackendUnavailable)), (2, None)]);
     assert_eq!((ledger.held(), ledger.returns().not_kept()), (0, (1, 1)));
 }
@@ -114,7 +114,7 @@ fn a_ledger_without_room_refuses_only_whom_it_owes() {
 #[test]
 fn a_ledger_that_is_gone_leaves_nobody_waiting() {
     let Rig { ledger, mut events, .. } = rig(false);
-    ledger.keep(accepted(1), owner(true));
+    ledger.keep(accepted(1), owner(true), Bytes::new());
     ledger.returns().lost();
     assert_eq!(heard(&mut events), [(1, Some(RejectReason::BackendUnavailable))]);
 }
@@ -133,8 +133,8 @@ fn a_farewell_does_not_overtake_verdicts() {
     };
     ledger.deliver_after(CONN, kick());
     assert_eq!(events.try_recv(), Ok(kick()), "nothing waits");
-    ledger.keep(accepted(1), owner(true));
-    ledger.keep(accepted(2), owner(true));
+    ledger.keep(accepted(1), owner(true), Bytes::new());
+    ledger.keep(accepted(2), owner(true), Bytes::new());
     ledger.deliver_after(CONN, kick());
     ledger.deliver_after(ConnId(4), kick());
     let ids: Vec<_> = taker.taken.lock().unwrap().iter().map(|share| share.id).collect();
@@ -148,7 +148,7 @@ fn a_farewell_does_not_overtake_verdicts() {
 #[tokio::test]
 async fn room_comes_back_when_shares_are_kept() {
     let Rig { taker, ledger, .. } = rig(false);
-    ledger.keep(accepted(1), owner(false));
+    ledger.keep(accepted(1), owner(false), Bytes::new());
     let id = taker.taken.lock().unwrap()[0].id;
     let (freed, returns) = (ledger.freed(), ledger.returns());
     let keeper = std::thread::spawn(move || returns.kept(outcomes([(id, Keeping::Recorded)])));

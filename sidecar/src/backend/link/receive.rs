@@ -15,7 +15,9 @@ use crate::backend::{Event, Judged, Sent};
 use crate::obs::Line;
 #[cfg(test)]
 use crate::types::planted;
-use crate::types::{ChannelKey, ConnId, Grant, Job, Kick, KickAction, RefuseReason, Verdict};
+use crate::types::{
+    ChannelKey, ConnId, Grant, Job, Kick, KickAction, RefuseReason, Submit, Verdict,
+};
 
 impl Link {
     /// Takes one message of the pool. Answers that go straight back are pushed to `out`.
@@ -251,7 +253,7 @@ impl Link {
     pub(crate) fn judged(&mut self, verdicts: impl IntoIterator<Item = (u64, Verdict)>) {
         let mut by_conn: BTreeMap<ConnId, Vec<Judged>> = BTreeMap::new();
         for (submit_id, verdict) in verdicts {
-            let Some(Sent { channel, token, .. }) = self.in_flight.take(submit_id) else {
+            let Some(Sent { channel, token, submit }) = self.in_flight.take(submit_id) else {
                 if self.in_flight.was_sent(submit_id) {
                     // Its channel was closed meanwhile, or it was judged before.
                     tracing::debug!(submit_id, "a verdict nobody waits for");
@@ -265,7 +267,7 @@ impl Link {
                 continue;
             }
             let judged = Judged { channel, token, submit_id, verdict };
-            if matches!(verdict, Verdict::Accepted { .. }) && self.keep(judged) {
+            if matches!(verdict, Verdict::Accepted { .. }) && self.keep(judged, &submit) {
                 continue;
             }
             by_conn.entry(channel.conn()).or_default().push(judged);
@@ -287,11 +289,11 @@ impl Link {
     }
 
     /// Hands an accepted share to the ledger, from where its miner hears. false: there is none.
-    fn keep(&self, judged: Judged) -> bool {
+    fn keep(&self, judged: Judged, submit: &Submit) -> bool {
         let Some(ledger) = &self.ledger else { return false };
         // A channel that is gone has nothing in flight.
         let Some(owner) = self.channels.owner(judged.channel) else { return false };
-        ledger.keep(judged, owner);
+        ledger.keep(judged, owner, submit.worker.clone());
         true
     }
 

@@ -67,7 +67,7 @@ impl std::fmt::Display for Door {
 struct Open {
     door: Door,
     left: usize,
-    answers: (mpsc::UnboundedSender<FromSink>, mpsc::UnboundedReceiver<FromSink>),
+    answers: (mpsc::Sender<FromSink>, mpsc::Receiver<FromSink>),
 }
 
 impl Way for Door {
@@ -83,9 +83,9 @@ impl Way for Door {
         }
         let have = sink.kept.last().copied().unwrap_or(0);
         let have_seq = sink.lies.unwrap_or(have);
-        let answers = mpsc::unbounded_channel();
+        let answers = mpsc::channel(64);
         let ready = v1::PublishReady { protocol: 1, have_seq, software: String::new() };
-        answers.0.send(FromSink::Ready(ready)).unwrap();
+        answers.0.try_send(FromSink::Ready(ready)).unwrap();
         Ok(Open { door: self.clone(), left, answers })
     }
 }
@@ -99,7 +99,7 @@ impl Stream for Open {
         sink.kept.extend(batch.events.iter().map(|event| event.seq));
         let seq = batch.events.last().unwrap().seq;
         // The last one is kept, and its ack is lost.
-        self.left > 0 && self.answers.0.send(FromSink::Ack(v1::EventAck { seq })).is_ok()
+        self.left > 0 && self.answers.0.try_send(FromSink::Ack(v1::EventAck { seq })).is_ok()
     }
 
     async fn receive(&mut self) -> Result<Option<v1::PublishResponse>, String> {

@@ -1,0 +1,198 @@
+//! The whole bridge: ledger, dispatcher, payment processor, and the events of all of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::deposits::LedgerDeposits;
+use super::dispatch::{Dispatcher, Plan};
+use super::http::{self, MintHttp};
+use super::keeper::{tell, Keeper};
+use super::ledger::{self, Kept, LedgerError, SqliteLedger, Terms};
+use super::outbox::Outbox;
+use super::processor::{self, Processor, Security};
+use super::token::QuoteSecret;
+use super::work::Scheme;
+use crate::backend::ledger::{Returns, ShareLedger};
+use crate::config::{Mint, Valuation};
+use crate::event::{Publisher, Way};
+use crate::sys::stopped;
+
+/// Name of the pool among those that hear the ledger's events.
+const POOL: &str = "pool";
+/// Batches of outcomes on their way to the miners: as many shares as are in flight at most, and no
+/// batch is empty.
+const OUTCOMES: usize = 1024;
+/// An account with work is told of at most this often.
+const ACCRUED_EVERY_MS: i64 = 10_000;
+/// How long the last calls may take when we stop.
+const LAST_CALLS: Duration = Duration::from_secs(6);
+
+/// Why there can be no bridge. The texts say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// The ledger can't be opened.
+    #[error("[mint].ledger_file: {0}")]
+    Ledger(#[from] ledger::OpenError),
+    /// It can't be read.
+    #[error("[mint].ledger_file: {0}")]
+    Read(#[from] LedgerError),
+    /// No client of the mint's HTTP API.
+    #[error("[mint].url: {0}")]
+    Http(#[from] http::SettingsError),
+    /// The mint could not dial us.
+    #[error("[mint.processor]: {0}")]
+    Processor(#[from] processor::OpenError),
+    /// A task of it could not be run.
+    #[error("the mint bridge can't be started: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// A bridge that was opened: the ledger can be written, and the mint can connect.
+#[derive(Debug)]
+pub struct Bridge {
+    ledger: SqliteLedger,
+    keeper: Arc<Keeper>,
+    outcomes: mpsc::Receiver<Vec<Kept>>,
+    dispatcher: Arc<Dispatcher<SqliteLedger>>,
+    processor: Processor<LedgerDeposits<SqliteLedger>>,
+    outbox: Arc<Outbox>,
+}
+
+impl Bridge {
+    /// Opens the ledger and the processor's port; `None`: the configuration has no bridge.
+    /// `max_in_flight`: most shares that wait for the ledger at a time.
+    ///
+    /// # Errors
+    /// [`BridgeError`]; nothing runs then.
+    pub async fn open(config: &Mint, max_in_flight: usize) -> Result<Option<Self>, BridgeError> {
+        let Some(path) = config.ledger_file.clone() else { return Ok(None) };
+        let client = http_settings(config);
+        let client = tokio::task::spawn_blocking(move || MintHttp::new(&client)).await??;
+        let (told, outcomes) = mpsc::channel(OUTCOMES);
+        let settings = ledger::Settings {
+            path,
+            scheme: scheme(config.valuation),
+            max_shares: max_in_flight,
+            accrued_every_ms: ACCRUED_EVERY_MS,
+        };
+        let opened =
+            tokio::task::spawn_blocking(move || SqliteLedger::open(&settings, told)).await??;
+        let secret = QuoteSecret::new(*opened.secret());
+        let (sent, sends) = watch::channel(0);
+        let deposits = Arc::new(LedgerDeposits::new(opened.clone(), sends));
+        let processor =
+            Processor::open(processor_settings(config), secret.clone(), deposits).await?;
+        let outbox = Arc::new(Outbox::new(opened.clone()).await?);
+        let keeper = Arc::new(Keeper::new(opened.clone(), config.unit.clone()));
+        let dispatcher = Dispatcher::new(opened.clone(), client, secret, plan(config), sent);
+        Ok(Some(Self { ledger: opened, keeper, outcomes, dispatcher, processor, outbox }))
+    }
+
+    /// What takes accepted shares.
+    #[must_use]
+    pub fn ledger(&self) -> Arc<dyn ShareLedger> {
+        Arc::clone(&self.keeper) as Arc<dyn ShareLedger>
+    }
+
+    /// Starts all of it. `returns`: where the miners hear. `way`: to the pool, for events; `None`:
+    /// they stay in the ledger. `sidecar_id`: the operator's name of this sidecar.
+    pub fn start<W: Way>(self, returns: Returns, way: Option<W>, sidecar_id: &str) -> Running {
+        let (stop, stops) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.dispatcher.run(stops.clone()));
+        let mut over = stops.clone();
+        tasks.spawn(self.processor.serve(async move { stopped(&mut over).await }));
+        let (outbox, over) = (Arc::clone(&self.outbox), stops.clone());
+        tasks.spawn(async move { outbox.watch(over).await });
+        if let Some(way) = way {
+            let publisher = Publisher::new(self.outbox, way, POOL, sidecar_id.to_owned());
+            tasks.spawn(publisher.run(stops));
+        }
+        let teller = tokio::spawn(tell(self.outcomes, returns));
+        Running { stop, tasks, teller, ledger: self.ledger }
+    }
+}
+
+/// A bridge at work.
+#[derive(Debug)]
+pub struct Running {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    teller: JoinHandle<()>,
+    ledger: SqliteLedger,
+}
+
+impl Running {
+    /// Stops it. Whoever had its ledger must be gone: all shares are written then.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let all = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a part of the mint bridge failed");
+                }
+            }
+        };
+        if tokio::time::timeout(LAST_CALLS, all).await.is_err() {
+            self.tasks.shutdown().await;
+        }
+        // The last one waits for the writer, on a thread that may.
+        let ledger = self.ledger;
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(ledger)).await {
+            tracing::error!(%error, "the ledger did not close");
+        }
+        if let Err(error) = self.teller.await {
+            tracing::error!(%error, "the outcomes of the ledger were not told");
+        }
+    }
+}
+
+const fn scheme(valuation: Valuation) -> Scheme {
+    match valuation {
+        Valuation::Linear => Scheme::Linear,
+        Valuation::HashpoolPow2(min_zero_bits) => Scheme::HashpoolPow2 { min_zero_bits },
+    }
+}
+
+fn plan(config: &Mint) -> Plan {
+    let ms = |seconds: u64| i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
+    Plan {
+        terms: Terms { unit_work: config.unit_difficulty.into(), min_amount: config.min_amount },
+        seal_ms: ms(config.seal_interval_sec),
+        quote_payments: config.quote_payments,
+        quote_life_ms: ms(config.quote_life_sec),
+        keep_shares_ms: ms(config.keep_shares_h.saturating_mul(3600)),
+        calls: config.requests_at_once,
+    }
+}
+
+fn http_settings(config: &Mint) -> http::Settings {
+    http::Settings {
+        url: config.url.clone(),
+        allow_plain: false,
+        ca_file: config.ca_file.clone(),
+        unit: config.unit.clone(),
+        method: config.method.clone(),
+        timeout: Duration::from_millis(config.request_timeout_ms),
+        in_flight_max: config.requests_at_once,
+    }
+}
+
+fn processor_settings(config: &Mint) -> processor::Settings {
+    let at = &config.processor;
+    processor::Settings {
+        listen: at.listen,
+        security: match &at.tls_dir {
+            Some(directory) => {
+                Security::Mutual { directory: directory.clone(), client_sha256: at.client_sha256 }
+            }
+            None => Security::PlainOnLoopback,
+        },
+        unit: config.unit.clone(),
+        method: config.method.clone(),
+        wallet_quotes_per_s: at.wallet_quotes_per_sec,
+    }
+}

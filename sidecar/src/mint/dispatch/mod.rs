@@ -1,0 +1,157 @@
+//! Brings credits to the mint: seals what is due, opens deposit quotes, sends, and reads back until
+//! the mint shows it.
+//!
+//! Three tasks that share nothing but the ledger: one that only writes there, and two that talk to
+//! the mint, so that a mint that is slow or away holds up nothing else. None of them is near the
+//! share path. All that they know is in the ledger: a process that is killed goes on where it was.
+
+mod backoff;
+mod quotes;
+mod readings;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{interval, MissedTickBehavior};
+
+use super::clock::Clock;
+use super::http::{MintError, MintHttp};
+use super::ledger::{Due, Ledger, LedgerError, Terms};
+use super::token::QuoteSecret;
+use super::work::Work;
+use crate::obs::Trouble;
+use crate::sys::stopped;
+use backoff::Breaker;
+
+/// How often each task looks for something to do.
+const TICK: Duration = Duration::from_secs(1);
+/// Credits that are sealed, or sent, in one step.
+const STEP: u32 = 256;
+/// How often shares of paid credits are looked for that are old enough to go.
+const PRUNE_EVERY_MS: i64 = 60_000;
+/// Rows that go in one step.
+const PRUNE_ROWS: u64 = 2_000;
+
+/// How credits are made and paid.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// How work becomes amounts.
+    pub terms: Terms,
+    /// From the first share of a credit to its sealing.
+    pub seal_ms: i64,
+    /// Payments on one quote.
+    pub quote_payments: u64,
+    /// Life of a quote.
+    pub quote_life_ms: i64,
+    /// How long the shares of a paid credit are kept.
+    pub keep_shares_ms: i64,
+    /// Calls to the mint at a time.
+    pub calls: usize,
+}
+
+/// What the tasks share.
+#[derive(Debug)]
+pub struct Dispatcher<L> {
+    ledger: L,
+    mint: MintHttp,
+    secret: QuoteSecret,
+    plan: Plan,
+    clock: Clock,
+    breaker: Mutex<Breaker>,
+    /// Rises when there is more for the mint to be told.
+    sent: watch::Sender<u64>,
+}
+
+impl<L: Ledger> Dispatcher<L> {
+    /// `sent`: rises when there is more for the mint to be told.
+    pub fn new(
+        ledger: L,
+        mint: MintHttp,
+        secret: QuoteSecret,
+        plan: Plan,
+        sent: watch::Sender<u64>,
+    ) -> Arc<Self> {
+        let clock = Clock::start();
+        Arc::new(Self { ledger, mint, secret, plan, clock, breaker: Mutex::default(), sent })
+    }
+
+    /// Runs all tasks until `stop` is true.
+    pub async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        tokio::join!(
+            self.seal_and_send(stop.clone()),
+            Arc::clone(&self).open_quotes(stop.clone()),
+            Arc::clone(&self).read_quotes(stop.clone()),
+        );
+    }
+
+    /// Whether the mint may be called now.
+    fn may_call(&self) -> bool {
+        let breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        breaker.lets_through(self.clock.now_ms())
+    }
+
+    /// Notes whether the mint answers at all.
+    fn note<T>(&self, called: &Result<T, MintError>) {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        match called {
+            Ok(_) | Err(MintError::Refused { .. } | MintError::NotAnId) => breaker.answered(),
+            Err(
+                error @ (MintError::Unreachable(_)
+                | MintError::TimedOut(_)
+                | MintError::NotAMint(_)),
+            ) => {
+                if breaker.failed(self.clock.now_ms()) {
+                    tracing::warn!(%error, "the mint can't be used; credits wait in the ledger");
+                }
+            }
+        }
+    }
+
+    async fn seal_and_send(&self, mut stop: watch::Receiver<bool>) {
+        let mut trouble = Trouble::new("credits wait");
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pruned_ms = self.clock.now_ms();
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = stopped(&mut stop) => return,
+            }
+            match self.step(&mut pruned_ms).await {
+                Ok(()) => trouble.over(),
+                Err(error) => trouble.log(&error),
+            }
+        }
+    }
+
+    /// Everything that needs no mint.
+    async fn step(&self, pruned_ms: &mut i64) -> Result<(), LedgerError> {
+        let (ledger, plan) = (&self.ledger, &self.plan);
+        let now = self.clock.now_ms();
+        let due = Due { opened_by_ms: now - plan.seal_ms, work_from: Work(u128::MAX) };
+        ledger.close_due(due, now).await?;
+        loop {
+            let sealing = ledger.seal(plan.terms, STEP, now).await?;
+            if sealing.sealed + sealing.carried == 0 {
+                break;
+            }
+        }
+        ledger.rotate(plan.quote_payments, now - plan.quote_life_ms).await?;
+        ledger.assign(plan.quote_payments).await?;
+        loop {
+            let owed = ledger.due_credits(now, STEP).await?;
+            if owed.is_empty() {
+                break;
+            }
+            // Written down first: what the mint may have heard is never sent as another payment.
+            ledger.mark_sent(owed.iter().map(|owed| owed.credit_id).collect(), now).await?;
+            self.sent.send_modify(|count| *count += 1);
+        }
+        if now - *pruned_ms >= PRUNE_EVERY_MS {
+            *pruned_ms = now;
+            while ledger.prune(now - plan.keep_shares_ms, PRUNE_ROWS).await? >= PRUNE_ROWS {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! Deposit quotes: from the wish to an open one, whatever gets lost on the way.
+
+use std::sync::Arc;
+
+use rand::RngCore as _;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{interval, MissedTickBehavior};
+
+use super::backoff::wait_ms;
+use super::{Dispatcher, STEP, TICK};
+use crate::mint::http::{MintError, Quote as AtMint, Refusal};
+use crate::mint::ledger::{Ledger, LedgerError, Quote, QuoteNeed, QuoteState};
+use crate::obs::Trouble;
+use crate::sys::stopped;
+
+/// What a quote's `request` begins with; our name of it follows.
+const REQUEST_MARK: &str = "ehash:";
+
+/// A name for a quote, of 128 random bits: nobody finds another's by counting.
+pub(in crate::mint) fn new_reference() -> String {
+    const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut bytes = [0; 16];
+    rand::thread_rng().fill_bytes(&mut bytes);
+    let number = u128::from_be_bytes(bytes);
+    let digit = |index: u32| char::from(DIGITS[usize::from((number >> (5 * index)) as u8 & 31)]);
+    "gp1q:".chars().chain((0..26).rev().map(digit)).collect()
+}
+
+/// The `request` of a quote, which wallets see.
+pub(in crate::mint) fn request_of(reference: &str) -> String {
+    format!("{REQUEST_MARK}{reference}")
+}
+
+impl<L: Ledger> Dispatcher<L> {
+    pub(super) async fn open_quotes(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut trouble = Trouble::new("quotes wait");
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = stopped(&mut stop) => return,
+            }
+            tokio::select! {
+                done = self.open_due() => match done {
+                    Ok(()) => trouble.over(),
+                    Err(error) => trouble.log(&error),
+                },
+                // What is under way is found out at the next start.
+                () = stopped(&mut stop) => return,
+            }
+        }
+    }
+
+    async fn open_due(self: &Arc<Self>) -> Result<(), LedgerError> {
+        let now = self.clock.now_ms();
+        for need in self.ledger.due_quotes(now, STEP).await? {
+            if let QuoteNeed::Missing { account_id, .. } = need {
+                let reference = new_reference();
+                let request = request_of(&reference);
+                self.ledger.new_quote(account_id, reference, request, now).await?;
+            }
+        }
+        let mut calls = JoinSet::new();
+        for need in self.ledger.due_quotes(now, STEP).await? {
+            let QuoteNeed::Unfinished(quote) = need else { continue };
+            if !self.may_call() {
+                break;
+            }
+            if calls.len() >= self.plan.calls {
+                finished(calls.join_next().await)?;
+            }
+            let dispatcher = Arc::clone(self);
+            calls.spawn(async move { dispatcher.open(quote).await });
+        }
+        while !calls.is_empty() {
+            finished(calls.join_next().await)?;
+        }
+        Ok(())
+    }
+
+    /// One try to get a quote open.
+    async fn open(&self, quote: Quote) -> Result<(), LedgerError> {
+        if let Some(candidate) = &quote.candidate_quote_id {
+            return self.find_out(&quote, candidate, false).await;
+        }
+        let reference = quote.quote_ref.clone();
+        if quote.state == QuoteState::New {
+            self.ledger.quote_creating(reference.clone()).await?;
+        }
+        let token = self.secret.token(&reference, &quote.payout_key);
+        let created = self.mint.create(&quote.payout_key, &reference, &token).await;
+        self.note(&created);
+        // What the mint asked our processor while it made the quote.
+        let known = self.ledger.quote(reference.clone()).await?;
+        let candidate = known.and_then(|known| known.candidate_quote_id);
+        match (created, candidate) {
+            (Ok(made), Some(candidate)) if made.quote_id == candidate => {
+                self.opened(&quote, &made).await
+            }
+            (Ok(_), candidate) => {
+                // Somebody answers for the mint, or its processor is not us.
+                let detail = "the mint made a quote without asking this processor: does it dial \
+                              [mint.processor].listen, and is [mint].url the same mint?";
+                tracing::error!("{detail}");
+                match candidate {
+                    Some(candidate) => self.find_out(&quote, &candidate, false).await,
+                    None => self.again(&quote, detail.to_owned()).await,
+                }
+            }
+            (Err(error), Some(candidate)) => {
+                let in_use = is(&error, Refusal::InUse);
+                self.find_out(&quote, &candidate, in_use).await
+            }
+            (Err(error), None) => self.again(&quote, error.to_string()).await,
+        }
+    }
+
+    /// Did the mint make the quote under this id? `in_use`: it says that it has one of our name.
+    async fn find_out(
+        &self,
+        quote: &Quote,
+        candidate: &str,
+        in_use: bool,
+    ) -> Result<(), LedgerError> {
+        let read = self.mint.quote(candidate).await;
+        self.note(&read);
+        match read {
+            Ok(found) if found.payout_key == Some(quote.payout_key) => {
+                self.opened(quote, &found).await
+            }
+            Ok(_) => self.give_up(quote, "the mint's quote is locked to another key").await,
+            Err(error) if is(&error, Refusal::UnknownQuote) && in_use => {
+                // Made in an earlier try whose id is not known any more. Nothing was paid on it.
+                self.give_up(quote, "the mint has a quote of this name under another id").await
+            }
+            Err(error) if is(&error, Refusal::UnknownQuote) => {
+                self.again(quote, "the mint did not make the quote".to_owned()).await
+            }
+            // Not known yet: the next look will tell.
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn opened(&self, quote: &Quote, made: &AtMint) -> Result<(), LedgerError> {
+        let expiry = made.expiry.map_or(0, |at| i64::try_from(at).unwrap_or(i64::MAX));
+        let (reference, id) = (quote.quote_ref.clone(), made.quote_id.clone());
+        self.ledger.quote_opened(reference, id, expiry, self.clock.now_ms()).await?;
+        tracing::info!(key = %quote.payout_key, "a deposit quote is open");
+        Ok(())
+    }
+
+    async fn again(&self, quote: &Quote, detail: String) -> Result<(), LedgerError> {
+        let now = self.clock.now_ms();
+        let next = now + wait_ms(quote.attempts);
+        self.ledger.quote_again(quote.quote_ref.clone(), next, detail, now).await
+    }
+
+    async fn give_up(&self, quote: &Quote, detail: &str) -> Result<(), LedgerError> {
+        tracing::warn!(detail, "another quote is asked for");
+        let now = self.clock.now_ms();
+        self.ledger.quote_lost(quote.quote_ref.clone(), detail.to_owned(), now).await.map(drop)
+    }
+}
+
+pub(super) fn is(error: &MintError, refusal: Refusal) -> bool {
+    matches!(error, MintError::Refused { kind, .. } if *kind == refusal)
+}
+
+/// What a task of a set came to.
+pub(super) fn finished(
+    done: Option<Result<Result<(), LedgerError>, tokio::task::JoinError>>,
+) -> Result<(), LedgerError> {
+    match done {
+        Some(Ok(result)) => result,
+        Some(Err(error)) => {
+            tracing::error!(%error, "a call to the mint failed");
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_quotes_are_128_bits_in_base_32() {
+        let names: std::collections::HashSet<_> = (0..1000).map(|_| new_reference()).collect();
+        assert_eq!(names.len(), 1000);
+        for name in names {
+            assert_eq!(name.len(), 31);
+            let good = |c: char| c.is_ascii_lowercase() || ('2'..='7').contains(&c);
+            assert!(name.strip_prefix("gp1q:").unwrap().chars().all(good), "{name}");
+        }
+    }
+}

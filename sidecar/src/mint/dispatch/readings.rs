@@ -1,0 +1,99 @@
+//! What the mint shows of what was sent.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{interval, MissedTickBehavior};
+
+use super::quotes::{finished, is};
+use super::{Dispatcher, STEP, TICK};
+use crate::mint::http::Refusal;
+use crate::mint::ledger::{Ledger, LedgerError, Quote, Reading};
+use crate::obs::Trouble;
+use crate::sys::stopped;
+
+/// The mint asks for the payments of a quote at most once in 10 s: to read it sooner tells nothing.
+const READ_EVERY_MS: i64 = 10_000;
+
+impl<L: Ledger> Dispatcher<L> {
+    pub(super) async fn read_quotes(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut trouble = Trouble::new("payments are not confirmed");
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = stopped(&mut stop) => return,
+            }
+            tokio::select! {
+                done = self.read_due() => match done {
+                    Ok(()) => trouble.over(),
+                    Err(error) => trouble.log(&error),
+                },
+                () = stopped(&mut stop) => return,
+            }
+        }
+    }
+
+    async fn read_due(self: &Arc<Self>) -> Result<(), LedgerError> {
+        if !self.may_call() {
+            return Ok(());
+        }
+        let by = self.clock.now_ms() - READ_EVERY_MS;
+        let mut calls = JoinSet::new();
+        for quote in self.ledger.unread_quotes(by, STEP).await? {
+            if calls.len() >= self.plan.calls {
+                finished(calls.join_next().await)?;
+            }
+            if !self.may_call() {
+                break;
+            }
+            let dispatcher = Arc::clone(self);
+            calls.spawn(async move { dispatcher.read(quote).await });
+        }
+        while !calls.is_empty() {
+            finished(calls.join_next().await)?;
+        }
+        Ok(())
+    }
+
+    /// Reads one quote; this makes the mint ask our processor for what it missed.
+    async fn read(&self, quote: Quote) -> Result<(), LedgerError> {
+        let Some(id) = &quote.quote_id else { return Ok(()) };
+        let read = self.mint.quote(id).await;
+        self.note(&read);
+        let now = self.clock.now_ms();
+        match read {
+            Ok(found) => {
+                let (paid, issued) = (found.amount_paid, found.amount_issued);
+                match self.ledger.confirm(quote.quote_ref, paid, issued, now).await? {
+                    Reading::Even(0) => {}
+                    Reading::Even(credits) => tracing::info!(credits, paid, "the mint has paid"),
+                    Reading::Behind { missing } => {
+                        tracing::debug!(missing, "the mint has not counted all that was sent");
+                    }
+                    Reading::Surplus { extra } => tracing::error!(
+                        extra,
+                        "the mint shows more on a quote than was ever sent: somebody else pays \
+                         there. Nothing more is sent until the operator has looked: gopool-sv2 \
+                         ledger reconcile"
+                    ),
+                }
+                Ok(())
+            }
+            Err(error) if is(&error, Refusal::UnknownQuote) => {
+                let detail = "the mint does not know the quote any more";
+                let lost = self.ledger.quote_lost(quote.quote_ref, detail.to_owned(), now).await?;
+                tracing::error!(
+                    credits = lost,
+                    "{detail}: was its database lost? What was sent on it waits for the operator: \
+                     gopool-sv2 ledger stuck"
+                );
+                Ok(())
+            }
+            // Noted; the quote is read again.
+            Err(_) => Ok(()),
+        }
+    }
+}

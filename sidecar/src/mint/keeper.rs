@@ -1,0 +1,140 @@
+//! The ledger as the share path and the pool's requests see it.
+
+use std::fmt;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::clock::Clock;
+use super::ledger::{self, Ledger, LedgerError, SqliteLedger};
+use crate::backend::ledger::{
+    Account, Answer, Call, CallError, Code, Keeping, Kept, LedgerShare, RecordedShare, Reply,
+    Returns, ShareLedger,
+};
+
+/// Hands accepted shares to the ledger.
+pub struct Keeper {
+    ledger: SqliteLedger,
+    unit: String,
+    clock: Clock,
+    runtime: Handle,
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").field("ledger", &self.ledger).finish_non_exhaustive()
+    }
+}
+
+impl Keeper {
+    /// `unit`: the mint's. Requests of the pool run on the present runtime.
+    #[must_use]
+    pub fn new(ledger: SqliteLedger, unit: String) -> Self {
+        Self { ledger, unit, clock: Clock::start(), runtime: Handle::current() }
+    }
+}
+
+impl ShareLedger for Keeper {
+    fn record(&self, share: LedgerShare) -> bool {
+        self.ledger.record(ledger::LedgerShare {
+            id: share.id,
+            source: ledger::Source::V2(ledger::Origin {
+                session: share.origin.run,
+                submit: share.origin.submit_id,
+            }),
+            hash: share.hash,
+            identity: share.user_identity,
+            payout_key: share.payout_key,
+            worker: share.worker,
+            credit: share.credit,
+            block_candidate: share.block_candidate,
+            height: 0,
+            at_ms: share.accepted_ms,
+        })
+    }
+
+    fn call(&self, call: Call, answer: Answer) {
+        let (ledger, unit, now) = (self.ledger.clone(), self.unit.clone(), self.clock.now_ms());
+        // At most as many as are let in.
+        self.runtime.spawn(async move {
+            answer.give(serve(&ledger, call, unit, now).await.map_err(|error| failed(&error)));
+        });
+    }
+}
+
+fn failed(error: &LedgerError) -> CallError {
+    let code = match error {
+        LedgerError::Closed | LedgerError::Busy | LedgerError::Storage(_) => Code::Unavailable,
+        LedgerError::Unknown(_) => Code::NotFound,
+        LedgerError::Refused(_) | LedgerError::Credit { .. } | LedgerError::Quote { .. } => {
+            Code::InvalidArgument
+        }
+        LedgerError::Damaged(_) => Code::Internal,
+    };
+    CallError { code, detail: error.to_string() }
+}
+
+async fn serve(
+    ledger: &SqliteLedger,
+    call: Call,
+    unit: String,
+    now: i64,
+) -> Result<Reply, LedgerError> {
+    match call {
+        Call::SetPayout { user_identity, payout_key, claim_unassigned } => {
+            let set = ledger.set_payout(user_identity, payout_key, claim_unassigned, now).await?;
+            Ok(Reply::PayoutSet(set))
+        }
+        Call::GetAccount { user_identity, payout_key } => {
+            let books = ledger.account(user_identity, payout_key).await?;
+            let books = books.ok_or(LedgerError::Unknown("account"))?;
+            Ok(Reply::Account(Box::new(Account {
+                accrued: books.accrued.difficulty(),
+                shares: books.shares,
+                pending: books.pending_amount,
+                confirmed: books.confirmed_amount,
+                issued: books.issued_amount,
+                unit,
+                quote_requests: books.quote_requests,
+                frozen: books.frozen,
+            })))
+        }
+        Call::RecordShares(shares) => {
+            let shares = shares.into_iter().map(from_elsewhere).collect();
+            let outcomes = ledger.record_many(shares).await?;
+            let recorded = |outcome| outcome == ledger::Outcome::Recorded;
+            Ok(Reply::Recorded(outcomes.into_iter().map(recorded).collect()))
+        }
+    }
+}
+
+fn from_elsewhere(share: RecordedShare) -> ledger::LedgerShare {
+    ledger::LedgerShare {
+        id: 0,
+        source: ledger::Source::V1,
+        hash: share.hash,
+        identity: share.user_identity,
+        payout_key: share.payout_key,
+        worker: bytes::Bytes::new(),
+        credit: share.credit,
+        block_candidate: share.block_candidate,
+        height: share.height,
+        at_ms: share.accepted_ms,
+    }
+}
+
+/// Tells the miners what became of their shares, until the ledger is gone.
+pub async fn tell(mut outcomes: mpsc::Receiver<Vec<ledger::Kept>>, returns: Returns) {
+    while let Some(kept) = outcomes.recv().await {
+        returns.kept(kept.into_iter().map(|kept| Kept {
+            id: kept.id,
+            outcome: match kept.outcome {
+                ledger::Outcome::Recorded => Keeping::Recorded,
+                ledger::Outcome::Again => Keeping::Again,
+                ledger::Outcome::Duplicate => Keeping::Duplicate,
+                ledger::Outcome::Failed => Keeping::Failed,
+            },
+        }));
+    }
+    returns.lost();
+}
