@@ -132,6 +132,30 @@ func TestSurvivesAPortThatIsTakenAndListensWhenItIsFree(t *testing.T) {
 	})
 }
 
+func TestSurvivesTheEndOfItsListenerAndMakesAnother(t *testing.T) {
+	r := newRig(t, shortDir(t), withListener(freePort(t)))
+	await(t, "the first listener", func() bool { return len(r.shown().Sidecars) == 1 })
+	carrier := r.door.carrier.(*inside)
+	first, url := carrier.serving.Load(), r.shown().Listener.URL
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := first.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "another listener", func() bool {
+		s := r.shown()
+		return carrier.serving.Load() != first && s.Listener.Fault == "" && len(s.Sidecars) == 1
+	})
+	out, err := exec.CommandContext(ctx, program(t), "miner", url, "--user", "a", "--shares", "3",
+		"--threads", "1", "--hash-rate", "1000").CombinedOutput()
+	if err != nil || r.shown().Shares.Accepted == 0 {
+		t.Errorf("the miner: %v\n%s", err, out)
+	}
+	if log := r.logged.String(); !strings.Contains(log, "the SV2 listener ended; it is started again") {
+		t.Errorf("the log does not tell:\n%s", log)
+	}
+}
+
 func TestEndsWhileItWaitsForAPort(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
