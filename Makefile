@@ -91,7 +91,7 @@ lint: prerequisites ## formatting and lints
 	  echo "go vet, staticcheck: $$module"; \
 	  (cd $$module && go vet -tags node ./... && go run $(STATICCHECK) -tags node ./...) || exit 1; \
 	done
-	cd go-bindings && go vet -tags sv2_static ./ffihost && go run $(STATICCHECK) -tags sv2_static ./ffihost
+	cd go-bindings && go vet -tags sv2_static ./ffihost ./gopool/door && go run $(STATICCHECK) -tags sv2_static ./ffihost ./gopool/door
 
 rust-test: prerequisites ## Rust: unit, property, tidy, drift, and end to end over real processes
 	cargo build --bin gopool-sv2
@@ -107,7 +107,7 @@ go-test: prerequisites ## Go: with the race detector
 ffi-test: lib ## the library, from C and from Go
 	cargo build --bin gopool-sv2
 	ffi/c-tests/run.sh
-	cd go-bindings && go test -race $(UNCACHED) -tags sv2_static ./ffihost
+	cd go-bindings && go test -race $(UNCACHED) -tags sv2_static ./ffihost ./gopool/door
 
 ffi-line: lib ## the line's tests, from Rust and from Go, and conformance, with the listener inside minipool
 	cargo build --bin gopool-sv2
