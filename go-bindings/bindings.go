@@ -5,8 +5,8 @@ package bindings
 
 import "embed"
 
-// Sources has every Go file of the packages directly below this folder (tests included), this
-// module's go.mod and go.sum, and the licences. Paths are relative to this folder, with `/`.
+// Sources has every Go file of the packages directly below this folder (tests included), the C header
+// that one of them includes, this module's go.mod and go.sum, and the licences. Paths are relative to this folder, with `/`.
 //
-//go:embed */*.go gopool/*/*.go go.mod go.sum LICENSE-MIT LICENSE-APACHE
+//go:embed */*.go gopool/*/*.go ffihost/gopool_sv2.h go.mod go.sum LICENSE-MIT LICENSE-APACHE
 var Sources embed.FS

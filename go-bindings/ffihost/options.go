@@ -17,6 +17,9 @@ var ErrNoLibrary = errors.New("this program has no Stratum V2 listener linked in
 	"checkout of gopool-sv2 and build with cgo and -tags sv2_static, or with -tags sv2_system or " +
 	"sv2_pkgconfig if the library is installed; docs/ffi.md explains")
 
+// Linked says whether the program was built with the library.
+func Linked() bool { return linked }
+
 // Options of a [Server]. One of ConfigFile and Config is needed.
 type Options struct {
 	// ConfigFile is the listener's configuration, as `gopool-sv2 serve` takes it. What it says of the

@@ -29,17 +29,16 @@ import (
 //sv2bridge:needs field Config.DataDir string
 //sv2bridge:needs field Config.MaxConns int
 
-// sv2bridgeFlags are the settings of sv2.toml that a command line may override.
-var sv2bridgeFlags = struct {
-	enable                   *bool
-	listen, sidecar, program *string
-}{
-	enable: flag.Bool("sv2", false, "serve Stratum V2 (more settings: data/config/sv2.toml)"),
-	listen: flag.String("sv2-listen", "", "override Stratum V2 listen address (e.g. :3336)"),
-	sidecar: flag.String("sv2-sidecar", "",
-		"override who starts the Stratum V2 sidecar: supervised or independent"),
-	program: flag.String("sv2-program", "", "override path of the Stratum V2 sidecar, gopool-sv2"),
-}
+// The settings of sv2.toml that a command line may override.
+var (
+	_ = flag.Bool("sv2", false, "serve Stratum V2 (more settings: data/config/sv2.toml)")
+	_ = flag.String("sv2-mode", "",
+		"override where the Stratum V2 listener runs: grpc, in a sidecar; ffi, in goPool itself")
+	_ = flag.String("sv2-listen", "", "override Stratum V2 listen address (e.g. :3336)")
+	_ = flag.String("sv2-sidecar", "",
+		"override who starts the Stratum V2 sidecar: supervised or independent")
+	_ = flag.String("sv2-program", "", "override path of the Stratum V2 sidecar, gopool-sv2")
+)
 
 // sv2bridgeStart is called by goPool's start function; see sv2bridgePool.
 func sv2bridgeStart(ctx context.Context, pool sv2bridgePool) {
@@ -47,15 +46,15 @@ func sv2bridgeStart(ctx context.Context, pool sv2bridgePool) {
 	if err := config.WriteExample(path); err != nil {
 		logger.Warn("write example config failed", "component", "sv2", "path", path, "error", err)
 	}
-	settings, err := config.Read(path)
-	if err == nil {
-		err = sv2bridgeOverride(&settings)
-	}
+	settings, err := config.Read(path, sv2bridgeGiven())
 	if err != nil {
 		fatal("stratum v2 config", err, "path", path)
 	}
 	if !settings.Enabled {
 		return
+	}
+	for _, setting := range settings.Unused {
+		logger.Warn(setting, "component", "sv2", "protocol", "stratum_v2")
 	}
 	cfg := pool.config()
 	state := filepath.Join(cfg.DataDir, "state")
@@ -87,30 +86,16 @@ func sv2bridgeStart(ctx context.Context, pool sv2bridgePool) {
 	}
 }
 
-// sv2bridgeOverride applies the flags that were given.
-func sv2bridgeOverride(settings *config.Config) error {
-	var wrong error
-	flag.Visit(func(given *flag.Flag) {
-		switch given.Name {
-		case "sv2":
-			settings.Enabled = *sv2bridgeFlags.enable
-		case "sv2-listen":
-			address, err := config.Listen(*sv2bridgeFlags.listen)
-			if err != nil {
-				wrong = fmt.Errorf("-sv2-listen: %w", err)
-			}
-			settings.Listen = address
-		case "sv2-sidecar":
-			settings.Sidecar = config.Sidecar(*sv2bridgeFlags.sidecar)
-			if settings.Sidecar != config.Supervised && settings.Sidecar != config.Independent {
-				wrong = fmt.Errorf("-sv2-sidecar %q: give supervised or independent",
-					*sv2bridgeFlags.sidecar)
-			}
-		case "sv2-program":
-			settings.Program = *sv2bridgeFlags.program
+// sv2bridgeGiven are the flags that were given, with what they say.
+func sv2bridgeGiven() map[string]string {
+	given := make(map[string]string)
+	flag.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "sv2", "sv2-mode", "sv2-listen", "sv2-sidecar", "sv2-program":
+			given[f.Name] = f.Value.String()
 		}
 	})
-	return wrong
+	return given
 }
 
 // sv2bridgeRoom is why there is no place for one more miner.

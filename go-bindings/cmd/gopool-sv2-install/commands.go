@@ -16,6 +16,7 @@ import (
 type installer struct {
 	dir     string // the tree, as named by the operator
 	out     string // folder for the overlay; empty: beside the tree
+	prefix  string // where `make install-lib` put the listener's library; empty: goPool gets none
 	tests   bool
 	discard bool // revert: our own files go even if edited
 	keepMod bool // revert: go.mod and go.sum stay
@@ -132,7 +133,7 @@ func (i *installer) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	wrong = append(wrong, i.workspace(t)...)
+	wrong = append(append(wrong, i.workspace(t)...), i.library()...)
 	if info, err := os.Stat(t.path("vendor")); err == nil && info.IsDir() {
 		wrong.add("there is a vendor folder", "it would have to hold our modules, too, and `revert` "+
 			"could not bring it back as it is", "use `overlay`, or remove the folder")
@@ -171,6 +172,9 @@ func (i *installer) write(t *tree, made *plan) error {
 	record := made.record(t, i.version)
 	if old != nil && old.sameAs(record) && t.intact(old, made) {
 		i.say("Already applied; nothing to do.")
+		if i.prefix != "" {
+			i.sayBuild(t)
+		}
 		return nil
 	}
 	if old != nil {
@@ -195,9 +199,23 @@ func (i *installer) write(t *tree, made *plan) error {
 		return err
 	}
 	i.sayDiff(made)
-	i.say("Applied to %s. Build goPool as you always do: go build -o goPool", t.root)
+	i.sayBuild(t)
 	i.say("Before `git pull`: gopool-sv2-install revert. After it: gopool-sv2-install apply.")
 	return nil
+}
+
+// sayBuild tells how the tree that has our files is built.
+func (i *installer) sayBuild(t *tree) {
+	if i.prefix == "" {
+		i.say("Applied to %s. Build goPool as you always do: go build -o goPool", t.root)
+		return
+	}
+	with, workspace := i.withLibrary(), ""
+	if i.getenv("GOWORK") == "off" {
+		workspace = "GOWORK=off "
+	}
+	i.say("Applied to %s. This builds goPool with the Stratum V2 listener inside:\n", t.root)
+	i.say("cd %s && %s%sgo build%s -o goPool .\n", quoted(t.root), workspace, with.environment, with.flags)
 }
 
 // undoing are the changes from what is in the tree to its base. The manifest goes last: until then

@@ -24,45 +24,59 @@ const linePatience = 2 * time.Minute
 // The whole line: the layer as it is, in the goPool that GOPOOL_SRC names, on the node that BITCOIND
 // names, with the real sidecar and a miner.
 func TestARealGoPoolServesStratumV2(t *testing.T) {
+	l := newLine(t)
+	l.build()
+	l.startNode()
+	l.startPool("[sidecar]\nprogram = \"" + l.sidecar + "\"\n")
+	l.mineBothWays()
+	l.pool.stop()
+	if log := l.pool.log.String(); !strings.Contains(log, "stratum v2 door closed") ||
+		!strings.Contains(log, "sv2 sidecar: stopped") || strings.Contains(log, "timed out waiting") {
+		t.Errorf("not an orderly stop:\n%s", log)
+	}
+	l.refusesToServeInside()
+}
+
+// line is a node, a goPool with its sidecar, and what is needed to start them.
+type line struct {
+	*rig
+	node, sidecar, binary string
+	dir, rpc, web, url    string
+	pool                  *process
+	asked                 int
+}
+
+// newLine is for a copy of the goPool that GOPOOL_SRC names; a test without one is skipped.
+func newLine(t *testing.T) *line {
+	t.Helper()
 	checkout, node := os.Getenv("GOPOOL_SRC"), os.Getenv("BITCOIND")
 	if checkout == "" || node == "" {
 		t.Skip("SKIPPED: set GOPOOL_SRC to a checkout of goPool and BITCOIND to Bitcoin Core's bitcoind " +
 			"to mine on the whole line")
 	}
-	l := &line{rig: newRig(t, "pool"), sidecar: sidecarProgram(t)}
+	l := &line{rig: newRig(t, "pool"), node: node, sidecar: sidecarProgram(t)}
 	if err := os.RemoveAll(l.root); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.CopyFS(l.root, os.DirFS(checkout)); err != nil {
 		t.Fatal(err)
 	}
-	l.build()
-	l.startNode(node)
-	l.startPool()
+	return l
+}
+
+// mineBothWays mines some shares, and looks for each in goPool's books.
+func (l *line) mineBothWays() {
+	l.t.Helper()
 	extended, standard := l.mine("extended", "--extended"), l.mine("standard", "--standard")
 	shown := l.status()
 	accepted := extended.Accepted + standard.Accepted
 	if extended.Accepted < 3 || standard.Accepted < 3 || len(extended.Rejected)+len(standard.Rejected) > 0 ||
 		shown.Shares.Accepted != accepted || shown.Blocks.Found != accepted {
-		t.Errorf("extended %+v, standard %+v, the pool says %+v", extended, standard, shown)
+		l.t.Errorf("extended %+v, standard %+v, the pool says %+v", extended, standard, shown)
 	}
 	l.get("/api/blocks", func(body []byte) bool {
 		return bytes.Contains(body, []byte(".standard")) && bytes.Contains(body, []byte(".extended"))
 	})
-	l.pool.stop()
-	if log := l.pool.log.String(); !strings.Contains(log, "stratum v2 door closed") ||
-		!strings.Contains(log, "sv2 sidecar: stopped") || strings.Contains(log, "timed out waiting") {
-		t.Errorf("not an orderly stop:\n%s", log)
-	}
-}
-
-// line is a node, a goPool with its sidecar, and what is needed to start them.
-type line struct {
-	*rig
-	sidecar, binary string
-	rpc, web, url   string
-	pool            *process
-	asked           int
 }
 
 // The addresses are of the witness programs 01 and 02, twenty times each.
@@ -87,16 +101,23 @@ func sidecarProgram(t *testing.T) string {
 	return path
 }
 
+// install runs the installer with the layer as it is.
+func (l *line) install(command string, flags ...string) string {
+	l.t.Helper()
+	var out, complaints bytes.Buffer
+	i := &installer{source: bindings.Sources, version: "v0.0.0-test", stdout: &out,
+		getenv: func(string) string { return "" }}
+	code := i.run(l.t.Context(), append([]string{command, "-C", l.root}, flags...), &complaints)
+	if code != exitDone {
+		l.t.Fatalf("%s: %d\n%s", command, code, complaints.String())
+	}
+	return out.String()
+}
+
 // build makes goPool with its door, and runs the layer's own tests in goPool's package.
 func (l *line) build() {
 	l.t.Helper()
-	l.source = nil
-	i := &installer{source: bindings.Sources, version: "v0.0.0-test", getenv: func(string) string { return "" },
-		stdout: &bytes.Buffer{}}
-	var complaints bytes.Buffer
-	if code := i.run(l.t.Context(), []string{"apply", "-tests", "-C", l.root}, &complaints); code != exitDone {
-		l.t.Fatalf("apply: %d\n%s", code, complaints.String())
-	}
+	l.install("apply", "-tests")
 	l.binary = filepath.Join(filepath.Dir(l.root), "goPool-sv2")
 	l.shell("go vet . && go test -count=1 -run SV2Bridge . && go build -o " + l.binary + " .")
 }
@@ -111,11 +132,11 @@ func lineAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-func (l *line) startNode(program string) {
+func (l *line) startNode() {
 	l.t.Helper()
 	l.rpc = lineAddress(l.t)
 	_, port, _ := net.SplitHostPort(l.rpc)
-	startProcess(l.t, l.t.TempDir(), program, "-regtest", "-datadir="+l.t.TempDir(), "-listen=0",
+	startProcess(l.t, l.t.TempDir(), l.node, "-regtest", "-datadir="+l.t.TempDir(), "-listen=0",
 		"-rpcport="+port, "-rpcuser=u", "-rpcpassword=p")
 	// On a chain without blocks of now the node says that it is still loading; one block ends that.
 	l.await("the node", func() bool {
@@ -133,13 +154,18 @@ func (l *line) startNode(program string) {
 	})
 }
 
-func (l *line) startPool() {
+// poolFlags are those of every start.
+var poolFlags = []string{"-network", "regtest", "-allow-rpc-creds", "-stdout", "-sv2"}
+
+// startPool starts goPool, with more of sv2.toml behind [server].listen.
+func (l *line) startPool(settings string) {
 	l.t.Helper()
 	dir, err := os.MkdirTemp("", "gopool-line") // a socket's path is short
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l.dir = dir
 	config := filepath.Join(dir, "data", "config")
 	if err := os.MkdirAll(config, 0o700); err != nil {
 		l.t.Fatal(err)
@@ -154,14 +180,19 @@ func (l *line) startPool() {
 		"secrets.toml": "rpc_user = \"u\"\nrpc_pass = \"p\"\n",
 		// At this difficulty a miner finds some shares a second; on this chain each is a block.
 		"tuning.toml": "[difficulty]\nmin_difficulty = 0.0005\n",
-		"sv2.toml": "[server]\nlisten = \"" + lineAddress(l.t) + "\"\n[sidecar]\nprogram = \"" +
-			l.sidecar + "\"\n",
+		"sv2.toml":    "[server]\nlisten = \"" + lineAddress(l.t) + "\"\n" + settings,
 	} {
 		if err := os.WriteFile(filepath.Join(config, name), []byte(text), 0o600); err != nil {
 			l.t.Fatal(err)
 		}
 	}
-	l.pool = startProcess(l.t, dir, l.binary, "-network", "regtest", "-allow-rpc-creds", "-stdout", "-sv2")
+	l.resumePool()
+}
+
+// resumePool starts goPool in the folder that it has.
+func (l *line) resumePool() {
+	l.t.Helper()
+	l.pool = startProcess(l.t, l.dir, l.binary, poolFlags...)
 	l.await("the door's URL", func() bool {
 		l.get("/api/sv2", func([]byte) bool { return true })
 		l.url = l.status().Listener.URL

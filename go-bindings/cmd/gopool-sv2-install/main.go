@@ -51,6 +51,8 @@ nothing is changed, and all reasons are printed. It asks the go command to load 
 Flags:
   -C DIR           goPool's folder (default: the current one)
   -out DIR         overlay: folder for its files (default: goPool's folder with ".sv2bridge" added)
+  -ffi PREFIX      overlay, apply: print the go build line for a goPool with the listener inside
+                   (mode = "ffi"); PREFIX is what "make install-lib PREFIX=..." was given
   -tests           overlay, apply: add our own tests of the door, for go test -run SV2Bridge
   -discard-edits   revert: delete our files even if they were edited since
   -keep-go-mod     revert: leave go.mod and go.sum, if they were changed since
@@ -130,6 +132,9 @@ func (i *installer) parse(command string, args []string) error {
 	flags.StringVar(&i.dir, "C", ".", "")
 	if command == "overlay" || command == "check" {
 		flags.StringVar(&i.out, "out", "", "")
+	}
+	if command == "overlay" || command == "apply" {
+		flags.StringVar(&i.prefix, "ffi", "", "")
 	}
 	if command != "revert" {
 		flags.BoolVar(&i.tests, "tests", false, "")

@@ -27,7 +27,7 @@ func TestHelpTeaches(t *testing.T) {
 	}
 	for _, word := range []string{
 		"overlay", "apply", "check", "revert", "-C DIR", "-out DIR", "-tests", "-discard-edits",
-		"-keep-go-mod", "Exit codes", "  0  ", "  1  ", "  2  ", "  3  ",
+		"-keep-go-mod", "-ffi PREFIX", "Exit codes", "  0  ", "  1  ", "  2  ", "  3  ",
 	} {
 		if !strings.Contains(help, word) {
 			t.Errorf("help does not mention %q", word)
@@ -43,7 +43,7 @@ func TestHelpTeaches(t *testing.T) {
 func TestRejectsCommandLinesThatMakeNoSense(t *testing.T) {
 	for _, args := range [][]string{
 		{"install"}, {"apply", "x"}, {"apply", "-out", "x"}, {"revert", "-tests"}, {"check", "-keep-go-mod"},
-		{"-x"}, {"overlay", "-C"},
+		{"-x"}, {"overlay", "-C"}, {"revert", "-ffi", "x"}, {"check", "-ffi", "x"},
 	} {
 		got := runPlain(t, args...)
 		if got.code != exitUsage || !strings.Contains(got.errors, "gopool-sv2-install help") || got.out != "" {

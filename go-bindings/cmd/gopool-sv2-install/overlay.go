@@ -76,7 +76,7 @@ func (i *installer) overlay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	wrong = append(wrong, i.workspace(t)...)
+	wrong = append(append(wrong, i.workspace(t)...), i.library()...)
 	if made != nil && !made.added.starts {
 		wrong.add(errNoLayer.Error(), "", "use a released gopool-sv2-install")
 	}
@@ -143,9 +143,14 @@ func (i *installer) buildLine(t *tree, out string) string {
 	if i.getenv("GOWORK") == "off" {
 		environment = "GOWORK=off "
 	}
-	return fmt.Sprintf("cd %s && %sgo build -mod=readonly -modfile=%s -overlay=%s -o %s .",
-		quoted(t.root), environment, quoted(filepath.Join(out, overlayMod)),
-		quoted(filepath.Join(out, overlayFile)), quoted(filepath.Join(out, "goPool")))
+	with := i.withLibrary()
+	if with.folder != "" {
+		with.folder = "mkdir -p " + quoted(with.folder) + " && "
+	}
+	return fmt.Sprintf("cd %s && %s%s%sgo build%s -mod=readonly -modfile=%s -overlay=%s -o %s .",
+		quoted(t.root), with.folder, environment, with.environment, with.flags,
+		quoted(filepath.Join(out, overlayMod)), quoted(filepath.Join(out, overlayFile)),
+		quoted(filepath.Join(out, "goPool")))
 }
 
 // quoted is a word for a shell.

@@ -182,6 +182,15 @@ func (p *packer) copyPackage(dir string) error {
 			return err
 		}
 	}
+	headers, err := fs.Glob(p.source, dir+"/*.h")
+	if err != nil {
+		return fmt.Errorf("list package %s: %w", dir, err)
+	}
+	for _, name := range headers {
+		if p.files[folder+"/"+name], err = fs.ReadFile(p.source, name); err != nil {
+			return fmt.Errorf("read package %s: %w", dir, err)
+		}
+	}
 	return nil
 }
 

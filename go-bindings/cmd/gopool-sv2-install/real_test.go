@@ -10,7 +10,7 @@ import (
 	bindings "github.com/gopool-sv2/gopool-sv2/go-bindings"
 )
 
-// carrierLayer is a layer that imports what the real one is built on: sv2 and its gRPC carrier.
+// carrierLayer is a layer that imports what the real one is built on: sv2 and its carriers.
 const carrierLayer = `//go:build sv2bridge
 
 package main
@@ -19,6 +19,7 @@ import (
 	"context"
 	"net"
 
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/ffihost"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/grpchost"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
@@ -28,6 +29,9 @@ func sv2bridgeStart(ctx context.Context, pool sv2bridgePool) {
 	if _, err := grpchost.New(host, grpchost.Options{}); err != nil {
 		return
 	}
+	if _, err := ffihost.New(host, ffihost.Options{}); err != nil {
+		return
+	}
 	_ = pool.newMinerConn(net.Conn(nil), pool.newJobManager(pool.config()), pool.config())
 }
 `
@@ -35,7 +39,7 @@ func sv2bridgeStart(ctx context.Context, pool sv2bridgePool) {
 // useRealPackages gives a rig this module's own packages, and a layer that needs them.
 func useRealPackages(r *rig) {
 	r.source = fstest.MapFS{}
-	for _, folder := range []string{"sv2", "sv2pb", "session", "grpchost", "."} {
+	for _, folder := range []string{"sv2", "sv2pb", "session", "grpchost", "ffihost", "."} {
 		entries, err := bindings.Sources.ReadDir(folder)
 		if err != nil {
 			r.t.Fatal(err)
@@ -82,7 +86,12 @@ func TestBuildsWithTheRealPackages(t *testing.T) {
 		!r.exists("sv2bridge/grpchost/listen_other.go") || !r.exists("sv2bridge/session/ring.go") {
 		t.Error("tests were copied, or a platform's file was not")
 	}
-	r.shell("go build -mod=readonly ./...")
+	header, err := bindings.Sources.ReadFile("ffihost/gopool_sv2.h")
+	if err != nil || r.read("sv2bridge/ffihost/gopool_sv2.h") != string(header) {
+		t.Errorf("the header of the listener's library is another: %v", err)
+	}
+	// Without the library's build tag there is nothing for cgo in it.
+	r.shell("go build -mod=readonly ./... && CGO_ENABLED=0 go build -mod=readonly ./...")
 	r.must("revert")
 	if r.hash() != before {
 		t.Error("revert left a difference")

@@ -12,6 +12,16 @@ import (
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
+// Mode says where the listener runs that Stratum V2 miners connect to.
+type Mode string
+
+const (
+	// ModeGRPC: in a process of its own, the sidecar, which dials goPool.
+	ModeGRPC Mode = "grpc"
+	// ModeFFI: in goPool's own process, as a library.
+	ModeFFI Mode = "ffi"
+)
+
 // Sidecar says who starts the sidecar.
 type Sidecar string
 
@@ -58,18 +68,22 @@ const (
 type Config struct {
 	// Enabled switches the door on.
 	Enabled bool
+	// Mode says where the listener runs.
+	Mode Mode
 	// Listen is the IP address and port where miners connect, both always there.
 	Listen string
 	// PublicHost is the host, or host and port, that miners are told. Empty: nobody said.
 	PublicHost string
-	// PublicKey is the authority's, which miners type behind that. Empty: a supervised sidecar says it.
+	// PublicKey is the authority's, which miners type behind that. Empty: the listener says it, unless
+	// it is an independent sidecar.
 	PublicKey string
 
 	// Sidecar says who starts the sidecar.
 	Sidecar Sidecar
 	// Program is its path. Empty: beside goPool, else in PATH.
 	Program string
-	// SidecarConfig is a configuration of its own for a supervised sidecar. Empty: one is made.
+	// SidecarConfig is a configuration of the operator's own for the listener, be it a supervised sidecar
+	// or within goPool. Empty: one is made.
 	SidecarConfig string
 	// KeyFile is the authority's secret key. Empty: in goPool's state folder.
 	KeyFile string
@@ -87,27 +101,28 @@ type Config struct {
 	Stale Stale
 	// Password is about stratum_password_enabled.
 	Password Password
+
+	// Unused says of each setting that was given and has no effect in this mode where it is, one a line.
+	Unused []string
 }
 
 // Default is what holds without a file.
 func Default() Config {
 	return Config{
-		Listen: DefaultListen, Sidecar: Supervised, Extranonce2Size: DefaultExtranonce2Size,
+		Mode: ModeGRPC, Listen: DefaultListen, Sidecar: Supervised, Extranonce2Size: DefaultExtranonce2Size,
 		VersionMask: sv2.RollableVersionBits, Stale: StalePool, Password: PasswordRefuse,
 	}
 }
 
-// Read reads the file at path; without one the defaults hold. The error names every problem, one a
-// line, with file, line and remedy.
-func Read(path string) (Config, error) {
+// Read reads the file at path; without one the defaults hold. flags are those of the command line that
+// were given, by name ("sv2-listen"): what they say overrides the file. The error names every problem,
+// one a line, with file and line, or flag, and remedy.
+func Read(path string, flags map[string]string) (Config, error) {
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Default(), nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Config{}, fmt.Errorf("read the settings of Stratum V2: %w", err)
 	}
-	return parse(path, text)
+	return parse(path, text, flags)
 }
 
 // Problems are everything that is wrong with a file, in its order.

@@ -12,11 +12,16 @@ import (
 
 func read(t *testing.T, text string) (Config, error) {
 	t.Helper()
+	return readWith(t, text, nil)
+}
+
+func readWith(t *testing.T, text string, flags map[string]string) (Config, error) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "sv2.toml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := Read(path)
+	c, err := Read(path, flags)
 	if err != nil {
 		err = Problems{strings.ReplaceAll(err.Error(), path, "sv2.toml")}
 	}
@@ -43,7 +48,7 @@ func TestExampleSaysTheDefaultsAndEveryKey(t *testing.T) {
 }
 
 func TestNoFileIsTheDefaults(t *testing.T) {
-	c, err := Read(filepath.Join(t.TempDir(), "sv2.toml"))
+	c, err := Read(filepath.Join(t.TempDir(), "sv2.toml"), nil)
 	if err != nil || !reflect.DeepEqual(c, Default()) {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -53,6 +58,7 @@ func TestReadsEveryKey(t *testing.T) {
 	c, err := read(t, `
 [server]
 enabled = true
+mode = "grpc"
 listen = ":4000"
 public_host = " pool.example.com "
 public_key = "9abc"
@@ -73,7 +79,7 @@ stale_shares = "strict"
 password = "trust"
 `)
 	want := Config{
-		Enabled: true, Listen: "0.0.0.0:4000", PublicHost: "pool.example.com", PublicKey: "9abc", Sidecar: Independent,
+		Enabled: true, Mode: ModeGRPC, Listen: "0.0.0.0:4000", PublicHost: "pool.example.com", PublicKey: "9abc", Sidecar: Independent,
 		Program: "/opt/gopool-sv2", SidecarConfig: "/etc/sv2.toml", KeyFile: "/etc/sv2.key",
 		Socket: "/run/gopool/sv2.sock", AllowUsers: []string{"gopool-sv2", "1001"},
 		AllowGroups: []string{"miners"}, Extranonce2Size: 0, VersionMask: 0x1fffe000,
@@ -90,8 +96,9 @@ enabled = "yes"
 lisen = ":3336"
 listen = "pool.example.com:3336"
 mode = "supervised"
+moda = "ffi"
 [sidecar]
-mode = "child"
+mode = "ffi"
 program = 3
 [link]
 allow_users = "gopool"
@@ -107,15 +114,16 @@ whatever = 1
 	const want = `sv2.toml:2: [server].enabled: give true or false, without quotes
 sv2.toml:3: there is no lisen in [server]; did you mean listen?
 sv2.toml:4: [server].listen: "pool.example.com:3336" is no address to listen on: give ":3336" or "203.0.113.5:3336"
-sv2.toml:5: there is no mode in [server]; it belongs into [sidecar]
-sv2.toml:7: [sidecar].mode: give "supervised" or "independent"
-sv2.toml:8: [sidecar].program: give a text, in quotes
-sv2.toml:10: [link].allow_users: give a list of texts: ["miners"]
-sv2.toml:12: [mining].extranonce2_size: 1 byte is too little: a miner is through with it in no time; give 2 or more
-sv2.toml:13: [mining].version_mask: give 8 hexadecimal digits in quotes: "1fffffe0"
-sv2.toml:14: [mining].stale_shares: give "pool" or "strict"
-sv2.toml:15: there is no [minting]; did you mean mining?
-sv2.toml:18: there is no whatever in [policy]; there is: password`
+sv2.toml:5: [server].mode: give "grpc" or "ffi"; "supervised" belongs into [sidecar].mode
+sv2.toml:6: there is no moda in [server]; did you mean mode?
+sv2.toml:8: [sidecar].mode: give "supervised" or "independent"; "ffi" belongs into [server].mode
+sv2.toml:9: [sidecar].program: give a text, in quotes
+sv2.toml:11: [link].allow_users: give a list of texts: ["miners"]
+sv2.toml:13: [mining].extranonce2_size: 1 byte is too little: a miner is through with it in no time; give 2 or more
+sv2.toml:14: [mining].version_mask: give 8 hexadecimal digits in quotes: "1fffffe0"
+sv2.toml:15: [mining].stale_shares: give "pool" or "strict"
+sv2.toml:16: there is no [minting]; did you mean mining?
+sv2.toml:19: there is no whatever in [policy]; there is: password`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
@@ -177,7 +185,7 @@ func TestSidecarConfigurationSurvivesStrangePaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, err := c.WriteSidecar(state)
+	path, err := c.WriteListener(state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,8 +201,18 @@ func TestSidecarConfigurationSurvivesStrangePaths(t *testing.T) {
 			t.Errorf("%s is %q, want %q", key, got, want)
 		}
 	}
+	c.Mode = ModeFFI
+	if path, err = c.WriteListener(state); err != nil {
+		t.Fatal(err)
+	}
+	if tree, err = toml.LoadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if tree.Has("pool.address") || tree.Get("authority.key_file") != filepath.Join(state, keyName) {
+		t.Errorf("within goPool there is nothing to dial: %v", tree)
+	}
 	c.SidecarConfig = "/etc/own.toml"
-	if path, err := c.WriteSidecar(state); path != "/etc/own.toml" || err != nil {
+	if path, err := c.WriteListener(state); path != "/etc/own.toml" || err != nil {
 		t.Errorf("the operator's own: %q, %v", path, err)
 	}
 }

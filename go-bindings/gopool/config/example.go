@@ -1,4 +1,4 @@
-// What is written: the example that operators copy, and the configuration of a supervised sidecar.
+// What is written: the example that operators copy, and the configuration of the listener.
 
 package config
 
@@ -20,6 +20,11 @@ const Example = `# Generated sv2 config example (copy to ../sv2.toml and edit as
 # Key notes
 # - [server].enabled: Serve Stratum V2.
 #   Runtime override: -sv2, -sv2=false
+# - [server].mode: Where the listener runs that miners connect to.
+#   "grpc": in a process of its own, the sidecar, the program gopool-sv2.
+#   "ffi": in goPool itself. goPool has to be built for it, and [sidecar].program
+#   and [link] are not used.
+#   Runtime override: -sv2-mode ffi
 # - [server].listen: Where Stratum V2 miners connect, IP address and port.
 #   Runtime override: -sv2-listen :3336
 # - [server].public_host: Host name that miners are told on the page /sv2, with
@@ -27,14 +32,14 @@ const Example = `# Generated sv2 config example (copy to ../sv2.toml and edit as
 # - [server].public_key: Key that stands behind it, as 'gopool-sv2 keygen' printed
 #   it. Only needed when the sidecar is independent.
 #
-# - [sidecar].mode: Who starts the sidecar, the program gopool-sv2.
+# - [sidecar].mode: Who starts the sidecar.
 #   "supervised": goPool starts it, restarts it, stops it with itself.
 #   "independent": it runs on its own (systemd), so that miners stay connected
 #   while goPool restarts.
 #   Runtime override: -sv2-sidecar independent
 # - [sidecar].program: Path of gopool-sv2; "" = beside goPool, else in PATH.
-# - [sidecar].config_file: A sidecar configuration of your own; "" = goPool makes
-#   one in data/state at each start. Supervised only.
+# - [sidecar].config_file: A configuration of your own for the listener; "" =
+#   goPool makes one in data/state at each start. Not for an independent sidecar.
 # - [sidecar].key_file: Secret key that miners verify the pool by, made on first
 #   start; "" = data/state/sv2_authority.key. Keep a copy of it.
 #
@@ -57,6 +62,7 @@ const Example = `# Generated sv2 config example (copy to ../sv2.toml and edit as
 
 [server]
   enabled = false
+  mode = "grpc"
   listen = "0.0.0.0:3336"
   public_host = ""
   public_key = ""
@@ -120,33 +126,36 @@ func (c Config) In(state string) (Config, error) {
 	return c, nil
 }
 
-// sidecarDrain is how long a supervised sidecar waits for last answers, in milliseconds: goPool waits 10
-// seconds in all for what it has to end.
-const sidecarDrain = 2000
+// drain is how long the listener waits for last answers, in milliseconds: goPool waits 10 seconds in all
+// for what it has to end.
+const drain = 2000
 
-// WriteSidecar writes the configuration of a supervised sidecar into goPool's state folder and gives its
-// path; or the path of the operator's own.
-func (c Config) WriteSidecar(state string) (string, error) {
+// WriteListener writes the configuration of the listener, of a supervised sidecar or within goPool, into
+// goPool's state folder and gives its path; or the path of the operator's own.
+func (c Config) WriteListener(state string) (string, error) {
 	if c.SidecarConfig != "" {
 		return c.SidecarConfig, nil
 	}
 	path := filepath.Join(state, sidecarName)
-	if err := os.WriteFile(path, []byte(c.sidecar()), 0o600); err != nil {
-		return "", fmt.Errorf("write the sidecar's configuration: %w", err)
+	if err := os.WriteFile(path, []byte(c.listener()), 0o600); err != nil {
+		return "", fmt.Errorf("write the listener's configuration: %w", err)
 	}
 	return path, nil
 }
 
-// sidecar is the configuration of a sidecar for these settings.
-func (c Config) sidecar() string {
+// listener is the configuration of the listener for these settings.
+func (c Config) listener() string {
 	var b strings.Builder
 	b.WriteString("# Made by goPool at each start from its sv2.toml: edits are lost. For more settings copy this\n" +
 		"# file elsewhere, edit the copy, and name it in sv2.toml, [sidecar].config_file.\n\n")
 	fmt.Fprintf(&b, "[listen]\naddress = %s\n\n", strconv.Quote(c.Listen))
 	fmt.Fprintf(&b, "[authority]\nkey_file = %s\n\n", quote(c.KeyFile))
-	fmt.Fprintf(&b, "[pool]\naddress = %s\nsidecar_id = \"goPool\"\n\n", quote("unix:"+c.Socket))
-	fmt.Fprintf(&b, "[limits]\ndrain_timeout_ms = %d\n\n[log]\nformat = \"json\"\n"+
-		"filter = \"info,gopool_sv2::session::driver=debug\"\n", sidecarDrain)
+	b.WriteString("[pool]\nsidecar_id = \"goPool\"\n")
+	if c.Mode == ModeGRPC {
+		fmt.Fprintf(&b, "address = %s\n", quote("unix:"+c.Socket))
+	}
+	fmt.Fprintf(&b, "\n[limits]\ndrain_timeout_ms = %d\n\n[log]\nformat = \"json\"\n"+
+		"filter = \"info,gopool_sv2::session::driver=debug\"\n", drain)
 	return b.String()
 }
 

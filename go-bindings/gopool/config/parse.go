@@ -20,8 +20,11 @@ type key struct {
 	take          func(c *Config, value any) (instead string)
 }
 
+func (k key) String() string { return "[" + k.section + "]." + k.name }
+
 var keys = []key{
 	{"server", "enabled", boolean(func(c *Config) *bool { return &c.Enabled })},
+	{"server", "mode", oneOf(func(c *Config) *Mode { return &c.Mode }, ModeGRPC, ModeFFI)},
 	{"server", "listen", takeListen},
 	{"server", "public_host", text(func(c *Config) *string { return &c.PublicHost })},
 	{"server", "public_key", text(func(c *Config) *string { return &c.PublicKey })},
@@ -39,53 +42,87 @@ var keys = []key{
 		oneOf(func(c *Config) *Password { return &c.Password }, PasswordRefuse, PasswordTrust)},
 }
 
-// fault is a problem with its place.
+// place is where a setting was given: a line of the file, or a flag.
+type place struct {
+	line int    // math.MaxInt of a flag
+	text string // "data/config/sv2.toml:3", "-sv2-mode"
+	name string // "[server].mode", empty of a flag
+}
+
+// says is what there is to say of the setting at a place.
+func (p place) says(words string) fault {
+	if p.name != "" {
+		words = p.name + ": " + words
+	}
+	return fault{p.line, p.text + ": " + words}
+}
+
+// fault is a problem with its place in it, and the line to order it by.
 type fault struct {
 	line int
 	text string
 }
 
-func parse(path string, content []byte) (Config, error) {
+// reading is a configuration that is being read.
+type reading struct {
+	path   string
+	config Config
+	given  map[string]place // by key.String()
+	faults []fault
+}
+
+func parse(path string, content []byte, flags map[string]string) (Config, error) {
 	tree, err := toml.LoadBytes(content)
 	if err != nil {
 		return Config{}, Problems{syntax(path, err)}
 	}
-	c := Default()
-	var faults []fault
+	r := reading{path: path, config: Default(), given: make(map[string]place)}
 	for _, section := range tree.Keys() {
-		faults = append(faults, takeSection(&c, tree, section)...)
+		r.takeSection(tree, section)
 	}
-	slices.SortStableFunc(faults, func(a, b fault) int { return cmp.Compare(a.line, b.line) })
+	r.takeFlags(flags)
+	r.checkMode()
+	slices.SortStableFunc(r.faults, func(a, b fault) int { return cmp.Compare(a.line, b.line) })
 	var problems Problems
-	for _, f := range faults {
-		problems = append(problems, fmt.Sprintf("%s:%d: %s", path, f.line, f.text))
+	for _, f := range r.faults {
+		problems = append(problems, f.text)
 	}
-	return c, problems.orNil()
+	return r.config, problems.orNil()
 }
 
-func takeSection(c *Config, tree *toml.Tree, section string) []fault {
+func (r *reading) takeSection(tree *toml.Tree, section string) {
+	complain := func(line int, words string) {
+		r.faults = append(r.faults, fault{line, fmt.Sprintf("%s:%d: %s", r.path, line, words)})
+	}
 	line := tree.GetPositionPath([]string{section}).Line
 	if !slices.ContainsFunc(keys, func(k key) bool { return k.section == section }) {
-		return []fault{{line, fmt.Sprintf("there is no [%s]%s", section, suggest(section, sections()))}}
+		complain(line, fmt.Sprintf("there is no [%s]%s", section, suggest(section, sections())))
+		return
 	}
 	table, ok := tree.GetPath([]string{section}).(*toml.Tree)
 	if !ok {
-		return []fault{{line, fmt.Sprintf("%s is a section: write [%s]", section, section)}}
+		complain(line, fmt.Sprintf("%s is a section: write [%s]", section, section))
+		return
 	}
-	var faults []fault
 	for _, name := range table.Keys() {
 		line := table.GetPositionPath([]string{name}).Line
 		at := slices.IndexFunc(keys, func(k key) bool { return k.section == section && k.name == name })
 		if at < 0 {
-			faults = append(faults, fault{line, fmt.Sprintf("there is no %s in [%s]%s", name, section,
-				elsewhere(section, name))})
+			complain(line, fmt.Sprintf("there is no %s in [%s]%s", name, section, elsewhere(section, name)))
 			continue
 		}
-		if instead := keys[at].take(c, table.GetPath([]string{name})); instead != "" {
-			faults = append(faults, fault{line, fmt.Sprintf("[%s].%s: %s", section, name, instead)})
-		}
+		where := place{line, fmt.Sprintf("%s:%d", r.path, line), keys[at].String()}
+		r.take(keys[at], table.GetPath([]string{name}), where)
 	}
-	return faults
+}
+
+// take takes one setting.
+func (r *reading) take(k key, value any, at place) {
+	if instead := k.take(&r.config, value); instead != "" {
+		r.faults = append(r.faults, at.says(instead))
+		return
+	}
+	r.given[k.String()] = at
 }
 
 var syntaxError = regexp.MustCompile(`^\((\d+), \d+\): `)
@@ -153,7 +190,7 @@ func oneOf[T ~string](field func(*Config) *T, choices ...T) func(*Config, any) s
 		for _, choice := range choices {
 			quoted = append(quoted, strconv.Quote(string(choice)))
 		}
-		return "give " + strings.Join(quoted, " or ")
+		return "give " + strings.Join(quoted, " or ") + ofAnother(set)
 	}
 }
 

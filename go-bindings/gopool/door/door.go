@@ -1,35 +1,32 @@
 // Package door is the Stratum V2 door of a pool that serves Stratum V1, without what is goPool's own:
-// the host of package sv1host behind the carrier of package grpchost, on a Unix socket in the pool's state
-// folder, and the sidecar as the pool's child or on its own.
+// the host of package sv1host behind one of two carriers. That of package grpchost is on a Unix socket in the
+// pool's state folder, and the listener is a sidecar, as the pool's child or on its own. With that of package
+// ffihost the listener is in the pool's own process.
 //
 //	door, err := door.Start(ctx, door.Pool{...})
 //
-// It ends with ctx, in order: the sidecar first, if it is a child, which tells its miners to reconnect;
-// then the link; then the miners that the pool still serves.
+// It ends with ctx, in order: the listener first, unless it is a sidecar on its own, which tells its miners to
+// reconnect; then the link; then the miners that the pool still serves.
 package door
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"os/user"
-	"strconv"
 	"time"
 
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/gopool/config"
-	"github.com/gopool-sv2/gopool-sv2/go-bindings/grpchost"
-	"github.com/gopool-sv2/gopool-sv2/go-bindings/supervise"
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/session"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv1host"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 )
 
 const (
 	// A pool waits some 10 seconds for all that has to end; these together are below.
-	sidecarGrace = 6 * time.Second // it gives itself 5, and the link one
-	linkGrace    = time.Second
-	hostGrace    = time.Second
+	listenerGrace = 6 * time.Second // a sidecar gives itself 5, and the link one
+	linkGrace     = time.Second
+	hostGrace     = time.Second
 	// leastDifficulty is the minimum of a pool that says it has none: a share takes 4 hashes.
 	leastDifficulty = 1e-9
 )
@@ -39,15 +36,23 @@ type Door struct {
 	pool     Pool
 	config   config.Config
 	host     *sv1host.Host
-	server   *grpchost.Server
+	carrier  carrier
 	counts   *counts
 	prefixes *prefixes // nil when the pool has its own
-	sidecar  sidecarState
+	listener listenerState
+}
+
+// carrier is how Stratum V2 miners reach the host.
+type carrier interface {
+	// run lets miners in until ctx ends, and ends in order then, sooner than the pool stops waiting.
+	run(ctx context.Context)
+	// sessions are the listeners that talk to the host now.
+	sessions() []*session.Session
 }
 
 // Start opens the door and returns at once. It ends with ctx, and is counted in pool.Ended until it has
 // ended. An error names what is in the way, with its remedy; nothing runs then. A supervised sidecar that
-// can't run is logged, and leaves the pool as it is.
+// can't run, or a listener whose port is taken, is logged, and leaves the pool as it is.
 func Start(ctx context.Context, pool Pool) (*Door, error) {
 	settings, err := pool.Config.In(pool.State)
 	if err != nil {
@@ -63,19 +68,17 @@ func Start(ctx context.Context, pool Pool) (*Door, error) {
 	if d.host, err = sv1host.New(d.options()); err != nil {
 		return nil, fmt.Errorf("stratum v2: %w", err)
 	}
-	d.server, err = grpchost.New(&host{d.host, d.counts}, grpchost.Options{Software: pool.Software,
-		Logger: pool.Log, MaxChannels: max(pool.Settings.MaxConnections, grpchost.DefaultMaxChannels)})
-	if err != nil {
-		return nil, fmt.Errorf("stratum v2: %w", err)
+	if d.inside() {
+		d.carrier, err = newInside(d)
+	} else {
+		d.carrier, err = newLink(ctx, d)
 	}
-	listener, err := d.listen()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("stratum v2: %w; another path can be set in sv2.toml, "+
-			"[link].socket", err), d.server.Shutdown(ctx))
+		return nil, errors.Join(fmt.Errorf("stratum v2: %w", err), within(hostGrace, d.host.Close))
 	}
 	d.serveHTTP()
 	pool.Ended.Add(1)
-	go d.run(ctx, listener)
+	go d.run(ctx)
 	return d, nil
 }
 
@@ -128,81 +131,11 @@ func (d *Door) serve(ctx context.Context, conn net.Conn) {
 	d.pool.Serve(ctx, conn, prefix)
 }
 
-func (d *Door) listen() (net.Listener, error) {
-	options := grpchost.UnixOptions{Logger: d.pool.Log}
-	var faults []error
-	for _, name := range d.config.AllowUsers {
-		id, err := idOf(name, func() (string, error) {
-			found, err := user.Lookup(name)
-			if err != nil {
-				return "", err
-			}
-			return found.Uid, nil
-		})
-		faults = append(faults, err)
-		options.AllowUIDs = append(options.AllowUIDs, id)
-	}
-	for _, name := range d.config.AllowGroups {
-		id, err := idOf(name, func() (string, error) {
-			found, err := user.LookupGroup(name)
-			if err != nil {
-				return "", err
-			}
-			return found.Gid, nil
-		})
-		faults = append(faults, err)
-		options.AllowGIDs = append(options.AllowGIDs, id)
-	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, fmt.Errorf("who may connect to %s: %w", d.config.Socket, err)
-	}
-	if len(options.AllowUIDs)+len(options.AllowGIDs) > 0 {
-		options.Mode = 0o666 // whoever isn't allowed is turned away by what the system says of him
-	}
-	return grpchost.ListenUnix(d.config.Socket, options)
-}
-
-// idOf is the number of a user or group that is given by name or number.
-func idOf(name string, lookUp func() (string, error)) (uint32, error) {
-	text := name
-	if _, err := strconv.ParseUint(name, 10, 32); err != nil {
-		if text, err = lookUp(); err != nil {
-			return 0, err
-		}
-	}
-	id, err := strconv.ParseUint(text, 10, 32)
-	if err != nil {
-		return 0, fmt.Errorf("%q has no number on this system", name)
-	}
-	return uint32(id), nil
-}
-
-// run serves the link until ctx ends, and ends what there is.
-func (d *Door) run(ctx context.Context, listener net.Listener) {
+// run serves miners until ctx ends, and ends what there is.
+func (d *Door) run(ctx context.Context) {
 	defer d.pool.Ended.Done()
 	log := d.pool.Log
-	served := make(chan error, 1)
-	go func() { served <- d.server.Serve(context.Background(), listener) }()
-	supervised := make(chan struct{})
-	go func() {
-		defer close(supervised)
-		if d.config.Sidecar == config.Supervised {
-			d.supervise(ctx)
-		}
-	}()
-	log.Info("stratum v2 door open", "kind", "listen", "socket", d.config.Socket,
-		"sidecar", string(d.config.Sidecar))
-	select {
-	case <-ctx.Done():
-	case err := <-served:
-		log.Error("no sidecar can connect any more; restart the pool", "error", err)
-		<-ctx.Done()
-	}
-	<-supervised
-	if err := within(linkGrace, d.server.Shutdown); err != nil {
-		// A sidecar on its own stays, and comes back to the pool's next start.
-		log.Debug("the link was cut", "error", err)
-	}
+	d.carrier.run(ctx)
 	if err := within(hostGrace, d.host.Close); err != nil {
 		log.Warn("stratum v2 miners did not end in time", "kind", "shutdown", "error", err)
 	}
@@ -223,23 +156,5 @@ func within(grace time.Duration, do func(context.Context) error) error {
 		return err
 	case <-time.After(grace + 500*time.Millisecond):
 		return fmt.Errorf("not ended after %v", grace)
-	}
-}
-
-// supervise runs the sidecar as a child until ctx ends.
-func (d *Door) supervise(ctx context.Context) {
-	path, err := d.config.WriteSidecar(d.pool.State)
-	if err == nil {
-		options := supervise.Options{Program: d.config.Program, Config: path,
-			Logger: slog.New(&listener{d.pool.Log.Handler(), &d.sidecar}), StopGrace: sidecarGrace}
-		if d.config.SidecarConfig == "" {
-			options.KeyFile = d.config.KeyFile
-		}
-		err = supervise.Run(ctx, options)
-	}
-	if err != nil {
-		d.sidecar.fail(err)
-		d.pool.Log.Error("no stratum v2 miner can connect: the sidecar does not run; "+
-			"stratum v1 is not affected", "kind", "sidecar", "error", err)
 	}
 }

@@ -25,13 +25,14 @@ const (
 
 // status is what /api/sv2 says. Counts are since the pool's start.
 type status struct {
-	APIVersion  string          `json:"api_version"`
-	UpdatedAt   time.Time       `json:"updated_at"`
-	Listener    listenerStatus  `json:"listener"`
+	APIVersion string         `json:"api_version"`
+	UpdatedAt  time.Time      `json:"updated_at"`
+	Listener   listenerStatus `json:"listener"`
+	// Sidecars that are connected; within the pool there is one listener.
 	Sidecars    []sidecarStatus `json:"sidecars"`
 	Connections int             `json:"connections"`
 	Channels    int             `json:"channels"`
-	// Handshakes that failed: null where no supervised sidecar says so.
+	// Handshakes that failed: null where the listener is a sidecar that does not say so to the pool.
 	Handshakes *uint64      `json:"handshake_failures"`
 	Opens      opensStatus  `json:"opens"`
 	Shares     sharesStatus `json:"shares"`
@@ -39,8 +40,9 @@ type status struct {
 }
 
 type listenerStatus struct {
+	Mode      string `json:"mode"`
 	Address   string `json:"address,omitempty"`
-	Sidecar   string `json:"sidecar"`
+	Sidecar   string `json:"sidecar,omitempty"`
 	URL       string `json:"url,omitempty"`
 	PublicKey string `json:"public_key,omitempty"`
 	Fault     string `json:"fault,omitempty"`
@@ -96,7 +98,7 @@ func (d *Door) status() status {
 	connections, channels := d.counts.open()
 	s := status{
 		APIVersion: "1", UpdatedAt: time.Now().UTC(),
-		Listener: listenerStatus{Address: d.address(), Sidecar: string(d.config.Sidecar),
+		Listener: listenerStatus{Mode: string(d.config.Mode), Address: d.address(),
 			URL: d.url(""), PublicKey: d.key()},
 		Sidecars: []sidecarStatus{}, Connections: connections, Channels: channels,
 		Opens:  opensStatus{Opened: d.counts.opened.Load(), Refused: map[string]uint64{}},
@@ -104,14 +106,18 @@ func (d *Door) status() status {
 		Blocks: blocksStatus{Found: d.counts.found.Load(), Accepted: d.counts.taken.Load(),
 			Rejected: d.counts.refusedBlocks.Load(), Unknown: d.counts.undecided.Load()},
 	}
-	if fault := d.sidecar.fault.Load(); fault != nil {
-		s.Listener.Fault = "the sidecar does not run; the pool's log says why"
+	what := "the listener"
+	if !d.inside() {
+		s.Listener.Sidecar, what = string(d.config.Sidecar), "the sidecar"
+	}
+	if d.listener.fault.Load() != nil {
+		s.Listener.Fault = what + " does not run; the pool's log says why"
 	}
 	if d.address() != "" {
-		failed := d.sidecar.handshakes.Load()
+		failed := d.listener.handshakes.Load()
 		s.Handshakes = &failed
 	}
-	for _, session := range d.server.Sessions() {
+	for _, session := range d.carrier.sessions() {
 		s.Sidecars = append(s.Sidecars, sidecarStatus{session.SidecarID(), session.Software()})
 	}
 	for reason := range d.counts.refused {
@@ -129,15 +135,18 @@ func (d *Door) status() status {
 
 // address is where miners connect, as far as the pool knows: others' configurations are their own.
 func (d *Door) address() string {
-	if d.config.Sidecar != config.Supervised || d.config.SidecarConfig != "" {
+	if !d.inside() && d.config.Sidecar != config.Supervised || d.config.SidecarConfig != "" {
 		return ""
 	}
 	return d.config.Listen
 }
 
+// inside says whether the listener is within the pool.
+func (d *Door) inside() bool { return d.config.Mode == config.ModeFFI }
+
 // key is the authority's public key; empty when it isn't known.
 func (d *Door) key() string {
-	if found := d.sidecar.key.Load(); found != nil {
+	if found := d.listener.key.Load(); found != nil {
 		return *found
 	}
 	return d.config.PublicKey

@@ -14,7 +14,7 @@ import (
 	"github.com/gopool-sv2/gopool-sv2/tests/sv2client/cpuminer"
 )
 
-// verdict is a share in the pool's journal.
+// verdict is a share in the pool's journal, or another line that has some of the same.
 type verdict struct {
 	Event    string `json:"event"`
 	Accepted bool   `json:"accepted"`
@@ -27,10 +27,17 @@ type verdict struct {
 		Whole    uint64 `json:"whole"`
 		Fraction uint64 `json:"fraction"` // of 2^32
 	} `json:"credit"`
+	Reasons map[string]int `json:"reasons"` // of rejected shares without a line of their own
 }
 
 // verdicts are the judged shares of one worker, in order.
 func (l *line) verdicts(worker string) []verdict {
+	l.t.Helper()
+	return l.book("verdict", worker)
+}
+
+// book are the lines of an event in the pool's journal that are about one worker, in order.
+func (l *line) book(event, worker string) []verdict {
 	l.t.Helper()
 	file, err := os.Open(filepath.Join(l.dir, "minipool.journal"))
 	if err != nil {
@@ -44,7 +51,7 @@ func (l *line) verdicts(worker string) []verdict {
 		if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
 			l.t.Fatalf("journal: %v: %s", err, lines.Text())
 		}
-		if v.Event == "verdict" && v.User == l.address+"."+worker {
+		if v.Event == event && v.User == l.address+"."+worker {
 			found = append(found, v)
 		}
 	}

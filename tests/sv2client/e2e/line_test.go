@@ -1,5 +1,5 @@
 // Package e2e has only tests: this client against the real line, which is the sidecar and the example pool as
-// processes.
+// processes, or, with GOPOOL_SV2_CARRIER=ffi, that pool with the listener inside.
 package e2e
 
 import (
@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,30 +25,35 @@ const (
 	repository = "../../.."
 	// sidecarVariable names the sidecar's binary, when it is not where cargo puts it.
 	sidecarVariable = "GOPOOL_SV2_BIN"
+	// carrierVariable is ffi to test the listener inside of the pool, after `make lib`; else it is a
+	// sidecar.
+	carrierVariable = "GOPOOL_SV2_CARRIER"
 	// easyBits make a block of every 2^20 hashes, hardBits of none that a test will see.
 	easyBits, hardBits = "1e0fffff", "1c00ffff"
 )
 
-// programs are the paths of what is tested.
-var programs struct{ sidecar, pool string }
+// programs are the paths of what is tested, in a folder of their own. inOneProcess: the listener is in the
+// pool, and the sidecar's binary only makes the key.
+var programs struct {
+	dir, sidecar, pool string
+	inOneProcess       bool
+}
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "sv2client-")
-		if err == nil {
-			defer func() { _ = os.RemoveAll(dir) }()
-			err = prepare(dir)
-		}
-		if err != nil {
+		var err error
+		if programs.dir, err = os.MkdirTemp("", "sv2client-"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
+		defer func() { _ = os.RemoveAll(programs.dir) }()
 		return m.Run()
 	}())
 }
 
-// prepare finds the sidecar and builds the pool.
-func prepare(dir string) error {
+// prepare finds the sidecar and builds the pool, once. The first test that needs them calls it, not
+// TestMain: go test keeps results by the variables that tests read, and of none that were read before.
+var prepare = sync.OnceValue(func() error {
 	sidecar := os.Getenv(sidecarVariable)
 	if sidecar == "" {
 		target := os.Getenv("CARGO_TARGET_DIR")
@@ -67,14 +73,23 @@ func prepare(dir string) error {
 		return fmt.Errorf("there is no sidecar to test: %w\nbuild it with `cargo build --bin gopool-sv2`, "+
 			"or name its absolute path in %s", err, sidecarVariable)
 	}
-	programs.sidecar, programs.pool = sidecar, filepath.Join(dir, "minipool")
-	build := exec.Command("go", "build", "-o", programs.pool, ".")
+	programs.sidecar, programs.pool = sidecar, filepath.Join(programs.dir, "minipool")
+	var tags, remedy string
+	switch carrier := os.Getenv(carrierVariable); carrier {
+	case "", "grpc":
+	case "ffi":
+		programs.inOneProcess = true
+		tags, remedy = "sv2_static", " (`make lib` makes the library that it links)"
+	default:
+		return fmt.Errorf("%s is %q: give grpc or ffi", carrierVariable, carrier)
+	}
+	build := exec.Command("go", "build", "-tags", tags, "-o", programs.pool, ".")
 	build.Dir = filepath.Join(repository, "examples", "minipool")
 	if output, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build minipool: %w\n%s", err, output)
+		return fmt.Errorf("build minipool%s: %w\n%s", remedy, err, output)
 	}
 	return nil
-}
+})
 
 // process is a running program, whose output goes to a file.
 type process struct {
@@ -167,21 +182,26 @@ func (p *process) stop() {
 type line struct {
 	t             *testing.T
 	dir           string
-	pool, sidecar *process
+	pool, sidecar *process // one and the same when the listener is in the pool
 	url           sv2client.URL
-	address       string // whom miners mine for
+	address       string  // whom miners mine for
+	hashRate      float32 // what they say of themselves
 }
 
-// start runs a line whose chain has the given difficulty and whose shares take 2^16 hashes at first.
-func start(t *testing.T, networkBits string) *line {
+// start runs a line whose chain has the given difficulty and whose shares take 2^16 hashes at first; with
+// more flags for the pool.
+func start(t *testing.T, networkBits string, more ...string) *line {
 	t.Helper()
+	if err := prepare(); err != nil {
+		t.Fatal(err)
+	}
 	// Not t.TempDir: the path of a Unix socket is short.
 	dir, err := os.MkdirTemp("", "sv2-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	l := &line{t: t, dir: dir}
+	l := &line{t: t, dir: dir, hashRate: 1e5}
 	l.address = l.run(programs.pool, "-test-address")
 	l.run(programs.sidecar, "keygen", "--out", filepath.Join(dir, "authority.key"))
 	config := "[listen]\naddress = \"127.0.0.1:0\"\n[authority]\nkey_file = \"authority.key\"\n" +
@@ -189,14 +209,23 @@ func start(t *testing.T, networkBits string) *line {
 	if err := os.WriteFile(filepath.Join(dir, "sidecar.toml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.pool = launch(t, dir, programs.pool, "-socket", "pool.sock", "-datadir", "chain",
-		"-journal", "minipool.journal", "-network-bits", networkBits, "-share-seconds", "0.1",
-		"-min-difficulty", "0.0000152587890625")
-	l.pool.await("minipool is ready")
-	l.sidecar = launch(t, dir, programs.sidecar, "serve", "--config", "sidecar.toml")
-	text := l.sidecar.await("miners type: ")
+	flags := append([]string{"-datadir", "chain", "-journal", "minipool.journal",
+		"-network-bits", networkBits, "-share-seconds", "0.1", "-min-difficulty", "0.0000152587890625"},
+		more...)
+	var url string
+	if programs.inOneProcess {
+		flags = append(flags, "-carrier", "ffi", "-listener-config", "sidecar.toml")
+		l.pool = launch(t, dir, programs.pool, flags...)
+		l.sidecar = l.pool
+		url, _, _ = strings.Cut(l.pool.await(" listens="), " ")
+	} else {
+		l.pool = launch(t, dir, programs.pool, append(flags, "-socket", "pool.sock")...)
+		l.pool.await("minipool is ready")
+		l.sidecar = launch(t, dir, programs.sidecar, "serve", "--config", "sidecar.toml")
+		url = l.sidecar.await("miners type: ")
+	}
 	l.sidecar.await("link to the pool is up")
-	if l.url, err = sv2client.ParseURL(text); err != nil {
+	if l.url, err = sv2client.ParseURL(url); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -220,7 +249,9 @@ func (l *line) run(path string, args ...string) string {
 func (l *line) stop() {
 	l.t.Helper()
 	l.sidecar.stop()
-	l.pool.stop()
+	if l.pool != l.sidecar {
+		l.pool.stop()
+	}
 }
 
 // context ends when the test has run too long.
@@ -247,7 +278,7 @@ func (l *line) dial(config sv2client.Config) *sv2client.Client {
 
 // request asks for a channel of the line's address.
 func (l *line) request(worker string) sv2client.OpenRequest {
-	return sv2client.OpenRequest{User: l.address + "." + worker, HashRate: 1e5}
+	return sv2client.OpenRequest{User: l.address + "." + worker, HashRate: l.hashRate}
 }
 
 // open opens a channel of either kind.
