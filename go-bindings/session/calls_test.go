@@ -55,7 +55,7 @@ func bridge(m *sv2pb.SessionResponse) *sv2pb.SessionRequest {
 		return &sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_Account{Account: &sv2pb.Account{
 			CallId:  request.GetAccount.GetCallId(),
 			Accrued: &sv2pb.Difficulty{Whole: 3, Fraction: 4}, Shares: 5, PendingAmount: 6,
-			ConfirmedAmount: 7, IssuedAmount: 8, Unit: "hash", QuoteRequests: []string{"q"},
+			ConfirmedAmount: 7, IssuedAmount: 8, Unit: "hash", QuoteRequests: []string{"q"}, QuoteIds: []string{"i"},
 			Frozen: true}}}
 	case *sv2pb.SessionResponse_RecordShares:
 		result := &sv2pb.RecordSharesResult{CallId: request.RecordShares.GetCallId()}
@@ -93,7 +93,7 @@ func TestMintCallsReachTheBridge(t *testing.T) {
 	if err != nil || account.Accrued != (sv2.Difficulty{Whole: 3, Fraction: 4}) ||
 		account.Shares != 5 || account.Pending != 6 || account.Confirmed != 7 ||
 		account.Issued != 8 || account.Unit != "hash" || !account.Frozen ||
-		!slices.Equal(account.QuoteRequests, []string{"q"}) {
+		!slices.Equal(account.QuoteRequests, []string{"q"}) || !slices.Equal(account.QuoteIDs, []string{"i"}) {
 		t.Errorf("GetAccount: %+v, %v", account, err)
 	}
 	shares := []RecordedShare{{Height: 1, AcceptedAt: time.UnixMilli(5)}, {Height: 2, PayoutKey: key}}

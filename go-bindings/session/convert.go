@@ -327,7 +327,8 @@ func accountFrom(m *sv2pb.Account) Account {
 			Whole: m.GetAccrued().GetWhole(), Fraction: m.GetAccrued().GetFraction()},
 		Shares: m.GetShares(), Pending: m.GetPendingAmount(), Confirmed: m.GetConfirmedAmount(),
 		Issued: m.GetIssuedAmount(), Unit: m.GetUnit(), QuoteRequests: m.GetQuoteRequests(),
-		Frozen: m.GetFrozen(),
+		QuoteIDs: m.GetQuoteIds(),
+		Frozen:   m.GetFrozen(),
 	}
 }
 

@@ -26,6 +26,9 @@ type Account struct {
 	Unit string
 	// QuoteRequests are the `request` texts of the account's deposit quotes, newest first, at most 16.
 	QuoteRequests []string
+	// QuoteIDs are the mint's ids of those quotes, in the same order, by which a wallet finds them: for the
+	// account's owner, not for logs.
+	QuoteIDs []string
 	// Frozen: the operator froze the account.
 	Frozen bool
 }

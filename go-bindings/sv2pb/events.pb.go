@@ -1485,7 +1485,9 @@ type MintQuoteOpened struct {
 	// Its payout key, 33 bytes, to which the quote is locked.
 	PayoutKey []byte `protobuf:"bytes,2,opt,name=payout_key,json=payoutKey,proto3" json:"payout_key,omitempty"`
 	// The `request` text of the quote.
-	QuoteRequest  string `protobuf:"bytes,3,opt,name=quote_request,json=quoteRequest,proto3" json:"quote_request,omitempty"`
+	QuoteRequest string `protobuf:"bytes,3,opt,name=quote_request,json=quoteRequest,proto3" json:"quote_request,omitempty"`
+	// The mint's id of it, by which a wallet finds it: for the account's owner, not for logs.
+	QuoteId       string `protobuf:"bytes,4,opt,name=quote_id,json=quoteId,proto3" json:"quote_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1537,6 +1539,13 @@ func (x *MintQuoteOpened) GetPayoutKey() []byte {
 func (x *MintQuoteOpened) GetQuoteRequest() string {
 	if x != nil {
 		return x.QuoteRequest
+	}
+	return ""
+}
+
+func (x *MintQuoteOpened) GetQuoteId() string {
+	if x != nil {
+		return x.QuoteId
 	}
 	return ""
 }
@@ -1913,12 +1922,13 @@ const file_gopool_sv2_v1_events_proto_rawDesc = "" +
 	"\x06amount\x18\x04 \x01(\x04R\x06amount\x12\x16\n" +
 	"\x06shares\x18\x05 \x01(\x04R\x06shares\x12\x1d\n" +
 	"\n" +
-	"share_root\x18\x06 \x01(\fR\tshareRoot\"z\n" +
+	"share_root\x18\x06 \x01(\fR\tshareRoot\"\x95\x01\n" +
 	"\x0fMintQuoteOpened\x12#\n" +
 	"\ruser_identity\x18\x01 \x01(\fR\fuserIdentity\x12\x1d\n" +
 	"\n" +
 	"payout_key\x18\x02 \x01(\fR\tpayoutKey\x12#\n" +
-	"\rquote_request\x18\x03 \x01(\tR\fquoteRequest\"F\n" +
+	"\rquote_request\x18\x03 \x01(\tR\fquoteRequest\x12\x19\n" +
+	"\bquote_id\x18\x04 \x01(\tR\aquoteId\"F\n" +
 	"\bMintSent\x12\x1b\n" +
 	"\tcredit_id\x18\x01 \x01(\x04R\bcreditId\x12\x1d\n" +
 	"\n" +

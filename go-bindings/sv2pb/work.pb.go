@@ -2264,7 +2264,10 @@ type Account struct {
 	// Requests of the account's deposit quotes, newest first, at most 16.
 	QuoteRequests []string `protobuf:"bytes,8,rep,name=quote_requests,json=quoteRequests,proto3" json:"quote_requests,omitempty"`
 	// true: the operator froze it.
-	Frozen        bool `protobuf:"varint,9,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	Frozen bool `protobuf:"varint,9,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	// The mint's ids of those quotes, in the same order; empty where one has none yet. By them a
+	// wallet finds what it can mint: for the account's owner, not for logs.
+	QuoteIds      []string `protobuf:"bytes,10,rep,name=quote_ids,json=quoteIds,proto3" json:"quote_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2360,6 +2363,13 @@ func (x *Account) GetFrozen() bool {
 		return x.Frozen
 	}
 	return false
+}
+
+func (x *Account) GetQuoteIds() []string {
+	if x != nil {
+		return x.QuoteIds
+	}
+	return nil
 }
 
 // Shares that the pool accepted elsewhere and wants credited. Answered by RecordSharesResult (all
@@ -2750,7 +2760,7 @@ const file_gopool_sv2_v1_work_proto_rawDesc = "" +
 	"\acall_id\x18\x01 \x01(\x04R\x06callId\x12#\n" +
 	"\ruser_identity\x18\x02 \x01(\fR\fuserIdentity\x12\x1d\n" +
 	"\n" +
-	"payout_key\x18\x03 \x01(\fR\tpayoutKey\"\xb9\x02\n" +
+	"payout_key\x18\x03 \x01(\fR\tpayoutKey\"\xd6\x02\n" +
 	"\aAccount\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\x04R\x06callId\x123\n" +
 	"\aaccrued\x18\x02 \x01(\v2\x19.gopool.sv2.v1.DifficultyR\aaccrued\x12\x16\n" +
@@ -2760,7 +2770,9 @@ const file_gopool_sv2_v1_work_proto_rawDesc = "" +
 	"\rissued_amount\x18\x06 \x01(\x04R\fissuedAmount\x12\x12\n" +
 	"\x04unit\x18\a \x01(\tR\x04unit\x12%\n" +
 	"\x0equote_requests\x18\b \x03(\tR\rquoteRequests\x12\x16\n" +
-	"\x06frozen\x18\t \x01(\bR\x06frozen\"]\n" +
+	"\x06frozen\x18\t \x01(\bR\x06frozen\x12\x1b\n" +
+	"\tquote_ids\x18\n" +
+	" \x03(\tR\bquoteIds\"]\n" +
 	"\fRecordShares\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\x04R\x06callId\x124\n" +
 	"\x06shares\x18\x02 \x03(\v2\x1c.gopool.sv2.v1.RecordedShareR\x06shares\"\x87\x02\n" +

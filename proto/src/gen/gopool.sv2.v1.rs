@@ -920,6 +920,10 @@ pub struct Account {
     /// true: the operator froze it.
     #[prost(bool, tag = "9")]
     pub frozen: bool,
+    /// The mint's ids of those quotes, in the same order; empty where one has none yet. By them a
+    /// wallet finds what it can mint: for the account's owner, not for logs.
+    #[prost(string, repeated, tag = "10")]
+    pub quote_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Shares that the pool accepted elsewhere and wants credited. Answered by RecordSharesResult (all
 /// durable) or CallFailed (none recorded).
@@ -1456,6 +1460,9 @@ pub struct MintQuoteOpened {
     /// The `request` text of the quote.
     #[prost(string, tag = "3")]
     pub quote_request: ::prost::alloc::string::String,
+    /// The mint's id of it, by which a wallet finds it: for the account's owner, not for logs.
+    #[prost(string, tag = "4")]
+    pub quote_id: ::prost::alloc::string::String,
 }
 /// A credit was sent to the mint.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

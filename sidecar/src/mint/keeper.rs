@@ -96,6 +96,7 @@ async fn serve(
                 issued: books.issued_amount,
                 unit,
                 quote_requests: books.quote_requests,
+                quote_ids: books.quote_ids,
                 frozen: books.frozen,
             })))
         }

@@ -73,6 +73,8 @@ pub struct Account {
     pub unit: String,
     /// The `request` texts of its quotes, newest first, at most 16.
     pub quote_requests: Vec<String>,
+    /// The mint's ids of those quotes, in the same order.
+    pub quote_ids: Vec<String>,
     /// The operator froze it.
     pub frozen: bool,
 }
@@ -231,6 +233,7 @@ fn reply_message(call_id: u64, reply: Reply) -> ToPool {
             issued_amount: account.issued,
             unit: account.unit,
             quote_requests: account.quote_requests,
+            quote_ids: account.quote_ids,
             frozen: account.frozen,
         }),
     }

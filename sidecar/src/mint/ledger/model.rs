@@ -132,6 +132,8 @@ pub struct AccountBooks {
     pub issued_amount: u64,
     /// `request` texts of its quotes, newest first, at most 16.
     pub quote_requests: Vec<String>,
+    /// The mint's ids of those quotes, in the same order.
+    pub quote_ids: Vec<String>,
     /// Held back by the operator.
     pub frozen: bool,
 }

@@ -157,6 +157,7 @@ impl Turn<'_> {
             user_identity: owner.0,
             payout_key: key_bytes(owner.1.as_ref()),
             quote_request: known.request,
+            quote_id: id.to_owned(),
         };
         self.event(at_ms, Event::MintQuoteOpened(opened))
     }
