@@ -1,0 +1,291 @@
+//! What happens to credits once they take no more shares.
+
+use gopool_sv2_proto::v1::{self, event::Event};
+use rusqlite::OptionalExtension as _;
+
+use crate::mint::work::{payment, AMOUNT_MAX};
+use crate::mint::Work;
+
+use super::error::LedgerError;
+use super::model::{Due, Sealing, Terms};
+use super::root::payment_id;
+use super::sql::Wide;
+use super::state::{CreditState, QuoteState};
+use super::turn::{key_bytes, Turn};
+
+/// The root over the shares of a closed credit.
+pub(super) struct Rooted {
+    pub(super) credit: u64,
+    pub(super) root: [u8; 32],
+    pub(super) leaves: u64,
+}
+
+impl Turn<'_> {
+    /// [`super::Ledger::close_due`].
+    pub(super) fn close_due(&self, due: Due, at_ms: i64) -> Result<u64, LedgerError> {
+        let mut open = self.conn.prepare(
+            "SELECT credit.id FROM credit JOIN account ON account.id = account_id \
+             WHERE credit.state = 0 AND payout_key IS NOT NULL AND NOT frozen AND shares > 0 \
+             AND (opened_ms <= ?1 OR work >= ?2)",
+        )?;
+        let found = open.query_map((due.opened_by_ms, due.work_from), |row| row.get(0))?;
+        let found: Vec<u64> = found.collect::<Result<_, _>>()?;
+        for credit in &found {
+            self.close_credit(*credit, at_ms)?;
+        }
+        Ok(found.len() as u64)
+    }
+
+    /// [`super::Ledger::seal`], for credits whose roots were computed.
+    pub(super) fn seal(
+        &self,
+        rooted: &[Rooted],
+        terms: Terms,
+        at_ms: i64,
+    ) -> Result<Sealing, LedgerError> {
+        if terms.unit_work == Work::ZERO || terms.min_amount > AMOUNT_MAX {
+            return Err(LedgerError::Refused("a unit of no work, or a least amount above 2^62"));
+        }
+        let mut done = Sealing::default();
+        for rooted in rooted {
+            // Somebody else was faster.
+            if self.state(rooted.credit)? != CreditState::Closed {
+                continue;
+            }
+            match self.seal_one(rooted, terms, at_ms)? {
+                true => done.sealed += 1,
+                false => done.carried += 1,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Seals one credit; `false`: it was carried.
+    fn seal_one(&self, rooted: &Rooted, terms: Terms, at_ms: i64) -> Result<bool, LedgerError> {
+        let id = rooted.credit;
+        let columns = "SELECT account_id, work, shares, carry FROM credit \
+                       JOIN account ON account.id = account_id WHERE credit.id = ?1";
+        let (account, work, shares, carry) = self.conn.query_row(columns, [id], |row| {
+            Ok((
+                row.get("account_id")?,
+                row.get("work")?,
+                row.get::<_, u64>("shares")?,
+                row.get("carry")?,
+            ))
+        })?;
+        if shares != rooted.leaves {
+            let found = rooted.leaves;
+            let text = format!("credit {id} counts {shares} shares, the table has {found}");
+            return Err(LedgerError::Damaged(text));
+        }
+        let Some(paid) = payment(carry, work, terms.unit_work, terms.min_amount) else {
+            return Err(LedgerError::Damaged(format!("the work of credit {id} does not add up")));
+        };
+        let owner = self.owner(account)?;
+        let set = "UPDATE account SET carry = ?2 WHERE id = ?1";
+        self.conn.execute(set, (account, paid.carry))?;
+        if paid.amount == 0 {
+            self.step(id, CreditState::Carried)?;
+            let set = "UPDATE credit SET unit_work = ?2, carry_in = ?3, amount = 0, \
+                       share_root = ?4, sealed_ms = ?5, settled_ms = ?5 WHERE id = ?1";
+            self.conn.execute(set, (id, terms.unit_work, carry, rooted.root, at_ms))?;
+            return Ok(false);
+        }
+        self.step(id, CreditState::Sealed)?;
+        let name = payment_id(&self.pool_id, id, &rooted.root);
+        let set = "UPDATE credit SET unit_work = ?2, carry_in = ?3, amount = ?4, share_root = ?5, \
+                   payment_id = ?6, sealed_ms = ?7 WHERE id = ?1";
+        let row = (id, terms.unit_work, carry, paid.amount, rooted.root, name, at_ms);
+        self.conn.execute(set, row)?;
+        let sealed = v1::MintSealed {
+            credit_id: id,
+            user_identity: owner.0,
+            payout_key: key_bytes(owner.1.as_ref()),
+            amount: paid.amount,
+            shares,
+            share_root: rooted.root.to_vec().into(),
+        };
+        self.event(at_ms, Event::MintSealed(sealed))?;
+        Ok(true)
+    }
+
+    /// [`super::Ledger::assign`].
+    pub(super) fn assign(&self, payments_max: u64) -> Result<u64, LedgerError> {
+        let mut waiting = self.conn.prepare(
+            "SELECT credit.id, quote.quote_ref, payments FROM credit \
+             JOIN account ON account.id = credit.account_id \
+             JOIN quote ON quote.account_id = account.id AND quote.state = ?2 \
+             WHERE credit.state = ?1 AND NOT frozen ORDER BY credit.id",
+        )?;
+        let states = (CreditState::Sealed, QuoteState::Open);
+        let found = waiting.query_map(states, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let found: Vec<(u64, String)> = found.collect::<Result<_, _>>()?;
+        let take =
+            "UPDATE quote SET payments = payments + 1 WHERE quote_ref = ?1 AND payments < ?2";
+        let mut assigned = 0;
+        for (credit, quote) in found {
+            if self.conn.execute(take, (&quote, payments_max))? == 0 {
+                continue;
+            }
+            self.step(credit, CreditState::Assigned)?;
+            let set = "UPDATE credit SET quote_ref = ?2, attempts = 0, next_try_ms = 0 \
+                       WHERE id = ?1";
+            self.conn.execute(set, (credit, quote))?;
+            assigned += 1;
+        }
+        Ok(assigned)
+    }
+
+    /// [`super::Ledger::mark_sent`].
+    pub(super) fn mark_sent(&self, credits: &[u64], at_ms: i64) -> Result<(), LedgerError> {
+        if let Some(reason) = self.stopped()? {
+            tracing::debug!(%reason, "sending is stopped");
+            return Err(LedgerError::Refused("sending is stopped"));
+        }
+        for credit in credits {
+            if !self.step(*credit, CreditState::Sent)? {
+                continue;
+            }
+            let set = "UPDATE credit SET sent_ms = ?2 WHERE id = ?1 RETURNING payment_id";
+            let payment_id = self.conn.query_row(set, (credit, at_ms), |row| row.get(0))?;
+            let sent = v1::MintSent { credit_id: *credit, payment_id };
+            self.event(at_ms, Event::MintSent(sent))?;
+        }
+        Ok(())
+    }
+
+    /// Counts a confirmed credit in the books of its account, and tells.
+    pub(super) fn confirm_credit(
+        &self,
+        credit: u64,
+        request: &str,
+        at_ms: i64,
+    ) -> Result<(), LedgerError> {
+        if !self.step(credit, CreditState::Confirmed)? {
+            return Ok(());
+        }
+        let set = "UPDATE credit SET settled_ms = ?2, last_error = NULL WHERE id = ?1 \
+                   RETURNING account_id, amount";
+        let (account, amount): (i64, u64) =
+            self.conn.query_row(set, (credit, at_ms), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let sum = "SELECT confirmed FROM account WHERE id = ?1";
+        let sum: Wide = self.conn.query_row(sum, [account], |row| row.get(0))?;
+        let Some(sum) = sum.0.checked_add(amount.into()) else {
+            return Err(LedgerError::Damaged(format!("the sum of account {account}")));
+        };
+        let set = "UPDATE account SET confirmed = ?2 WHERE id = ?1";
+        self.conn.execute(set, (account, Wide(sum)))?;
+        let confirmed =
+            v1::MintConfirmed { credit_id: credit, amount, quote_request: request.to_owned() };
+        self.event(at_ms, Event::MintConfirmed(confirmed))
+    }
+
+    /// [`super::Ledger::defer`].
+    pub(super) fn defer(
+        &self,
+        credit: u64,
+        next_try_ms: i64,
+        detail: &str,
+        at_ms: i64,
+    ) -> Result<(), LedgerError> {
+        let state = self.state(credit)?;
+        if !matches!(state, CreditState::Assigned | CreditState::Sent) {
+            return Err(LedgerError::Refused("only a credit that is to be sent can be deferred"));
+        }
+        let set = "UPDATE credit SET attempts = attempts + 1, next_try_ms = ?2, last_error = ?3 \
+                   WHERE id = ?1 RETURNING attempts";
+        let attempts = self.conn.query_row(set, (credit, next_try_ms, detail), |row| row.get(0))?;
+        let failed = v1::MintFailed {
+            credit_id: credit,
+            attempts,
+            next_try_ms,
+            detail: detail.to_owned(),
+            ..v1::MintFailed::default()
+        };
+        self.event(at_ms, Event::MintFailed(failed))
+    }
+
+    /// [`super::Ledger::freeze_credit`].
+    pub(super) fn freeze_credit(&self, credit: u64) -> Result<(), LedgerError> {
+        let from = self.state(credit)?;
+        if self.step(credit, CreditState::Frozen)? {
+            let set = "UPDATE credit SET frozen_from = ?2 WHERE id = ?1";
+            self.conn.execute(set, (credit, from))?;
+        }
+        Ok(())
+    }
+
+    /// [`super::Ledger::unfreeze_credit`].
+    pub(super) fn unfreeze_credit(&self, credit: u64) -> Result<(), LedgerError> {
+        if self.state(credit)? != CreditState::Frozen {
+            return Ok(());
+        }
+        let from = "SELECT frozen_from FROM credit WHERE id = ?1";
+        let from = self.conn.query_row(from, [credit], |row| row.get::<_, Option<_>>(0))?;
+        let Some(from) = from else {
+            return Err(LedgerError::Damaged(format!("credit {credit} was frozen from nowhere")));
+        };
+        self.step(credit, from)?;
+        self.conn.execute("UPDATE credit SET frozen_from = NULL WHERE id = ?1", [credit])?;
+        Ok(())
+    }
+
+    /// [`super::Ledger::freeze_account`].
+    pub(super) fn freeze_account(&self, account: i64, frozen: bool) -> Result<(), LedgerError> {
+        let set = "UPDATE account SET frozen = ?2 WHERE id = ?1";
+        match self.conn.execute(set, (account, frozen))? {
+            0 => Err(LedgerError::Unknown("account")),
+            _ => Ok(()),
+        }
+    }
+
+    /// [`super::Ledger::requeue`].
+    pub(super) fn requeue(&self, credit: u64) -> Result<(), LedgerError> {
+        let state = self.state(credit)?;
+        if state != CreditState::Lost && state != CreditState::Sealed {
+            let to = CreditState::Sealed;
+            return Err(LedgerError::Credit { from: state, to });
+        }
+        if self.step(credit, CreditState::Sealed)? {
+            self.unassign(credit)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a credit off its quote. Its payment keeps its name: a mint that has booked it under
+    /// the old quote after all refuses it under the new one.
+    pub(super) fn unassign(&self, credit: u64) -> Result<(), LedgerError> {
+        let set = "UPDATE credit SET quote_ref = NULL, attempts = 0, next_try_ms = 0 WHERE id = ?1";
+        self.conn.execute(set, [credit])?;
+        Ok(())
+    }
+
+    /// [`super::Ledger::prune`], the part about shares.
+    pub(super) fn prune_shares(&self, settled_by_ms: i64, most: u64) -> Result<u64, LedgerError> {
+        let oldest = "SELECT id FROM credit WHERE settled_ms IS NOT NULL AND pruned < 2 \
+                      AND settled_ms <= ?1 ORDER BY settled_ms LIMIT 1";
+        let shares = "DELETE FROM share WHERE share_hash IN \
+                      (SELECT share_hash FROM share WHERE credit_id = ?1 LIMIT ?2)";
+        let mut deleted = 0;
+        while deleted < most {
+            let next = self.conn.query_row(oldest, [settled_by_ms], |row| row.get(0)).optional()?;
+            let Some(credit): Option<u64> = next else { break };
+            let wanted = most - deleted;
+            let found = self.conn.execute(shares, (credit, wanted))? as u64;
+            let pruned = if found < wanted { 2 } else { 1 };
+            self.conn.execute("UPDATE credit SET pruned = ?2 WHERE id = ?1", (credit, pruned))?;
+            deleted += found;
+        }
+        Ok(deleted)
+    }
+
+    /// [`super::Ledger::prune`], the part about events.
+    pub(super) fn prune_events(&self, before_ms: i64, most: u64) -> Result<u64, LedgerError> {
+        // Without any consumer nobody waits for them.
+        let acked = "SELECT ifnull(min(acked_seq), 9223372036854775807) FROM consumer";
+        let acked: i64 = self.conn.query_row(acked, [], |row| row.get(0))?;
+        let delete = "DELETE FROM event WHERE seq IN (SELECT seq FROM event \
+                      WHERE seq <= ?1 AND at_ms < ?2 ORDER BY seq LIMIT ?3)";
+        Ok(self.conn.execute(delete, (acked, before_ms, most))? as u64)
+    }
+}

@@ -1,0 +1,253 @@
+//! The durable ledger: every accepted share, what it is owed, and what became of that.
+//!
+//! A share is in the ledger, on the disk, before its miner is told that it was accepted. Its hash
+//! is the key of its row, so no share counts twice, whatever door or restart it comes through.
+//!
+//! ```text
+//! share ─→ credit: OPEN → CLOSED → SEALED → ASSIGNED → SENT → CONFIRMED
+//!                            └→ CARRIED
+//! quote:           NEW → CREATING → OPEN → CLOSING → SETTLED
+//! ```
+//!
+//! A share belongs to the one credit of its account that is open when it comes. Whose account that
+//! is: identity and key of the share's own channel, or the key that the pool's API set for the
+//! identity; none: the share is kept as unassigned. Nothing is bound by being first, so who opens a
+//! channel under a stranger's name gets nothing of the stranger's.
+//!
+//! One thread writes ([`SqliteLedger`]); readers have connections of their own ([`Books`]). The
+//! ledger reads no clock: every time is given by the caller, in milliseconds since the epoch.
+//! Every call may be made again: what was done already is not done twice.
+
+mod books;
+mod credits;
+mod error;
+mod model;
+mod quotes;
+mod root;
+mod schema;
+mod shares;
+mod sql;
+mod state;
+mod store;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod verify;
+mod writer;
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+use crate::mint::PayoutKey;
+
+pub use books::Books;
+pub use error::{LedgerError, OpenError};
+pub use model::{
+    AccountBooks, Credit, Due, Health, Identity, Kept, LedgerShare, Origin, Outcome, Owed, Quote,
+    QuoteNeed, Reading, Sealing, Source, StoredEvent, Stuck, Terms, NAME_BYTES_MAX,
+};
+pub use root::{payment_id, ShareRoot};
+pub use state::{CreditState, QuoteState};
+pub use store::{Settings, SqliteLedger};
+pub use verify::{Audit, Export};
+pub use writer::BATCH_SHARES_MAX;
+
+/// What a call gives.
+pub type Result<T> = std::result::Result<T, LedgerError>;
+
+/// The ledger. A call that answers `Ok` is on the disk; one that answers `Err` has changed no row.
+pub trait Ledger: Send + Sync + 'static {
+    /// Takes a share to be written; its outcome comes with the others of its transaction. Never
+    /// blocks. `false`: no room, or the ledger is closed; then nothing comes.
+    fn record(&self, share: LedgerShare) -> bool;
+
+    /// Writes shares of the pool's own door, all in one transaction. One outcome for each, in
+    /// order.
+    fn record_many(
+        &self,
+        shares: Vec<LedgerShare>,
+    ) -> impl Future<Output = Result<Vec<Outcome>>> + Send;
+
+    /// Sets where shares of an identity go from now on that come on channels without a key; no
+    /// key: nowhere. With `claim_unassigned` the unassigned work of the identity so far goes there,
+    /// too: answers how many shares that were.
+    fn set_payout(
+        &self,
+        identity: Bytes,
+        key: Option<PayoutKey>,
+        claim_unassigned: bool,
+        at_ms: i64,
+    ) -> impl Future<Output = Result<u64>> + Send;
+
+    /// The books of an account; `None`: no such account.
+    fn account(
+        &self,
+        identity: Bytes,
+        key: Option<PayoutKey>,
+    ) -> impl Future<Output = Result<Option<AccountBooks>>> + Send;
+
+    /// Closes the open credits of accounts with a key that are due. Answers how many.
+    fn close_due(&self, due: Due, at_ms: i64) -> impl Future<Output = Result<u64>> + Send;
+
+    /// Gives amounts to closed credits, at most `most` of them. What is beyond 2^62 for one credit
+    /// is carried to the next.
+    fn seal(
+        &self,
+        terms: Terms,
+        most: u32,
+        at_ms: i64,
+    ) -> impl Future<Output = Result<Sealing>> + Send;
+
+    /// Accounts that need a quote, and quotes that are not open yet and due; at most `most` of
+    /// each.
+    fn due_quotes(
+        &self,
+        at_ms: i64,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<QuoteNeed>>> + Send;
+
+    /// Writes down a quote that is to be asked for, under a name of the caller's choice, 1 to 128
+    /// bytes, never used before. Refused while the account has one that takes credits.
+    fn new_quote(
+        &self,
+        account_id: i64,
+        quote_ref: String,
+        request: String,
+        at_ms: i64,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// The mint is about to be asked for the quote.
+    fn quote_creating(&self, quote_ref: String) -> impl Future<Output = Result<()>> + Send;
+
+    /// The mint makes the quote under this id. Refused while it has another.
+    fn set_candidate(
+        &self,
+        quote_ref: String,
+        quote_id: String,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// The mint does not have the quote: to be asked for again, not before `next_try_ms`. Forgets
+    /// the candidate.
+    fn quote_again(
+        &self,
+        quote_ref: String,
+        next_try_ms: i64,
+        detail: String,
+        at_ms: i64,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// The mint has the quote. `expiry_s`: seconds since the epoch, 0 for never.
+    fn quote_opened(
+        &self,
+        quote_ref: String,
+        quote_id: String,
+        expiry_s: i64,
+        at_ms: i64,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// A quote by our name of it.
+    fn quote(&self, quote_ref: String) -> impl Future<Output = Result<Option<Quote>>> + Send;
+
+    /// Quotes to read at the mint ([`Books::unread_quotes`]).
+    fn unread_quotes(
+        &self,
+        read_by_ms: i64,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<Quote>>> + Send;
+
+    /// Lets quotes take no more credits that have `payments_max` or were opened by `opened_by_ms`.
+    /// Answers how many.
+    fn rotate(
+        &self,
+        payments_max: u64,
+        opened_by_ms: i64,
+    ) -> impl Future<Output = Result<u64>> + Send;
+
+    /// The mint does not know the quote any more. What was sent on it is lost until the operator
+    /// says [`Ledger::requeue`]; answers how many credits that are. What was not sent gets another
+    /// quote.
+    fn quote_lost(
+        &self,
+        quote_ref: String,
+        detail: String,
+        at_ms: i64,
+    ) -> impl Future<Output = Result<u64>> + Send;
+
+    /// Gives sealed credits to the open quote of their account, in order, as long as it has less
+    /// than `payments_max`. Answers how many.
+    fn assign(&self, payments_max: u64) -> impl Future<Output = Result<u64>> + Send;
+
+    /// Credits to be sent for the first time, in order. None while sending is stopped.
+    fn due_credits(&self, at_ms: i64, most: u32) -> impl Future<Output = Result<Vec<Owed>>> + Send;
+
+    /// Credits that were sent and not confirmed, in order, after the number `after`: to be sent
+    /// again on each new stream to the mint. None while sending is stopped.
+    fn unconfirmed(&self, after: u64, most: u32) -> impl Future<Output = Result<Vec<Owed>>> + Send;
+
+    /// Writes down that credits are sent, before the mint is told. Refused while sending is
+    /// stopped.
+    fn mark_sent(&self, credits: Vec<u64>, at_ms: i64) -> impl Future<Output = Result<()>> + Send;
+
+    /// A credit could not be sent: not before `next_try_ms` again. Each call counts as a try.
+    fn defer(
+        &self,
+        credit: u64,
+        next_try_ms: i64,
+        detail: String,
+        at_ms: i64,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// What was sent on a quote, confirmed or not, in order: the answer to a mint that asks.
+    fn payments_of(&self, quote_ref: String) -> impl Future<Output = Result<Vec<Owed>>> + Send;
+
+    /// A reading of a quote: `paid` and `issued` are the mint's totals for it. Confirms all that
+    /// was sent when the mint shows all of it. More than that stops all sending.
+    fn confirm(
+        &self,
+        quote_ref: String,
+        paid: u64,
+        issued: u64,
+        at_ms: i64,
+    ) -> impl Future<Output = Result<Reading>> + Send;
+
+    /// Events after `seq`, in order, at most `most`.
+    fn events_after(
+        &self,
+        seq: u64,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<StoredEvent>>> + Send;
+
+    /// A consumer has kept all events up to `seq`. Never goes back.
+    fn ack(&self, consumer: String, seq: u64) -> impl Future<Output = Result<()>> + Send;
+
+    /// Stops sending, for a reason that stays until [`Ledger::resume_sending`].
+    fn stop_sending(&self, reason: String) -> impl Future<Output = Result<()>> + Send;
+
+    /// Lets sending go on.
+    fn resume_sending(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Holds a credit back that is sealed but not final.
+    fn freeze_credit(&self, credit: u64) -> impl Future<Output = Result<()>> + Send;
+
+    /// Lets a credit that was held back go on from where it was.
+    fn unfreeze_credit(&self, credit: u64) -> impl Future<Output = Result<()>> + Send;
+
+    /// Holds an account back (or lets it go on): its shares are kept, nothing of it is closed,
+    /// sealed or sent.
+    fn freeze_account(
+        &self,
+        account_id: i64,
+        frozen: bool,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// A lost credit is to be sent on another quote, as the same payment.
+    fn requeue(&self, credit: u64) -> impl Future<Output = Result<()>> + Send;
+
+    /// Deletes the shares of credits that were confirmed or carried by `by_ms`, and events older
+    /// than that which every consumer has; at most `most` of each. Answers how many rows.
+    fn prune(&self, by_ms: i64, most: u64) -> impl Future<Output = Result<u64>> + Send;
+
+    /// Does it add up ([`Books::verify`])?
+    fn verify(&self) -> impl Future<Output = Result<Audit>> + Send;
+}

@@ -1,0 +1,174 @@
+//! What becomes of shares: each counts once, for the account it was mined for.
+
+use super::*;
+
+#[tokio::test]
+async fn records_shares_and_their_work() {
+    let mut stand = Stand::new();
+    let outcomes = stand.record_all((1..=300).map(|n| share(n, "a", Some(key(1)))).collect()).await;
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Recorded));
+    let books = stand.books("a", Some(key(1))).await;
+    assert_eq!((books.shares, books.accrued), (300, worth(300)));
+    assert_eq!(stand.assert_sound().await.shares, 300);
+}
+
+#[tokio::test]
+async fn rejects_a_hash_that_is_there_already() {
+    let mut stand = Stand::new();
+    let first = share(1, "a", Some(key(1)));
+    assert_eq!(stand.record(first.clone()).await, Outcome::Recorded);
+    // Another submit, account, key, session, or door; also in one transaction with another share.
+    let mut others = vec![first.clone(), first.clone(), first.clone(), first.clone()];
+    others[0].source = Source::V2(Origin { session: [1; 16], submit: 2 });
+    others[1].source = Source::V2(Origin { session: [2; 16], submit: 1 });
+    others[2].identity = Bytes::from_static(b"b");
+    others[2].source = Source::V2(Origin { session: [1; 16], submit: 3 });
+    others[3].source = Source::V1;
+    for reopened in [false, true] {
+        if reopened {
+            stand.reopen();
+        }
+        let outcomes = stand.record_all(others.clone()).await;
+        assert_eq!(outcomes, [Outcome::Duplicate; 4]);
+        let outcomes = stand.ledger().record_many(others.clone()).await.unwrap();
+        assert_eq!(outcomes, [Outcome::Duplicate; 4]);
+    }
+    let books = stand.books("a", Some(key(1))).await;
+    assert_eq!((books.shares, books.accrued), (1, worth(1)));
+    assert_eq!(stand.assert_sound().await.shares, 1);
+}
+
+#[tokio::test]
+async fn rejects_a_hash_twice_in_one_transaction() {
+    let mut stand = Stand::new();
+    let mut second = share(1, "a", None);
+    second.source = Source::V1;
+    let shares = vec![share(1, "a", None), second.clone(), share(1, "a", None)];
+    let outcomes = stand.record_all(shares).await;
+    assert_eq!(outcomes, [Outcome::Recorded, Outcome::Duplicate, Outcome::Again]);
+    // And of the pool's own door: only the first is recorded.
+    second.hash = Hash([9; 32]);
+    let outcomes = stand.ledger().record_many(vec![second.clone(), second]).await.unwrap();
+    assert_eq!(outcomes, [Outcome::Recorded, Outcome::Duplicate]);
+    assert_eq!(stand.books("a", None).await.accrued, worth(2));
+}
+
+#[tokio::test]
+async fn knows_the_same_submit_again() {
+    let mut stand = Stand::new();
+    let first = share(1, "a", Some(key(1)));
+    assert_eq!(stand.record(first.clone()).await, Outcome::Recorded);
+    let rows = stand.rows();
+    for _ in 0..3 {
+        assert_eq!(stand.record(first.clone()).await, Outcome::Again);
+        stand.reopen();
+    }
+    assert_eq!(stand.rows(), rows, "no second credit");
+}
+
+#[tokio::test]
+async fn gives_nothing_to_who_opens_under_a_strangers_name() {
+    let mut stand = Stand::new();
+    let (own, thief) = (key(1), key(2));
+    // Before, between and after the owner's shares, with a key, and without one.
+    stand.record(share(1, "owner", Some(thief))).await;
+    stand.record(share(2, "owner", Some(own))).await;
+    stand.record(share(3, "owner", None)).await;
+    stand.record(share(4, "owner", Some(thief))).await;
+    stand.record(share(5, "owner", Some(own))).await;
+    stand.record(share(6, "owner", None)).await;
+    assert_eq!(stand.books("owner", Some(thief)).await.accrued, worth(2));
+    assert_eq!(stand.books("owner", Some(own)).await.accrued, worth(2));
+    assert_eq!(stand.books("owner", None).await.accrued, worth(2));
+    // Nor when all is sealed: what the thief gets is what the thief has mined.
+    stand.seal(5_000).await;
+    let books = stand.books("owner", Some(thief)).await;
+    assert_eq!((books.shares, books.pending_amount), (2, 1));
+    let books = stand.books("owner", None).await;
+    assert_eq!((books.accrued, books.pending_amount), (worth(2), 0), "unassigned is not sealed");
+    assert_eq!(stand.assert_sound().await.accounts, 3);
+}
+
+#[tokio::test]
+async fn releases_unassigned_work_only_to_the_key_that_the_pool_sets() {
+    let mut stand = Stand::new();
+    let owner = Bytes::from_static(b"owner");
+    stand.record_all((1..=100).map(|n| share(n, "owner", None)).collect()).await;
+    let claim = |key, claim| stand.ledger().set_payout(owner.clone(), key, claim, 2_000);
+    // Without the claim only what comes later goes to the key.
+    assert_eq!(claim(Some(key(1)), false).await, Ok(0));
+    assert!(matches!(claim(None, true).await, Err(LedgerError::Refused(_))));
+    let other = Bytes::from_static(b"other");
+    assert_eq!(stand.ledger().set_payout(other, Some(key(9)), true, 2_000).await, Ok(0));
+    assert_eq!(stand.books("owner", None).await.shares, 100);
+    stand.record(share(101, "owner", None)).await;
+    stand.record(share(102, "owner", Some(key(2)))).await;
+    assert_eq!(stand.books("owner", Some(key(1))).await.accrued, worth(1));
+    assert_eq!(stand.books("owner", Some(key(2))).await.accrued, worth(1));
+    // With it, all of it.
+    let claim = |key, claim| stand.ledger().set_payout(owner.clone(), key, claim, 3_000);
+    assert_eq!(claim(Some(key(1)), true).await, Ok(100));
+    assert_eq!(claim(Some(key(1)), true).await, Ok(0), "it is released once");
+    assert_eq!(stand.books("owner", None).await.shares, 0);
+    let books = stand.books("owner", Some(key(1))).await;
+    assert_eq!((books.shares, books.accrued), (101, worth(101)));
+    stand.seal(4_000).await;
+    // 757.5 difficulties, two credits, in units of 10: nothing but the rest is left.
+    let books = stand.books("owner", Some(key(1))).await;
+    assert_eq!((books.pending_amount, books.accrued), (75, Work((7 << 32) + (1 << 31))));
+    // No key from now on: back to unassigned.
+    assert_eq!(stand.ledger().set_payout(owner.clone(), None, false, 5_000).await, Ok(0));
+    stand.record(share(103, "owner", None)).await;
+    assert_eq!(stand.books("owner", None).await.shares, 1);
+    stand.assert_sound().await;
+}
+
+#[tokio::test]
+async fn rejects_what_is_out_of_bounds_and_keeps_the_rest() {
+    let mut stand = Stand::new();
+    let mut shares: Vec<LedgerShare> = (1..=6).map(|n| share(n, "a", Some(key(1)))).collect();
+    shares[1].identity = vec![b'x'; 256].into();
+    shares[2].worker = vec![b'x'; 256].into();
+    shares[3].identity = vec![0; 255].into();
+    shares[4].identity = Bytes::new();
+    let outcomes = stand.record_all(shares).await;
+    let (kept, failed) = (Outcome::Recorded, Outcome::Failed);
+    assert_eq!(outcomes, [kept, failed, failed, kept, kept, kept]);
+    assert_eq!(stand.assert_sound().await.shares, 4);
+}
+
+#[tokio::test]
+async fn fails_a_share_whose_sum_does_not_fit_and_no_other() {
+    let mut stand = Stand::new();
+    stand.record(share(1, "a", Some(key(1)))).await;
+    let full = |turn: &mut super::super::turn::Turn<'_>| {
+        let set = "UPDATE credit SET work = ?1";
+        Ok(turn.conn.execute(set, [Work(u128::MAX - worth(1).0)])?)
+    };
+    assert_eq!(stand.ledger().call(full).await, Ok(1));
+    let more = vec![share(2, "a", Some(key(1))), share(3, "a", Some(key(1))), share(4, "b", None)];
+    let outcomes = stand.record_all(more).await;
+    assert_eq!(outcomes, [Outcome::Recorded, Outcome::Failed, Outcome::Recorded]);
+}
+
+#[tokio::test]
+async fn rejects_shares_when_there_is_no_room() {
+    let stand = Stand::new();
+    let settings =
+        Settings { path: stand.folder.join("small.db"), max_shares: 4, ..stand.settings.clone() };
+    // Outcomes are not taken: the writer stands with the first batch, and the queue fills.
+    let (sender, mut outcomes) = mpsc::channel(1);
+    let ledger = SqliteLedger::open(&settings, sender).unwrap();
+    let mut taken = 0;
+    while ledger.record(share(taken + 1, "a", None)) {
+        taken += 1;
+        assert!(taken < 10_000, "the queue has no end");
+    }
+    let mut kept = 0;
+    while kept < taken {
+        kept += outcomes.recv().await.unwrap().len() as u64;
+    }
+    assert!(ledger.record(share(taken + 1, "a", None)), "there is room again");
+    drop(ledger);
+    assert_eq!(outcomes.recv().await.unwrap().len(), 1, "what was taken is written first");
+}

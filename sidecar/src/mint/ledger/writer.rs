@@ -1,0 +1,164 @@
+//! The thread that owns the one connection that writes.
+//!
+//! It takes what has queued while the last transaction went to the disk (at most
+//! [`BATCH_SHARES_MAX`] shares), writes it in one transaction and answers after its commit: no
+//! timer, and the busier it is the more shares go by one commit.
+
+use std::sync::mpsc::Receiver;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, watch};
+
+use super::error::LedgerError;
+use super::model::{Health, Identity, Kept, LedgerShare, Outcome};
+use super::turn::Turn;
+
+/// Most shares of one transaction.
+pub const BATCH_SHARES_MAX: usize = 128;
+
+/// Most calls of one transaction.
+const BATCH_CALLS_MAX: usize = 32;
+
+/// What a call answers once its transaction has ended.
+pub(super) type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
+
+/// A call: does its part inside of the transaction, or hears that there is none. `false`: nothing
+/// of it may be kept.
+pub(super) type Call = Box<dyn FnOnce(Result<&mut Turn<'_>, LedgerError>) -> (bool, Answer) + Send>;
+
+/// What the writer is asked for.
+pub(super) enum Task {
+    /// Write a share.
+    Share(LedgerShare),
+    /// Do a call.
+    Call(Call),
+}
+
+/// The writer's state.
+pub(super) struct Writer {
+    pub(super) tasks: Receiver<Task>,
+    pub(super) outcomes: mpsc::Sender<Vec<Kept>>,
+    pub(super) health: watch::Sender<Health>,
+    pub(super) accrued_every_ms: i64,
+}
+
+impl Writer {
+    /// Runs until nobody can ask for anything any more, and all that was asked is done.
+    pub(super) fn run(self, conn: &Connection, identity: &Identity) {
+        let mut turn = match Turn::new(conn, identity, self.accrued_every_ms) {
+            Ok(turn) => turn,
+            Err(error) => {
+                tracing::error!(%error, "the ledger's writer could not start");
+                self.health.send_replace(Health::Down(error.to_string()));
+                return;
+            }
+        };
+        let mut next = None;
+        while let Some(first) = next.take().or_else(|| self.tasks.recv().ok()) {
+            let mut shares = Vec::new();
+            let mut calls = Vec::new();
+            let mut task = Some(first);
+            while let Some(taken) = task {
+                match taken {
+                    Task::Share(share) => shares.push(share),
+                    Task::Call(call) => calls.push(call),
+                }
+                if shares.len() == BATCH_SHARES_MAX || calls.len() == BATCH_CALLS_MAX {
+                    break;
+                }
+                task = self.tasks.try_recv().ok();
+            }
+            self.batch(&mut turn, shares, calls);
+        }
+    }
+
+    /// One transaction: the shares, then the calls. Answers when it has ended.
+    fn batch(&self, turn: &mut Turn<'_>, shares: Vec<LedgerShare>, calls: Vec<Call>) {
+        let mut outcomes = Vec::with_capacity(shares.len());
+        let mut answers = Vec::with_capacity(calls.len());
+        let mut calls = calls.into_iter();
+        let done = transact(turn, |turn| {
+            for share in &shares {
+                outcomes.push(Kept { id: share.id, outcome: turn.record(share)? });
+            }
+            turn.flush()?;
+            for call in calls.by_ref() {
+                let answer = guarded(turn, call)?;
+                answers.push(answer);
+            }
+            Ok(())
+        });
+        self.tell(&done);
+        if done.is_err() {
+            outcomes.clear();
+            let failed = |share: &LedgerShare| Kept { id: share.id, outcome: Outcome::Failed };
+            outcomes.extend(shares.iter().map(failed));
+        }
+        // The receiver may be gone: then nobody waits for it.
+        if !outcomes.is_empty() && self.outcomes.blocking_send(outcomes).is_err() {
+            tracing::debug!("nobody takes the ledger's outcomes any more");
+        }
+        for answer in answers {
+            answer(done.clone());
+        }
+        if let Err(error) = done {
+            for unreached in calls {
+                let (_, answer) = unreached(Err(error.clone()));
+                answer(Err(error.clone()));
+            }
+        }
+    }
+
+    fn tell(&self, done: &Result<(), LedgerError>) {
+        let now = match done {
+            Ok(()) => Health::Up,
+            Err(error) => Health::Down(error.to_string()),
+        };
+        self.health.send_if_modified(|health| {
+            if *health == now {
+                return false;
+            }
+            match &now {
+                Health::Up => tracing::info!("the ledger can be written again"),
+                Health::Down(reason) => tracing::error!(%reason, "the ledger can't be written"),
+            }
+            *health = now;
+            true
+        });
+    }
+}
+
+/// Runs `work` in a transaction of its own: all of it is on the disk, or nothing is.
+fn transact(
+    turn: &mut Turn<'_>,
+    work: impl FnOnce(&mut Turn<'_>) -> Result<(), LedgerError>,
+) -> Result<(), LedgerError> {
+    turn.forget();
+    turn.conn.execute_batch("BEGIN IMMEDIATE")?;
+    let done = work(turn).and_then(|()| Ok(turn.conn.execute_batch("COMMIT")?));
+    turn.forget();
+    // After some errors SQLite has rolled back by itself.
+    if done.is_err() && !turn.conn.is_autocommit() {
+        turn.conn.execute_batch("ROLLBACK")?;
+    }
+    done
+}
+
+/// Runs one call so that its failure takes back its own part only. `Err` when the transaction as a
+/// whole is gone.
+fn guarded(turn: &mut Turn<'_>, call: Call) -> Result<Answer, LedgerError> {
+    turn.conn.execute_batch("SAVEPOINT call")?;
+    let (keep, answer) = call(Ok(&mut *turn));
+    let end = if keep { "RELEASE call" } else { "ROLLBACK TO call; RELEASE call" };
+    if !keep {
+        turn.forget();
+    }
+    match turn.conn.execute_batch(end) {
+        Ok(()) => Ok(answer),
+        Err(error) => {
+            let error = LedgerError::from(error);
+            answer(Err(error.clone()));
+            Err(error)
+        }
+    }
+}
