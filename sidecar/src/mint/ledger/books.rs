@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::mint::{PayoutKey, Work};
+use crate::types::Hash;
 
 use super::credits::Rooted;
 use super::error::{LedgerError, OpenError};
@@ -288,6 +289,15 @@ impl Books {
             let first: Option<u64> = books.conn.query_row(first, [], |row| row.get(0))?;
             Ok((last, first.unwrap_or(last + 1)))
         })
+    }
+
+    /// The credit that a share is in; `None`: the ledger has no such share (any more).
+    ///
+    /// # Errors
+    /// [`LedgerError::Storage`].
+    pub fn credit_of(&self, hash: &Hash) -> Result<Option<u64>, LedgerError> {
+        let credit = "SELECT credit_id FROM share WHERE share_hash = ?1";
+        Ok(self.conn.query_row(credit, [hash], |row| row.get(0)).optional()?)
     }
 
     /// One credit; `None`: no such credit.

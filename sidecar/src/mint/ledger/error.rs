@@ -9,7 +9,10 @@ use super::state::{CreditState, QuoteState};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process, or another part of this one, has it.
-    #[error("the ledger {0} is in use by another process: one sidecar per ledger; stop the other one or give each a file of its own")]
+    #[error(
+        "the ledger {0} is in use by another process: one sidecar per ledger; stop the other one \
+         or give each a file of its own"
+    )]
     InUse(PathBuf),
     /// The file lets others than its owner in.
     #[error("the ledger {path} has mode {mode:o}: it says who is owed what; chmod 600 it")]
@@ -23,7 +26,10 @@ pub enum OpenError {
     #[error("{0} is a database of another program: give the ledger a file of its own")]
     Foreign(PathBuf),
     /// Written by a later version.
-    #[error("the ledger has schema {found}, this program knows up to {known}: use the program that wrote it, or a later one")]
+    #[error(
+        "the ledger has schema {found}, this program knows up to {known}: use the program that \
+         wrote it, or a later one"
+    )]
     Newer {
         /// Version of the file.
         found: i64,
@@ -31,7 +37,10 @@ pub enum OpenError {
         known: i64,
     },
     /// SQLite did not take a setting that the ledger's promise rests on.
-    #[error("SQLite has {name} = {found} for the ledger, not {wanted}: what is acknowledged would not survive a power cut; put the file on a local file system")]
+    #[error(
+        "SQLite has {name} = {found} for the ledger, not {wanted}: what is acknowledged would not \
+         survive a power cut; put the file on a local file system"
+    )]
     Setting {
         /// Name of the setting.
         name: &'static str,
@@ -41,7 +50,10 @@ pub enum OpenError {
         found: String,
     },
     /// Made with another scheme.
-    #[error("the ledger counts shares by `{found}`, the configuration by `{wanted}`: sums of both would mean nothing; keep the scheme or begin a new ledger file")]
+    #[error(
+        "the ledger counts shares by `{found}`, the configuration by `{wanted}`: sums of both \
+         would mean nothing; keep the scheme or begin a new ledger file"
+    )]
     Scheme {
         /// Of the file.
         found: String,

@@ -10,9 +10,9 @@
 //! ```
 //!
 //! A share belongs to the one credit of its account that is open when it comes. Whose account that
-//! is: identity and key of the share's own channel, or the key that the pool's API set for
-//! the identity; none: the share is kept as unassigned. Nothing is bound by being first, so who opens
-//! a channel under a stranger's name gets nothing of the stranger's.
+//! is: identity and key of the share's own channel, or the key that the pool's API set for the
+//! identity; none: the share is kept as unassigned. Nothing is bound by being first, so who opens a
+//! channel under a stranger's name gets nothing of the stranger's.
 //!
 //! One thread writes ([`SqliteLedger`]); readers have connections of their own ([`Books`]). The
 //! ledger reads no clock: every time is given by the caller, in milliseconds since the epoch.

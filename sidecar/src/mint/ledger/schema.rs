@@ -21,6 +21,10 @@ const APPLICATION: i64 = 0x6770_316c;
 /// What brings a file from version n (its place) to n + 1.
 const STEPS: [&str; 1] = [include_str!("schema.sql")];
 
+/// Pages that a connection keeps in memory, in KiB. Share hashes fall anywhere into their tree: a
+/// day of them has to fit, or each costs a read.
+const CACHE_KIB: i64 = 32 * 1_024;
+
 /// How long SQLite waits for another connection's lock. Readers never hold the writer up; this is
 /// for the recovery of a file that two of them open at once.
 const BUSY: Duration = Duration::from_secs(5);
@@ -56,6 +60,7 @@ pub(super) fn open(path: &Path, scheme: Scheme) -> Result<Opened, OpenError> {
     let sqlite = sqlite(path);
     let conn = connect(path)?;
     set(&conn).map_err(&sqlite)?;
+    conn.pragma_update(None, "cache_size", -CACHE_KIB).map_err(&sqlite)?;
     check(&conn)?;
     migrate(&conn, path)?;
     let identity = identity(&conn, scheme).map_err(&sqlite)?;

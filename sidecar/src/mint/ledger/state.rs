@@ -4,7 +4,10 @@
 use std::fmt;
 
 macro_rules! states {
-    ($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $state:ident = $code:literal $text:literal,)* }) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$each:meta])* $state:ident = $code:literal $text:literal,)* }
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name { $($(#[$each])* $state = $code,)* }

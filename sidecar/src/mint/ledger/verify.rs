@@ -192,7 +192,8 @@ impl Books {
 
     fn verify_quotes(&self, audit: &mut Audit) -> Result<(), LedgerError> {
         let stray = "SELECT credit.id FROM credit LEFT JOIN quote \
-                     ON quote.quote_ref = credit.quote_ref AND quote.account_id = credit.account_id \
+                     ON quote.quote_ref = credit.quote_ref \
+                     AND quote.account_id = credit.account_id \
                      WHERE credit.state IN (3, 4, 5) AND quote.quote_id IS NULL LIMIT 1";
         let stray: Option<u64> = self.conn.query_row(stray, [], |row| row.get(0)).optional()?;
         let credit = stray.unwrap_or_default();

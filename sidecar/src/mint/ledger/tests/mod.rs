@@ -1,10 +1,16 @@
 //! Promises of the ledger, kept on a file in a folder of its own.
 
+#[cfg(test)]
 mod file;
+#[cfg(test)]
 mod flow;
+#[cfg(test)]
 mod model;
+#[cfg(test)]
 mod replay;
+#[cfg(test)]
 mod shares;
+#[cfg(test)]
 mod states;
 
 use std::fs;
