@@ -12,6 +12,9 @@ use prost_types::compiler::{CodeGeneratorRequest, CodeGeneratorResponse};
 pub const PROTO_FILES: [&str; 3] =
     ["gopool/sv2/v1/types.proto", "gopool/sv2/v1/work.proto", "gopool/sv2/v1/events.proto"];
 
+/// What a stock mint says to its payment processor; Rust only.
+pub const PROCESSOR_FILE: &str = "cdk/payment_processor.proto";
+
 /// A generator's failure, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -32,7 +35,8 @@ fn repository() -> Result<PathBuf, Error> {
 /// A .proto that doesn't parse, or a Go plugin that can't be built or run.
 pub fn all() -> Result<Files, Error> {
     let set = protox::compile(PROTO_FILES, [proto_dir()])?;
-    let mut files = rust(&set)?;
+    let mut files = rust(&set, "grpc")?;
+    files.extend(rust(&protox::compile([PROCESSOR_FILE], [proto_dir()])?, "mint")?);
     files.extend(go(&set)?);
     Ok(files)
 }
@@ -52,13 +56,14 @@ pub fn write_all() -> Result<Vec<PathBuf>, Error> {
     Ok(files.into_keys().collect())
 }
 
-fn rust(set: &prost_types::FileDescriptorSet) -> Result<Files, Error> {
+/// The Rust code of one package, its services behind `feature`. Only the mint's is served in Rust.
+fn rust(set: &prost_types::FileDescriptorSet, feature: &str) -> Result<Files, Error> {
     let out = std::env::temp_dir().join(format!("gopool-sv2-gen-{}", std::process::id()));
     std::fs::create_dir_all(&out)?;
     tonic_prost_build::configure()
-        .build_server(false)
-        .client_mod_attribute(".", "#[cfg(feature = \"grpc\")]")
-        .bytes(".")
+        .build_server(feature == "mint")
+        .client_mod_attribute(".", format!("#[cfg(feature = {feature:?})]"))
+        .bytes(".gopool")
         .out_dir(&out)
         .compile_fds(set.clone())?;
     let mut files = Files::new();

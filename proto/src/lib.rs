@@ -1,6 +1,7 @@
 //! The contract between an SV2 sidecar and a pool.
 //!
-//! [`v1`] is generated from `gopool/sv2/v1/*.proto` and checked in; nothing here needs protoc.
+//! [`v1`] is generated from `gopool/sv2/v1/*.proto` and checked in; nothing here needs protoc. So
+//! is `cdk_payment_processor` (feature `mint`), which is a Cashu mint's contract, not ours.
 //! Every message, field and unit is documented in the .proto files.
 
 #[cfg(feature = "gen")]
@@ -11,6 +12,14 @@ pub mod generate;
 #[rustfmt::skip]
 pub mod v1 {
     include!("gen/gopool.sv2.v1.rs");
+}
+
+/// Messages, client and server of package `cdk_payment_processor`. Generated; never edited.
+#[cfg(feature = "mint")]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+#[rustfmt::skip]
+pub mod cdk_payment_processor {
+    include!("gen/cdk_payment_processor.rs");
 }
 
 /// Version of the contract spoken here: [`v1`].

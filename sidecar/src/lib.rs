@@ -22,6 +22,8 @@ pub mod keys;
 pub mod listen;
 #[cfg(feature = "bin")]
 pub mod miner;
+#[cfg(feature = "mint")]
+pub mod mint;
 pub mod noise;
 pub mod obs;
 #[cfg(feature = "bin")]
