@@ -1,7 +1,7 @@
 //! The contract between an SV2 sidecar and a pool.
 //!
-//! [`v1`] is generated from `gopool/sv2/v1/*.proto` and checked in; nothing here needs protoc. So is
-//! `cdk_payment_processor` (feature `mint`), which is a Cashu mint's contract, not ours.
+//! [`v1`] is generated from `gopool/sv2/v1/*.proto` and checked in; nothing here needs protoc. So
+//! is `cdk_payment_processor` (feature `mint`), which is a Cashu mint's contract, not ours.
 //! Every message, field and unit is documented in the .proto files.
 
 #[cfg(feature = "gen")]

@@ -6,6 +6,9 @@
 
 pub mod attacker;
 mod books;
+/// A Cashu mint with the faults of stock ones: the same one that the library's own tests have.
+#[path = "../../sidecar/src/mint/fake/mod.rs"]
+pub mod fake_mint;
 mod line;
 pub mod peer;
 mod place;

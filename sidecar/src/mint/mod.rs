@@ -2,21 +2,29 @@
 //!
 //! ```text
 //! verdict → ledger (durable) → credit, sealed by time → deposit quote of the mint → confirmed
+//!
+//! http ──→ the mint's API: asks for a quote, reads a quote
+//! processor ←── the mint: where to pay, what was paid, and a stream of what is paid now
 //! ```
 //!
 //! [`ledger`] is the one place where it is written down who is owed what; [`work`] says how much
-//! that is. Nothing in here judges a share.
+//! that is. [`dispatch`] brings it to the mint, and [`token`] ties the two roads there: by it the
+//! [`processor`] knows the quotes that [`http`] asked for. Nothing in here judges a share.
 
 mod bridge;
 mod clock;
 mod deposits;
 pub mod dispatch;
+#[cfg(test)]
+pub mod fake;
 pub mod http;
 mod keeper;
 pub mod ledger;
 mod outbox;
 mod pem;
 pub mod processor;
+#[cfg(test)]
+mod tests;
 mod text;
 pub mod token;
 pub mod work;

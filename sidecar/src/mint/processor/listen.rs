@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use gopool_sv2_proto::cdk_payment_processor::cdk_payment_processor_server::CdkPaymentProcessorServer;
+use gopool_sv2_proto::cdk_payment_processor::cdk_payment_processor_server as generated;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -30,7 +30,7 @@ use crate::types::{Bucket, Rate};
 /// What each call is checked by.
 pub(super) type Check = fn(Request<()>) -> Result<Request<()>, Status>;
 
-type Calls<D> = InterceptedService<CdkPaymentProcessorServer<Service<D>>, Check>;
+type Calls<D> = InterceptedService<generated::CdkPaymentProcessorServer<Service<D>>, Check>;
 
 /// Most connections that are still to show who they are.
 const STRANGERS_MAX: usize = 64;

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::Arc;
 
-use gopool_sv2_proto::cdk_payment_processor::cdk_payment_processor_server::CdkPaymentProcessorServer;
+use gopool_sv2_proto::cdk_payment_processor::cdk_payment_processor_server as generated;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::service::interceptor::InterceptedService;
@@ -104,8 +104,8 @@ impl<D: Deposits> Processor<D> {
         let (stopping, stopped) = watch::channel(false);
         let service =
             Service::new(&self.settings, self.secret, self.deposits, self.figures, stopped.clone());
-        let service =
-            CdkPaymentProcessorServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let service = generated::CdkPaymentProcessorServer::new(service)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let service = InterceptedService::new(service, same_version as listen::Check);
         tracing::info!(address = %self.address, "the payment processor listens for the mint");
         tokio::join!(listen::accept(self.listener, self.door, service, stopped), async {

@@ -302,3 +302,78 @@ impl<D: Deposits> generated::CdkPaymentProcessor for Service<D> {
         Err(no_payments_out())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::super::deposits::{Created, Place, Sent};
+    use super::super::settings::Security;
+    use super::*;
+
+    /// Books that take every quote.
+    struct Willing;
+
+    impl Deposits for Willing {
+        async fn create(&self, wish: Wish) -> Result<Created, Refused> {
+            let request = format!("ehash:{}", wish.quote_id);
+            Ok(Created { identifier: wish.quote_id, request, expiry: None })
+        }
+
+        async fn payments(&self, _: &str) -> Result<Vec<Payment>, Unavailable> {
+            Ok(Vec::new())
+        }
+
+        async fn unconfirmed(&self, _: Place, _: usize) -> Result<Vec<Sent>, Unavailable> {
+            Ok(Vec::new())
+        }
+
+        fn woken(&self) -> watch::Receiver<u64> {
+            watch::Sender::new(0).subscribe()
+        }
+    }
+
+    async fn ask(service: &Service<Willing>, extra_json: Option<String>) -> Option<Code> {
+        use generated::CdkPaymentProcessor as _;
+        let key = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+        let options = cdk::CustomIncomingPaymentOptions {
+            quote_id: "id".into(),
+            pubkey: Some(key.into()),
+            extra_json,
+            ..Default::default()
+        };
+        let options = cdk::incoming_payment_options::Options::Custom(options);
+        let options = Some(cdk::IncomingPaymentOptions { options: Some(options) });
+        let asked = service.create_payment(Request::new(cdk::CreatePaymentRequest { options }));
+        asked.await.err().map(|status| status.code())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rejects_wallets_that_make_quotes_too_fast_and_never_the_pool() {
+        let settings = Settings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            security: Security::PlainOnLoopback,
+            unit: "hash".into(),
+            method: "ehash".into(),
+            wallet_quotes_per_s: 3,
+        };
+        let (_running, stopping) = watch::channel(false);
+        let secret = QuoteSecret::new([7; 32]);
+        let figures = Arc::new(Figures::default());
+        let service = Service::new(&settings, secret.clone(), Arc::new(Willing), figures, stopping);
+        let key = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+        let key = PayoutKey::from_hex(key.as_bytes()).unwrap();
+        let pool = || {
+            let tok = secret.token("a", &key).to_hex();
+            Some(serde_json::json!({ "ref": "a", "tok": tok }).to_string())
+        };
+        for _ in 0..2 {
+            for _ in 0..3 {
+                assert_eq!(ask(&service, None).await, None);
+            }
+            assert_eq!(ask(&service, None).await, Some(Code::ResourceExhausted));
+            assert_eq!(ask(&service, pool()).await, None);
+            tokio::time::advance(Duration::from_secs(60)).await;
+        }
+    }
+}
