@@ -9,6 +9,9 @@
 #[cfg(test)]
 mod bound_tests;
 mod carrier;
+mod echo;
+#[cfg(test)]
+mod echo_tests;
 #[cfg(test)]
 mod link_tests;
 mod state;
@@ -23,6 +26,7 @@ use gopool_sv2_proto::v1;
 use prost::Message as _;
 
 pub use carrier::RingCarrier;
+pub use echo::{echo, Echo};
 use state::Shared;
 
 use crate::backend::convert;
