@@ -53,25 +53,21 @@ pub(crate) fn laid_out(event: &Event) -> gsv2_event {
         ..blank
     };
     match &event.what {
-        What::Submit(submit) => {
-            let (extranonce, extranonce_size) = padded(&submit.extranonce);
-            let (worker, worker_size) = padded(&submit.worker);
-            gsv2_event {
-                kind: GSV2_EVENT_SUBMIT,
-                id: submit.id,
-                channel_id: submit.channel_id,
-                job_id: submit.job_id,
-                nonce: submit.nonce,
-                ntime: submit.ntime,
-                version: submit.version,
-                detail: submit.would_refuse.unsigned_abs(),
-                extranonce_size,
-                worker_size,
-                extranonce,
-                worker,
-                ..blank
-            }
-        }
+        What::Submit(submit) => gsv2_event {
+            kind: GSV2_EVENT_SUBMIT,
+            id: submit.id,
+            channel_id: submit.channel_id,
+            job_id: submit.job_id,
+            nonce: submit.nonce,
+            ntime: submit.ntime,
+            version: submit.version,
+            detail: submit.would_refuse,
+            extranonce_size: submit.extranonce.size(),
+            worker_size: submit.worker.size(),
+            extranonce: *submit.extranonce.padded(),
+            worker: *submit.worker.padded(),
+            ..blank
+        },
         What::Message(record) => of_record(GSV2_EVENT_MESSAGE, record),
         What::StreamEnded => gsv2_event { kind: GSV2_EVENT_STREAM_ENDED, ..blank },
         What::Room => gsv2_event { kind: GSV2_EVENT_ROOM, ..blank },
@@ -88,14 +84,4 @@ pub(crate) fn laid_out(event: &Event) -> gsv2_event {
         What::Drained => gsv2_event { kind: GSV2_EVENT_DRAINED, ..blank },
         What::Fatal(record) => of_record(GSV2_EVENT_FATAL, record),
     }
-}
-
-/// Bytes in their fixed field, and how many count. Both kinds have 32 at most.
-fn padded(bytes: &[u8]) -> ([u8; 32], u8) {
-    let mut field = [0; 32];
-    let size = bytes.len().min(field.len());
-    if let (Some(to), Some(from)) = (field.get_mut(..size), bytes.get(..size)) {
-        to.copy_from_slice(from);
-    }
-    (field, u8::try_from(size).unwrap_or(0))
 }
