@@ -180,6 +180,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(miri))] // sockets
     fn a_panic_poisons_its_runtime_and_no_other() {
         let scratch = scratch("one");
         let ((handle, address), (other, of_other)) = (started(&scratch), started(&scratch));
@@ -241,6 +242,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(miri))] // sockets
     fn a_panic_in_the_listeners_thread_poisons_too() {
         let scratch = scratch("thread");
         let (handle, _) = started(&scratch);
