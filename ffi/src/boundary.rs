@@ -126,6 +126,8 @@ pub(crate) unsafe fn bytes<'a>(
 
 #[cfg(test)]
 mod tests {
+    #![cfg_attr(miri, allow(dead_code, unused_imports))]
+
     use std::net::TcpStream;
     use std::path::{Path, PathBuf};
     use std::ptr;
