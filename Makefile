@@ -1,7 +1,7 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo lib install-lib ffi-test ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
+.PHONY: help demo lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-poll fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
 
 # For tests of the sidecar and the library: Go's cache of results doesn't see that these are new.
 UNCACHED := -count=1
@@ -42,9 +42,11 @@ install-lib: lib ## header, library and pkg-config file into PREFIX (/usr/local;
 test: prerequisites lint rust-test go-test ffi-test ## all tests that need no other programs
 	@echo "make test: all passed"
 
-test-full: test fuzz ## test, and what takes long: fuzz, chaos, the siege, 2^32 hashes. Not: soak, node, interop, conformance-reference
+test-full: test fuzz ## test, and what takes long: fuzz, sanitizers, chaos, the siege, 2^32 hashes. Not: soak, node, interop, conformance-reference
 	cargo test -p gopool-sv2-tests --test e2e -- --ignored --nocapture
 	SIM_SEEDS=5000 cargo test -p gopool-sv2 --lib sim:: -- --nocapture
+	$(MAKE) ffi-long
+	$(MAKE) ffi-sanitize
 	$(MAKE) chaos
 
 chaos: prerequisites ## faults on a schedule, books compared share by share; 7 minutes (CHAOS_SEED=n: other faults)
@@ -81,6 +83,10 @@ bench-compare: bench-build ## shares on this build and on another one by turns: 
 bench-ffi: bench-build lib ## shares over gRPC and with the listener inside minipool by turns (PAIRS=9)
 	cd examples/minipool && go build -tags sv2_static -o "$(abspath $(RELEASE))/minipool-with-listener" .
 	$(RELEASE)/sv2-bench compare --before $(RELEASE) --after $(RELEASE) --inside --pairs $(or $(PAIRS),9)
+	$(MAKE) bench-poll
+
+bench-poll: lib ## what an event costs from the ring to Go, and a verdict back: nanoseconds, ten runs
+	cd go-bindings && go test -tags sv2_static -run xxx -bench Poll -count 10 ./ffihost
 
 lint: prerequisites ## formatting and lints
 	cargo fmt --all --check
@@ -108,6 +114,17 @@ ffi-test: lib ## the library, from C and from Go
 	cargo build --bin gopool-sv2
 	ffi/c-tests/run.sh
 	cd go-bindings && go test -race $(UNCACHED) -tags sv2_static ./ffihost ./gopool/door
+	ffi/c-tests/beside-sqlite.sh
+
+ffi-sanitize: lib ## the library with AddressSanitizer and in Miri, ffihost with cgo's checks; needs a nightly Rust
+	cargo build --bin gopool-sv2
+	ffi/sanitize.sh
+
+ffi-long: lib ## a thousand starts and stops from C and from Go: threads, descriptors, memory
+	cargo build --bin gopool-sv2
+	GOPOOL_SV2_LONG=1 cargo test -p gopool-sv2-ffi --test leaks
+	GOPOOL_SV2_LONG=1 ffi/c-tests/run.sh
+	cd go-bindings && GOPOOL_SV2_LONG=1 go test -count=1 -v -tags sv2_static -run TestLeavesNothingBehind ./ffihost
 
 ffi-line: lib ## the line's tests, from Rust and from Go, and conformance, with the listener inside minipool
 	cargo build --bin gopool-sv2

@@ -16,6 +16,10 @@ objcopy --strip-unneeded --remove-section=.llvmbc --remove-section=.llvmcmd \
 	--wildcard --keep-global-symbol='gsv2_*' "$work/all.o" "$work/gopool_sv2.o"
 mkdir -p "$2"
 ar rcs "$work/libgopool_sv2.a" "$work/gopool_sv2.o"
-"${CC:-cc}" -shared -Wl,-z,defs -Wl,-soname,libgopool_sv2.so -o "$work/libgopool_sv2.so" "$work/gopool_sv2.o" -lm -lpthread -ldl
+# A library with a sanitizer leaves its functions to the program.
+undefined=-Wl,-z,defs
+case " ${CFLAGS-} " in *-fsanitize=*) undefined= ;; esac
+# shellcheck disable=SC2086
+"${CC:-cc}" ${CFLAGS-} -shared $undefined -Wl,-soname,libgopool_sv2.so -o "$work/libgopool_sv2.so" "$work/gopool_sv2.o" -lm -lpthread -ldl
 strip -x "$work/libgopool_sv2.so"
 mv "$work/libgopool_sv2.a" "$work/libgopool_sv2.so" "$2"

@@ -4,8 +4,8 @@
 #
 #   ffi/c-tests/run.sh [--asan] [FOLDER]
 #
-# FOLDER holds libgopool_sv2.a and libgopool_sv2.so; default: where `make lib` puts them. --asan: the programs
-# are built with AddressSanitizer, the library as it is. GOPOOL_SV2_LONG=1: more cycles.
+# FOLDER holds libgopool_sv2.a and libgopool_sv2.so; default: where `make lib` puts them. --asan: only the
+# programs, built with AddressSanitizer, for a library that is, too. GOPOOL_SV2_LONG=1: more cycles.
 set -euo pipefail
 asan=
 if [ "${1:-}" = --asan ]; then asan=-fsanitize=address; shift; fi
@@ -16,6 +16,7 @@ folder=${given:-go-bindings/ffihost/lib/$(go env GOOS)_$(go env GOARCH)}
 archive=$folder/libgopool_sv2.a shared=$folder/libgopool_sv2.so
 program=${CARGO_TARGET_DIR:-target}/debug/gopool-sv2
 header=ffi/include/gopool_sv2.h
+libraries="-lm -ldl -lpthread"
 strict="-Wall -Wextra -Wpedantic -Werror"
 for file in "$archive" "$shared"; do [ -f "$file" ] || { echo "$file is missing: run make lib" >&2; exit 1; }; done
 [ -x "$program" ] || { echo "$program is missing, which makes keys: run cargo build --bin gopool-sv2" >&2; exit 1; }
@@ -32,7 +33,9 @@ c23() { if "$1" -std=c23 -x c -E /dev/null > "$work/out" 2>&1; then echo c23; el
 printf '#include "gopool_sv2.h"\nuint32_t (*version)(void) = gsv2_abi_version;\n' > "$work/alone.c"
 cp "$work/alone.c" "$work/alone.cc"
 c_compilers=
-for compiler in gcc clang; do
+known="gcc clang"
+[ -z "$asan" ] || known=gcc
+for compiler in $known; do
   command -v $compiler > "$work/out" || { echo "SKIPPED $compiler: not installed"; continue; }
   c_compilers="$c_compilers $compiler"
   for standard in c99 c11 "$(c23 $compiler)"; do
@@ -51,6 +54,7 @@ for compiler in g++ clang++; do
 done
 [ -n "$c_compilers" ] || fail "neither gcc nor clang is there: install one"
 
+if [ -z "$asan" ]; then
 # What is exported is what the header has, no less and no more.
 grep -o 'gsv2_[a-z0-9_]*(' <(grep '^[a-z].*gsv2_[a-z0-9_]*(' "$header") | tr -d '(' | sort > "$work/wanted"
 [ -s "$work/wanted" ] || fail "no functions were found in $header"
@@ -62,7 +66,6 @@ for kind in archive shared; do
 done
 
 # Another version can't be linked, with a word that says which; this one can, by the same line.
-libraries="-lm -ldl -lpthread"
 for version in 1 9; do
   printf 'void gsv2_abi_v%s(void);\nvoid (*const wanted)(void) = gsv2_abi_v%s;\nint main(void) { return wanted == 0; }\n' \
     $version $version > "$work/v$version.c"
@@ -102,13 +105,14 @@ for compiler in $c_compilers; do
   done
   passed "links and runs beside another Rust library, before and behind it, $compiler"
 done
+fi
 
 # The programs, with the first compiler, on both libraries.
 "$program" keygen --out "$work/authority.key" > "$work/out"
 compiler=${c_compilers# } compiler=${compiler%% *}
 # Freed memory is not kept back, for it is looked at.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-quarantine_size_mb=1:detect_leaks=1}
-for test in signals reset two cycle; do
+for test in echo signals reset two cycle; do
   for kind in archive shared; do
     library=$archive
     [ $kind = archive ] || library="$shared -Wl,-rpath,$(realpath "$folder")"
@@ -118,3 +122,9 @@ for test in signals reset two cycle; do
     passed "$test, $kind library${asan:+, AddressSanitizer}: $(tail -n 1 "$work/out")"
   done
 done
+
+# The example pool, with a miner of each kind.
+$compiler -std=c99 -D_POSIX_C_SOURCE=200809L $strict -O1 -g $asan -Iffi/include -o "$work/c-poll" \
+  examples/c-poll/*.c $archive $libraries || fail "c-poll can't be built"
+ffi/c-tests/c-poll.sh "$work/c-poll" "$program" > "$work/out" || fail "c-poll${asan:+, AddressSanitizer}"
+passed "c-poll${asan:+, AddressSanitizer}: $(tail -n 1 "$work/out")"

@@ -126,6 +126,8 @@ pub(crate) unsafe fn bytes<'a>(
 
 #[cfg(test)]
 mod tests {
+    #![cfg_attr(miri, allow(dead_code, unused_imports))]
+
     use std::net::TcpStream;
     use std::path::{Path, PathBuf};
     use std::ptr;
@@ -180,6 +182,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(miri))] // sockets
     fn a_panic_poisons_its_runtime_and_no_other() {
         let scratch = scratch("one");
         let ((handle, address), (other, of_other)) = (started(&scratch), started(&scratch));
@@ -241,6 +244,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(miri))] // sockets
     fn a_panic_in_the_listeners_thread_poisons_too() {
         let scratch = scratch("thread");
         let (handle, _) = started(&scratch);

@@ -6,14 +6,17 @@ use std::os::raw::{c_char, c_int};
 use std::path::Path;
 use std::sync::Arc;
 
-use gopool_sv2::backend::ring::{self, Event, Refused, TakeError, What};
+use gopool_sv2::backend::ring::{Refused, TakeError};
 use gopool_sv2::config::Config;
-use gopool_sv2::types::{Difficulty, Verdict};
 
 use crate::boundary::{boundary, bytes, last_error, Failure};
+use crate::layout::{judged, laid_out};
 use crate::runtime::{Runtime, Turn};
 use crate::slab;
 use crate::types::*;
+
+/// Submits of an echo that may wait for a verdict.
+const ECHO_IN_FLIGHT_MAX: usize = 1 << 20;
 
 /// The version of this ABI, GSV2_ABI_VERSION of the header it was built with.
 ///
@@ -105,8 +108,57 @@ pub unsafe extern "C" fn gsv2_runtime_new(
         let parsed = parsed.map_err(|problems| Failure::new(GSV2_CONFIG, problems.to_string()))?;
         let threads = usize::try_from(config.threads).unwrap_or(0).min(1024);
         let runtime = Runtime::new(parsed, threads)?;
-        *out = slab::insert(Arc::new(runtime))
-            .ok_or_else(|| Failure::new(GSV2_START, "too many runtimes: free those not in use"))?;
+        *out = inserted(runtime)?;
+        Ok(())
+    })
+}
+
+/// Makes an echo: a runtime without port, miners and threads, to test a binding and to measure what
+/// a call costs. It goes through the same ring, calls and events as a listener, and does what it
+/// does within the calls on it.
+///
+/// gsv2_runtime_start begins a stream with its Hello; gsv2_runtime_url gives an empty text. After
+/// the Welcome an OpenChannel follows, for channel 1, extended, with 8 rollable bytes or more. It
+/// need not be answered. What the host then sends with gsv2_runtime_control is answered so:
+///
+/// Ping: as many submits as its id says, then its Pong. Submits have the ids 1, 2, 3, ..., channel
+/// 1, the newest job's id, the id's low bits as nonce, the id's bytes (little endian, repeated) as
+/// extranonce, of the size that ChannelOpened says; every fourth has the worker "echo". At most
+/// `max_in_flight` wait for a verdict at a time, then the next come as verdicts do. A Ping that
+/// comes meanwhile asks for nothing.
+///
+/// GetAccount: an Account of the stream's verdicts: shares and accrued of those accepted,
+/// confirmed_amount: how many rejected, issued_amount: how many block candidates, pending_amount:
+/// how many submits wait; quote_requests: the newest 16, newest first, as "ID accepted
+/// WHOLE+FRACTION HASH" (with " block" behind a candidate's) or "ID rejected REASON", where HASH is
+/// written as explorers do and REASON as miners get it.
+///
+/// SetPayout, RecordShares: CallFailed. A verdict on what waits for none, and a first message that
+/// is no fitting Welcome (which ends the stream, and another begins) are told as lines of the log.
+///
+/// Ownership: the runtime stored in `out` is the caller's, to be given to gsv2_runtime_free.
+/// Threads: any. Errors: GSV2_INVALID_ARGUMENT (`out` is NULL, or `max_in_flight` is not 1 to
+/// 1,048,576), GSV2_START; `out` is 0 then.
+///
+/// # Safety
+/// `out` is NULL or has room for a gsv2_runtime.
+#[no_mangle]
+pub unsafe extern "C" fn gsv2_runtime_new_echo(
+    max_in_flight: u32,
+    out: *mut gsv2_runtime,
+) -> gsv2_result {
+    boundary!({
+        // SAFETY: the caller's promise.
+        let out = unsafe { out.as_mut() }.ok_or_else(|| Failure::argument("out is NULL"))?;
+        *out = 0;
+        let in_flight = usize::try_from(max_in_flight)
+            .ok()
+            .filter(|count| (1..=ECHO_IN_FLIGHT_MAX).contains(count))
+            .ok_or_else(|| {
+                let range = format!("1 to {ECHO_IN_FLIGHT_MAX}");
+                Failure::argument(format!("max_in_flight is {max_in_flight}, not {range}"))
+            })?;
+        *out = inserted(Runtime::new_echo(in_flight)?)?;
         Ok(())
     })
 }
@@ -141,12 +193,14 @@ pub unsafe extern "C" fn gsv2_runtime_url(
         let length = unsafe { length.as_mut() }.ok_or_else(|| Failure::argument("length is NULL"))?;
         let url = runtime.url()?;
         *length = url.len();
-        if url.len() > capacity || buffer.is_null() {
+        if url.len() > capacity || (buffer.is_null() && !url.is_empty()) {
             let text = format!("the text has {} bytes", url.len());
             return Err(Failure::new(GSV2_BUFFER_TOO_SHORT, text));
         }
-        // SAFETY: the caller's promise.
-        unsafe { std::ptr::copy_nonoverlapping(url.as_ptr(), buffer.cast(), url.len()) };
+        if !url.is_empty() {
+            // SAFETY: the caller's promise.
+            unsafe { std::ptr::copy_nonoverlapping(url.as_ptr(), buffer.cast(), url.len()) };
+        }
         Ok(())
     })
 }
@@ -206,6 +260,7 @@ pub unsafe extern "C" fn gsv2_runtime_poll(
                 next = next.add(1);
             }
         });
+        runtime.advance();
         Ok(())
     })
 }
@@ -239,7 +294,8 @@ pub unsafe extern "C" fn gsv2_runtime_take(
             // SAFETY: the caller's promise; nothing is read from it.
             unsafe { std::slice::from_raw_parts_mut(buffer, capacity) }
         };
-        match known(runtime)?.host.take(record, buffer) {
+        let runtime = known(runtime)?;
+        match runtime.host.take(record, buffer) {
             Ok(taken) => *length = taken,
             Err(error @ TakeError::NoRecord) => {
                 return Err(Failure::new(GSV2_NO_RECORD, error.to_string()));
@@ -249,6 +305,7 @@ pub unsafe extern "C" fn gsv2_runtime_take(
                 return Err(Failure::new(GSV2_BUFFER_TOO_SHORT, error.to_string()));
             }
         }
+        runtime.advance();
         Ok(())
     })
 }
@@ -281,7 +338,9 @@ pub unsafe extern "C" fn gsv2_runtime_complete(
         };
         let judged: Result<Vec<_>, _> =
             verdicts.iter().enumerate().map(|(at, verdict)| judged(at, verdict)).collect();
-        runtime.host.complete(stream, judged?).map_err(refused)
+        runtime.host.complete(stream, judged?).map_err(refused)?;
+        runtime.advance();
+        Ok(())
     })
 }
 
@@ -303,7 +362,9 @@ pub unsafe extern "C" fn gsv2_runtime_control(
     boundary!(runtime => |runtime| {
         // SAFETY: the caller's promise.
         let message = unsafe { bytes("message", message, length) }?;
-        runtime.host.control(stream, message).map_err(refused)
+        runtime.host.control(stream, message).map_err(refused)?;
+        runtime.advance();
+        Ok(())
     })
 }
 
@@ -313,7 +374,11 @@ pub unsafe extern "C" fn gsv2_runtime_control(
 /// Ownership: none. Threads: any. Errors: GSV2_BAD_HANDLE, GSV2_STREAM_OVER, GSV2_POISONED.
 #[no_mangle]
 pub extern "C" fn gsv2_runtime_hang_up(runtime: gsv2_runtime, stream: u32) -> gsv2_result {
-    boundary!(runtime => |runtime| { runtime.host.hang_up(stream).map_err(refused) })
+    boundary!(runtime => |runtime| {
+        runtime.host.hang_up(stream).map_err(refused)?;
+        runtime.advance();
+        Ok(())
+    })
 }
 
 /// Begins to stop in order: no miner is let in any more, those that are there are told to
@@ -340,6 +405,12 @@ pub extern "C" fn gsv2_runtime_free(runtime: gsv2_runtime) -> gsv2_result {
     })
 }
 
+/// A handle for a runtime.
+fn inserted(runtime: Runtime) -> Result<gsv2_runtime, Failure> {
+    slab::insert(Arc::new(runtime))
+        .ok_or_else(|| Failure::new(GSV2_START, "too many runtimes: free those not in use"))
+}
+
 fn no_runtime() -> Failure {
     Failure::new(GSV2_BAD_HANDLE, "no such runtime: it was freed, or never made")
 }
@@ -357,97 +428,4 @@ fn refused(refused: Refused) -> Failure {
         Refused::TooLong(_) => GSV2_INVALID_ARGUMENT,
     };
     Failure::new(code, refused.to_string())
-}
-
-fn judged(at: usize, verdict: &gsv2_verdict) -> Result<(u64, Verdict), Failure> {
-    let credit = Difficulty { whole: verdict.credit_whole, fraction: verdict.credit_fraction };
-    let flags = verdict.accepted <= 1 && verdict.block_candidate <= 1;
-    flags
-        .then(|| {
-            let (accepted, block) = (verdict.accepted == 1, verdict.block_candidate == 1);
-            ring::verdict(accepted, verdict.reason, verdict.share_hash, credit, block)
-        })
-        .flatten()
-        .map(|judged| (verdict.submit_id, judged))
-        .ok_or_else(|| {
-            Failure::argument(format!(
-                "verdicts[{at}] on submit {}: accepted and block_candidate are 0 or 1, and reason \
-                 is 0 when accepted, else a gopool.sv2.v1.RejectReason",
-                verdict.submit_id
-            ))
-        })
-}
-
-/// An event as the host reads it.
-fn laid_out(event: &Event) -> gsv2_event {
-    let blank = gsv2_event {
-        kind: 0,
-        stream: event.stream,
-        id: 0,
-        channel_id: 0,
-        job_id: 0,
-        nonce: 0,
-        ntime: 0,
-        version: 0,
-        detail: 0,
-        length: 0,
-        extranonce_size: 0,
-        worker_size: 0,
-        reserved0: [0; 2],
-        extranonce: [0; 32],
-        worker: [0; 32],
-        reserved1: 0,
-    };
-    let of_record = |kind, record: &ring::Record| gsv2_event {
-        kind,
-        id: record.id,
-        length: u32::try_from(record.length).unwrap_or(u32::MAX),
-        ..blank
-    };
-    match &event.what {
-        What::Submit(submit) => {
-            let (extranonce, extranonce_size) = padded(&submit.extranonce);
-            let (worker, worker_size) = padded(&submit.worker);
-            gsv2_event {
-                kind: GSV2_EVENT_SUBMIT,
-                id: submit.id,
-                channel_id: submit.channel_id,
-                job_id: submit.job_id,
-                nonce: submit.nonce,
-                ntime: submit.ntime,
-                version: submit.version,
-                detail: submit.would_refuse.unsigned_abs(),
-                extranonce_size,
-                worker_size,
-                extranonce,
-                worker,
-                ..blank
-            }
-        }
-        What::Message(record) => of_record(GSV2_EVENT_MESSAGE, record),
-        What::StreamEnded => gsv2_event { kind: GSV2_EVENT_STREAM_ENDED, ..blank },
-        What::Room => gsv2_event { kind: GSV2_EVENT_ROOM, ..blank },
-        What::Log { level, record } => gsv2_event {
-            detail: match *level {
-                tracing::Level::ERROR => GSV2_LOG_ERROR,
-                tracing::Level::WARN => GSV2_LOG_WARN,
-                tracing::Level::INFO => GSV2_LOG_INFO,
-                tracing::Level::DEBUG => GSV2_LOG_DEBUG,
-                tracing::Level::TRACE => GSV2_LOG_TRACE,
-            },
-            ..of_record(GSV2_EVENT_LOG, record)
-        },
-        What::Drained => gsv2_event { kind: GSV2_EVENT_DRAINED, ..blank },
-        What::Fatal(record) => of_record(GSV2_EVENT_FATAL, record),
-    }
-}
-
-/// Bytes in their fixed field, and how many count. Both kinds have 32 at most.
-fn padded(bytes: &[u8]) -> ([u8; 32], u8) {
-    let mut field = [0; 32];
-    let size = bytes.len().min(field.len());
-    for (to, from) in field.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    (field, u8::try_from(size).unwrap_or(0))
 }

@@ -7,6 +7,7 @@
 
 mod boundary;
 mod calls;
+mod layout;
 mod log;
 mod runtime;
 mod slab;

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gopool_sv2::app::Sidecar;
-use gopool_sv2::backend::ring::{self, Host, RingCarrier};
+use gopool_sv2::backend::ring::{self, Echo, Host, RingCarrier};
 use gopool_sv2::config::Config;
 use tokio::sync::watch;
 
@@ -29,7 +29,13 @@ enum Order {
 
 enum Stage {
     New(Box<(Config, RingCarrier, usize)>),
-    Running { orders: watch::Sender<Order>, thread: JoinHandle<()>, url: String },
+    /// No listener; it knows itself how far it is.
+    Echo(Box<Echo>),
+    Running {
+        orders: watch::Sender<Order>,
+        thread: JoinHandle<()>,
+        url: String,
+    },
     Over,
 }
 
@@ -37,6 +43,7 @@ enum Stage {
 pub(crate) struct Runtime {
     pub(crate) host: Host,
     pub(crate) polling: AtomicBool,
+    is_echo: bool,
     stage: Mutex<Stage>,
     poison: Mutex<Option<String>>,
 }
@@ -44,14 +51,34 @@ pub(crate) struct Runtime {
 impl Runtime {
     /// Makes a listener that doesn't listen yet. `threads`: 0 is as many as there are processors.
     pub(crate) fn new(config: Config, threads: usize) -> Result<Self, Failure> {
-        let (host, carrier) = ring::new(&config.pool, config.limits.max_in_flight)
-            .map_err(|error| Failure::new(GSV2_START, format!("can't make a ring: {error}")))?;
-        Ok(Self {
+        let (host, carrier) =
+            ring::new(&config.pool, config.limits.max_in_flight).map_err(no_ring)?;
+        Ok(Self::with(host, Stage::New(Box::new((config, carrier, threads)))))
+    }
+
+    /// Makes an echo that has not begun.
+    pub(crate) fn new_echo(max_in_flight: usize) -> Result<Self, Failure> {
+        let (host, echo) = ring::echo(max_in_flight).map_err(no_ring)?;
+        Ok(Self::with(host, Stage::Echo(Box::new(echo))))
+    }
+
+    fn with(host: Host, stage: Stage) -> Self {
+        Self {
             host,
             polling: AtomicBool::new(false),
-            stage: Mutex::new(Stage::New(Box::new((config, carrier, threads)))),
+            is_echo: matches!(stage, Stage::Echo(_)),
+            stage: Mutex::new(stage),
             poison: Mutex::new(None),
-        })
+        }
+    }
+
+    /// Behind each call of the host: an echo has no thread that would see what the call changed.
+    pub(crate) fn advance(&self) {
+        if self.is_echo {
+            if let Stage::Echo(echo) = &mut *self.stage() {
+                echo.turn();
+            }
+        }
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
@@ -83,9 +110,16 @@ impl Runtime {
         let mut stage = self.stage();
         let parts = match std::mem::replace(&mut *stage, Stage::Over) {
             Stage::New(parts) => parts,
-            other => {
+            mut other => {
+                let begun = match &mut other {
+                    Stage::Echo(echo) => echo.start(),
+                    _ => false,
+                };
                 // It goes on as it was.
                 *stage = other;
+                if begun {
+                    return Ok(());
+                }
                 let text = "it was started before: make another";
                 return Err(Failure::new(GSV2_WRONG_STATE, text));
             }
@@ -118,15 +152,20 @@ impl Runtime {
     pub(crate) fn url(&self) -> Result<String, Failure> {
         match &*self.stage() {
             Stage::Running { url, .. } => Ok(url.clone()),
+            Stage::Echo(echo) if echo.was_started() => Ok(String::new()),
             _ => Err(Failure::new(GSV2_WRONG_STATE, "it does not listen: start it first")),
         }
     }
 
     /// Begins to stop in order.
     pub(crate) fn drain(&self) -> Result<(), Failure> {
-        match &*self.stage() {
+        match &mut *self.stage() {
             Stage::Running { orders, .. } => {
                 order(orders, Order::Drain);
+                Ok(())
+            }
+            Stage::Echo(echo) if echo.was_started() => {
+                echo.drain();
                 Ok(())
             }
             _ => Err(Failure::new(GSV2_WRONG_STATE, "it does not run: there is nothing to stop")),
@@ -186,6 +225,10 @@ impl Runtime {
             }
         }
     }
+}
+
+fn no_ring(error: std::io::Error) -> Failure {
+    Failure::new(GSV2_START, format!("can't make a ring: {error}"))
 }
 
 /// How a listener that ran ended unless it was cut off.

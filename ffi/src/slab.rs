@@ -52,3 +52,6 @@ pub(crate) fn get(handle: u64) -> Option<Arc<Runtime>> {
 pub(crate) fn remove(handle: u64) -> Option<Arc<Runtime>> {
     place(&mut places(), handle)?.runtime.take()
 }
+
+#[cfg(test)]
+mod tests;

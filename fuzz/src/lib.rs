@@ -4,3 +4,6 @@
 mod bodies;
 
 pub use bodies::*;
+
+#[path = "../../ffi/tests/abi/any_calls.rs"]
+pub mod any_calls;

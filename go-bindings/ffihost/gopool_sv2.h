@@ -225,6 +225,37 @@ size_t gsv2_last_error(char *buffer, size_t capacity);
 // gsv2_runtime.
 gsv2_result gsv2_runtime_new(const struct gsv2_config *config, gsv2_runtime *out);
 
+// Makes an echo: a runtime without port, miners and threads, to test a binding and to measure what
+// a call costs. It goes through the same ring, calls and events as a listener, and does what it
+// does within the calls on it.
+//
+// gsv2_runtime_start begins a stream with its Hello; gsv2_runtime_url gives an empty text. After
+// the Welcome an OpenChannel follows, for channel 1, extended, with 8 rollable bytes or more. It
+// need not be answered. What the host then sends with gsv2_runtime_control is answered so:
+//
+// Ping: as many submits as its id says, then its Pong. Submits have the ids 1, 2, 3, ..., channel
+// 1, the newest job's id, the id's low bits as nonce, the id's bytes (little endian, repeated) as
+// extranonce, of the size that ChannelOpened says; every fourth has the worker "echo". At most
+// `max_in_flight` wait for a verdict at a time, then the next come as verdicts do. A Ping that
+// comes meanwhile asks for nothing.
+//
+// GetAccount: an Account of the stream's verdicts: shares and accrued of those accepted,
+// confirmed_amount: how many rejected, issued_amount: how many block candidates, pending_amount:
+// how many submits wait; quote_requests: the newest 16, newest first, as "ID accepted
+// WHOLE+FRACTION HASH" (with " block" behind a candidate's) or "ID rejected REASON", where HASH is
+// written as explorers do and REASON as miners get it.
+//
+// SetPayout, RecordShares: CallFailed. A verdict on what waits for none, and a first message that
+// is no fitting Welcome (which ends the stream, and another begins) are told as lines of the log.
+//
+// Ownership: the runtime stored in `out` is the caller's, to be given to gsv2_runtime_free.
+// Threads: any. Errors: GSV2_INVALID_ARGUMENT (`out` is NULL, or `max_in_flight` is not 1 to
+// 1,048,576), GSV2_START; `out` is 0 then.
+//
+// # Safety
+// `out` is NULL or has room for a gsv2_runtime.
+gsv2_result gsv2_runtime_new_echo(uint32_t max_in_flight, gsv2_runtime *out);
+
 // Starts to listen for miners, and returns when the port is open. A runtime that could not start
 // is good for nothing: free it.
 //

@@ -101,6 +101,13 @@ func newLibrary(path string, toml []byte, threads int) (library, error) {
 	return library(out), err
 }
 
+// newEcho makes an echo, a listener without port and miners; maxInFlight: 1 to 1,048,576.
+func newEcho(maxInFlight uint32) (library, error) {
+	var out C.gsv2_runtime
+	err := call(func() C.gsv2_result { return C.gsv2_runtime_new_echo(C.uint32_t(maxInFlight), &out) })
+	return library(out), err
+}
+
 func (l library) start() error {
 	return call(func() C.gsv2_result { return C.gsv2_runtime_start(l.handle()) })
 }

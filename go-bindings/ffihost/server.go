@@ -59,6 +59,13 @@ func New(host sv2.Host, options Options) (*Server, error) {
 	if err := options.check(); err != nil {
 		return nil, fmt.Errorf("ffihost: %w", err)
 	}
+	return newServer(host, options, func() (library, error) {
+		return newLibrary(options.ConfigFile, options.Config, options.Threads)
+	})
+}
+
+// newServer makes a server of whatever listener is made.
+func newServer(host sv2.Host, options Options, open func() (library, error)) (*Server, error) {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
@@ -69,7 +76,7 @@ func New(host sv2.Host, options Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ffihost: %w", err)
 	}
-	listener, err := newLibrary(options.ConfigFile, options.Config, options.Threads)
+	listener, err := open()
 	if err != nil {
 		stopped, cancel := context.WithCancel(context.Background())
 		cancel()

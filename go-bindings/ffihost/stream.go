@@ -63,7 +63,8 @@ func (s *stream) put(request session.Request) bool {
 	}
 }
 
-// batch makes submits of events. Their bytes lie in one piece that is not written to again.
+// batch makes submits of events. Their bytes lie in one piece that is not written to again; each is cut off
+// behind its own, so that a host that appends to them gets another. The slice is clear when it comes.
 func (s *stream) batch(events []event) session.Request {
 	var submits []session.Submit
 	select {
@@ -75,23 +76,19 @@ func (s *stream) batch(events []event) session.Request {
 	for i := range events {
 		size += int(events[i].extranonceSize) + int(events[i].workerSize)
 	}
-	bytes := make([]byte, 0, size)
-	slice := func(from *[32]byte, size uint8) []byte {
-		if size == 0 {
-			return nil
-		}
-		at := len(bytes)
-		bytes = append(bytes, from[:min(int(size), len(from))]...)
-		return bytes[at:len(bytes):len(bytes)]
-	}
+	bytes := make([]byte, size)
 	submits = submits[:len(events)]
 	for i := range events {
-		e := &events[i]
-		submits[i] = session.Submit{ChannelID: e.channel, Submit: sv2.Submit{
-			ID: e.id, JobID: e.job, Nonce: e.nonce, NTime: e.ntime, Version: e.version,
-			Extranonce: slice(&e.extranonce, e.extranonceSize), Worker: slice(&e.worker, e.workerSize),
-			WouldRefuse: sv2.RejectReason(min(e.detail, 255)),
-		}}
+		e, to := &events[i], &submits[i]
+		to.ChannelID, to.ID, to.JobID = e.channel, e.id, e.job
+		to.Nonce, to.NTime, to.Version = e.nonce, e.ntime, e.version
+		to.WouldRefuse = sv2.RejectReason(min(e.detail, 255))
+		if n := copy(bytes, e.extranonce[:min(int(e.extranonceSize), len(e.extranonce))]); n > 0 {
+			to.Extranonce, bytes = bytes[:n:n], bytes[n:]
+		}
+		if n := copy(bytes, e.worker[:min(int(e.workerSize), len(e.worker))]); n > 0 {
+			to.Worker, bytes = bytes[:n:n], bytes[n:]
+		}
 	}
 	return session.Request{Submits: submits}
 }

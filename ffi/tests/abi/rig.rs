@@ -79,7 +79,7 @@ pub(crate) fn make(path: &Path, toml: Option<&str>) -> (gsv2_result, gsv2_runtim
 /// A listener, freed with the value.
 pub(crate) struct Listener {
     pub(crate) handle: gsv2_runtime,
-    _scratch: Scratch,
+    _scratch: Option<Scratch>,
 }
 
 impl Drop for Listener {
@@ -94,7 +94,12 @@ impl Listener {
         let (code, handle) = make(&scratch.file(), Some(TOML));
         assert_eq!(code, GSV2_OK, "{}", last_error());
         assert_ne!(handle, 0);
-        Self { handle, _scratch: scratch }
+        Self { handle, _scratch: Some(scratch) }
+    }
+
+    /// A runtime that was made otherwise.
+    pub(crate) fn of(handle: gsv2_runtime) -> Self {
+        Self { handle, _scratch: None }
     }
 
     pub(crate) fn started() -> Self {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use gopool_sv2_ffi::*;
 
+use crate::any_calls::any_calls;
 use crate::rig::{accepted, blank, config, last_error, Scratch, TOML};
 
 /// A handle: one of those that were made in this sequence, freed or not, or any number.
@@ -168,5 +169,37 @@ proptest! {
             let want = if freed.contains(&handle) { GSV2_BAD_HANDLE } else { GSV2_OK };
             prop_assert_eq!(gsv2_runtime_free(handle), want);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn an_echo_survives_any_bytes_as_calls(data in prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..1500),
+        prop::collection::vec(prop_oneof![0_u8..16, any::<u8>()], 0..1500),
+    ]) {
+        any_calls(&data);
+    }
+}
+
+#[test]
+fn an_echo_survives_what_is_kept_in_the_corpus() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/ffi_any_calls");
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    assert!(files.len() >= 3, "{} inputs are kept", files.len());
+    for file in files {
+        let mut data = std::fs::read(&file).unwrap();
+        any_calls(&data);
+        any_calls(&data[..data.len() / 2]);
+        if let Some(byte) = data.first_mut() {
+            *byte ^= 0x11;
+        }
+        any_calls(&data);
     }
 }

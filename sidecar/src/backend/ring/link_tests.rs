@@ -48,7 +48,7 @@ impl Played {
         }
     }
 
-    async fn submit(&mut self) -> (u32, v1::Submit) {
+    async fn submit(&mut self) -> (u32, Share) {
         match self.next().await {
             Event { stream, what: What::Submit(submit) } => (stream, submit),
             other => panic!("a submit: {other:?}"),

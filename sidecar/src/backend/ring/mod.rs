@@ -9,8 +9,12 @@
 #[cfg(test)]
 mod bound_tests;
 mod carrier;
+mod echo;
+#[cfg(test)]
+mod echo_tests;
 #[cfg(test)]
 mod link_tests;
+mod share;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -23,6 +27,8 @@ use gopool_sv2_proto::v1;
 use prost::Message as _;
 
 pub use carrier::RingCarrier;
+pub use echo::{echo, Echo};
+pub use share::{Share, Short};
 use state::Shared;
 
 use crate::backend::convert;
@@ -33,7 +39,7 @@ use crate::types::{Difficulty, Hash, Verdict};
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What the pool is told.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Event {
     /// The stream that it is of, from 1; 0 for what belongs to none.
     pub stream: u32,
@@ -42,10 +48,10 @@ pub struct Event {
 }
 
 /// Kinds of events.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum What {
     /// A share, to be answered with a verdict.
-    Submit(v1::Submit),
+    Submit(Share),
     /// A message, `gopool.sv2.v1.SessionRequest`, to be fetched with [`Host::take`]. The first one
     /// of a stream is its Hello, which wants a Welcome.
     Message(Record),

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use v1::session_request::Message as ToPool;
 use v1::session_response::Message as FromPool;
 
-use super::{Event, Record, Refused, TakeError, What};
+use super::{Event, Record, Refused, Share, TakeError, What};
 use crate::backend::carrier::Received;
 use crate::types::Verdict;
 
@@ -263,7 +263,7 @@ impl Shared {
         }
         match message {
             ToPool::SubmitBatch(batch) => {
-                let submits = batch.submits.into_iter();
+                let submits = batch.submits.iter().map(Share::from);
                 state.events.extend(submits.map(|s| Event { stream, what: What::Submit(s) }));
             }
             message => state.message(stream, message),
