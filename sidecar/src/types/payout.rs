@@ -1,7 +1,8 @@
-//! Where the credit of a channel's work goes beside the pool's own books: a Cashu payout key that the
-//! miner wrote behind its user identity.
+//! Where the credit of a channel's work goes beside the pool's own books: a Cashu payout key that
+//! the miner wrote behind its user identity.
 
 use std::fmt;
+use std::str::FromStr;
 
 use secp256k1::PublicKey;
 
@@ -46,6 +47,14 @@ impl PayoutKey {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 33] {
         &self.0
+    }
+}
+
+impl FromStr for PayoutKey {
+    type Err = BadPayoutKey;
+
+    fn from_str(text: &str) -> Result<Self, BadPayoutKey> {
+        Self::from_hex(text.as_bytes())
     }
 }
 

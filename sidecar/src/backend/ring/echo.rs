@@ -291,6 +291,7 @@ impl Talk {
             unit: "echo".into(),
             quote_requests: newest.iter().map(in_words).collect(),
             frozen: false,
+            quote_ids: Vec::new(),
         }
     }
 }

@@ -136,6 +136,7 @@ fn tells_what_it_was_told_of_its_submits() {
             format!("1 accepted 3+2147483648 {hash}"),
         ],
         frozen: false,
+        quote_ids: Vec::new(),
     };
     assert_eq!(account, want);
 }

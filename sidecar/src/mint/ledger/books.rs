@@ -146,10 +146,12 @@ impl Books {
             sum += u128::from(amount?);
         }
         books.issued_amount = at_most(sum);
-        let quotes = "SELECT request, quote_id FROM quote WHERE account_id = ?1 AND quote_id IS NOT NULL \
+        let quotes =
+            "SELECT request, quote_id FROM quote WHERE account_id = ?1 AND quote_id IS NOT NULL \
                       ORDER BY created_ms DESC, quote_ref LIMIT ?2";
         let mut quotes = self.conn.prepare(quotes)?;
-        let found = quotes.query_map((id, QUOTES_NAMED_MAX), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let found =
+            quotes.query_map((id, QUOTES_NAMED_MAX), |row| Ok((row.get(0)?, row.get(1)?)))?;
         let found = found.collect::<Result<Vec<(String, String)>, _>>()?;
         (books.quote_requests, books.quote_ids) = found.into_iter().unzip();
         Ok(books)
