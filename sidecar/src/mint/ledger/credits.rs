@@ -284,8 +284,10 @@ impl Turn<'_> {
         // Without any consumer nobody waits for them.
         let acked = "SELECT ifnull(min(acked_seq), 9223372036854775807) FROM consumer";
         let acked: i64 = self.conn.query_row(acked, [], |row| row.get(0))?;
-        let delete = "DELETE FROM event WHERE seq IN (SELECT seq FROM event \
-                      WHERE seq <= ?1 AND at_ms < ?2 ORDER BY seq LIMIT ?3)";
+        // From the front only, up to the first that is young: times may go back, numbers don't.
+        let delete = "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE seq <= ?1 \
+                      AND seq < ifnull((SELECT seq FROM event WHERE at_ms >= ?2 \
+                      ORDER BY seq LIMIT 1), 9223372036854775807) ORDER BY seq LIMIT ?3)";
         Ok(self.conn.execute(delete, (acked, before_ms, most))? as u64)
     }
 }

@@ -19,6 +19,7 @@
 //! Every call may be made again: what was done already is not done twice.
 
 mod books;
+mod checkpoint;
 mod credits;
 mod error;
 mod model;

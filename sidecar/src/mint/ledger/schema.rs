@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use rand::rngs::OsRng;
 use rand::RngCore as _;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ToSql};
 
 use crate::mint::Scheme;
 
+use super::checkpoint::PAGES_BOUND;
 use super::error::OpenError;
 use super::model::Identity;
 
@@ -61,6 +62,7 @@ pub(super) fn open(path: &Path, scheme: Scheme) -> Result<Opened, OpenError> {
     let conn = connect(path)?;
     set(&conn).map_err(&sqlite)?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB).map_err(&sqlite)?;
+    quiet(&conn, "wal_autocheckpoint", PAGES_BOUND).map_err(&sqlite)?;
     check(&conn)?;
     migrate(&conn, path)?;
     let identity = identity(&conn, scheme).map_err(&sqlite)?;
@@ -81,6 +83,14 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
         found if found == known() => Ok(conn),
         found => Err(OpenError::Newer { found, known: known() }),
     }
+}
+
+/// Opens the ledger once more, with the same settings, for the thread that moves its log.
+pub(super) fn open_log(path: &Path) -> Result<Connection, OpenError> {
+    let conn = connect(path)?;
+    set(&conn).map_err(sqlite(path))?;
+    check(&conn)?;
+    Ok(conn)
 }
 
 /// Puts the path to SQLite's words.
@@ -142,15 +152,17 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
 
 fn set(conn: &Connection) -> rusqlite::Result<()> {
     for (name, value, _) in SETTINGS {
-        // Some of them answer with a row.
-        conn.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(
-            |error| match error {
-                rusqlite::Error::QueryReturnedNoRows => Ok(()),
-                error => Err(error),
-            },
-        )?;
+        quiet(conn, name, value)?;
     }
     Ok(())
+}
+
+/// Sets a setting, some of which answer with a row.
+fn quiet(conn: &Connection, name: &str, value: impl ToSql) -> rusqlite::Result<()> {
+    match conn.pragma_update_and_check(None, name, value, |_| Ok(())) {
+        Err(rusqlite::Error::QueryReturnedNoRows) => Ok(()),
+        done => done,
+    }
 }
 
 /// Reads the settings back: SQLite keeps silent about one that it does not take.

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 use crate::mint::{PayoutKey, Scheme};
 
 use super::books::Books;
+use super::checkpoint::Checkpoints;
 use super::error::{LedgerError, OpenError};
 use super::model::{
     AccountBooks, Due, Health, Identity, Kept, LedgerShare, Outcome, Owed, Quote, QuoteNeed,
@@ -98,7 +99,9 @@ impl SqliteLedger {
         let (tasks, queue) = sync_channel(settings.max_shares.saturating_add(CALLS_MAX));
         let (health, watched) = watch::channel(Health::Up);
         let accrued_every_ms = settings.accrued_every_ms;
-        let writer = Writer { tasks: queue, outcomes, health, accrued_every_ms };
+        let log = schema::open_log(&settings.path)?;
+        let checkpoints = Checkpoints::start(log).map_err(file)?;
+        let writer = Writer { tasks: queue, outcomes, health, accrued_every_ms, checkpoints };
         let named = identity.clone();
         let thread = thread::Builder::new().name("ledger".to_owned());
         let writer = thread.spawn(move || writer.run(&conn, &named)).map_err(file)?;

@@ -9,6 +9,7 @@ use std::sync::mpsc::Receiver;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 
+use super::checkpoint::Checkpoints;
 use super::error::LedgerError;
 use super::model::{Health, Identity, Kept, LedgerShare, Outcome};
 use super::turn::Turn;
@@ -40,11 +41,12 @@ pub(super) struct Writer {
     pub(super) outcomes: mpsc::Sender<Vec<Kept>>,
     pub(super) health: watch::Sender<Health>,
     pub(super) accrued_every_ms: i64,
+    pub(super) checkpoints: Checkpoints,
 }
 
 impl Writer {
     /// Runs until nobody can ask for anything any more, and all that was asked is done.
-    pub(super) fn run(self, conn: &Connection, identity: &Identity) {
+    pub(super) fn run(mut self, conn: &Connection, identity: &Identity) {
         let mut turn = match Turn::new(conn, identity, self.accrued_every_ms) {
             Ok(turn) => turn,
             Err(error) => {
@@ -68,7 +70,9 @@ impl Writer {
                 }
                 task = self.tasks.try_recv().ok();
             }
+            let count = shares.len();
             self.batch(&mut turn, shares, calls);
+            self.checkpoints.after(conn, count);
         }
     }
 

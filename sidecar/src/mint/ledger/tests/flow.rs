@@ -304,6 +304,23 @@ async fn prunes_what_is_final_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn prunes_events_from_the_front_only() {
+    let mut stand = Stand::new();
+    // The pool's own door brings late news: the times of these events are 9, 4 and 8 seconds.
+    for (n, at_ms) in [(1, 9_000), (2, 4_000), (3, 8_000)] {
+        stand.record(share(n, &n.to_string(), Some(key(1)))).await;
+        stand.ledger().close_due(NOW, at_ms).await.unwrap();
+    }
+    assert_eq!(stand.events().await.len(), 3);
+    assert_eq!(stand.ledger().prune(5_000, 10).await, Ok(0), "a younger one is in front");
+    assert_eq!(stand.events().await.len(), 3);
+    assert_eq!(stand.ledger().prune(9_000, 10).await, Ok(0));
+    assert_eq!(stand.ledger().prune(9_001, 2).await, Ok(2));
+    assert_eq!(stand.events().await.len(), 1);
+    stand.assert_sound().await;
+}
+
+#[tokio::test]
 async fn exports_what_it_has() {
     let mut stand = Stand::new();
     stand.record_all((1..=5).map(|n| share(n, "a", Some(key(1)))).collect()).await;

@@ -81,6 +81,14 @@ impl Model {
         let at_ms = self.at_ms;
         match step {
             Step::Record(shares, v1) => {
+                // What was pruned is too old for the pool to take it again.
+                let file = Books::open(&stand.settings.path).unwrap();
+                let here = |n: &u64| file.credit_of(&share(*n, "", None).hash).unwrap().is_some();
+                let shares: Vec<(u64, u8, u8)> = shares
+                    .iter()
+                    .filter(|(n, ..)| !self.shares.contains_key(n) || here(n))
+                    .copied()
+                    .collect();
                 let made: Vec<LedgerShare> = shares
                     .iter()
                     .map(|(n, name, key)| varied(*n, *name, *key, *v1, at_ms))
@@ -89,7 +97,7 @@ impl Model {
                     true => stand.ledger().record_many(made.clone()).await.unwrap(),
                     false => stand.record_all(made.clone()).await,
                 };
-                for ((share, (n, name, key)), outcome) in made.iter().zip(shares).zip(outcomes) {
+                for ((share, (n, name, key)), outcome) in made.iter().zip(&shares).zip(outcomes) {
                     let key = match key {
                         0 => self.payouts.get(name).copied().unwrap_or(0),
                         key => *key,
