@@ -1,7 +1,7 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-poll fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
+.PHONY: help demo mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-poll fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
 
 # For tests of the sidecar and the library: Go's cache of results doesn't see that these are new.
 UNCACHED := -count=1
@@ -31,6 +31,17 @@ prerequisites:
 
 demo: prerequisites ## a pool, the sidecar and two CPU miners on this machine; Ctrl-C stops (DEMO_SECONDS=n: by itself)
 	@examples/demo/demo.sh
+
+mint-demo: prerequisites ## shares become ehash: pool, sidecar, a Cashu mint, a wallet (DEMO_SECONDS=n; docs in examples/mint)
+	@examples/mint/demo
+
+mint-test: prerequisites ## the example mint and wallet, and the way from a share to a balance
+	cd examples/mint && cargo fmt --all --check && cargo test --workspace
+	DEMO_SECONDS=10 examples/mint/demo
+
+test-mintd: prerequisites ## the same with stock cdk-mintd from the registry; builds it first, once, 6 minutes
+	cd examples/mint && STOCK_MINTD=$$(./test-mintd) cargo test --test line -- payments:: wallets:: over_mutual_tls --skip keeps_its_secrets
+	DEMO_SECONDS=20 STOCK_MINTD=1 examples/mint/demo
 
 lib: prerequisites ## the listener as a library, for -tags sv2_static and for C (docs/ffi.md)
 	cargo build --release -p gopool-sv2-ffi

@@ -95,7 +95,7 @@ impl Link {
         self.ledger.as_ref().map_or_else(Arc::default, Ledger::freed)
     }
 
-    /// Waits for the next answer of the ledger to a request of the pool on this stream. Cancel-safe.
+    /// Waits for the ledger's next answer to a request of the pool on this stream. Cancel-safe.
     pub(crate) async fn answered(&mut self) -> ToPool {
         match &mut self.ledger {
             Some(ledger) => ledger.calls.answered().await,

@@ -66,7 +66,7 @@ async fn rejects_every_step_of_a_quote_that_is_not_in_the_table() {
             allowed += u32::from(from != to && now == to);
         }
     }
-    assert_eq!(allowed, 4);
+    assert_eq!(allowed, 5);
 }
 
 #[tokio::test]
