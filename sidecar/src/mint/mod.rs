@@ -11,6 +11,7 @@ mod bridge;
 mod clock;
 mod deposits;
 pub mod dispatch;
+mod herald;
 pub mod http;
 mod keeper;
 pub mod ledger;

@@ -3,6 +3,7 @@
 mod file;
 mod flow;
 mod model;
+mod news;
 mod replay;
 mod shares;
 mod states;
