@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::ledger::Owner;
+use super::news::Accounts;
 use crate::types::{ChannelKey, ConnId, Connection, Grant, OpenRequest, Target};
 
 /// Most channels that are being re-opened at a time: after a restart the pool is not asked for all
@@ -161,6 +162,8 @@ pub struct Channels {
     reopening: usize,
     /// How many are suspended or being re-opened.
     lacking: usize,
+    /// Those that are open, as news of a mint look for them.
+    accounts: Accounts,
 }
 
 impl Channels {
@@ -169,6 +172,11 @@ impl Channels {
     #[must_use]
     pub const fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Those whose miners hear news of a mint.
+    pub fn accounts(&self) -> Accounts {
+        self.accounts.clone()
     }
 
     /// A connection wishes for a channel.
@@ -214,6 +222,7 @@ impl Channels {
         if let Some(held) = self.held.get_mut(&key) {
             let before = held.state;
             held.granted(grant, generation);
+            self.accounts.opened(key, held);
             self.leaves(before);
         }
     }
@@ -221,6 +230,7 @@ impl Channels {
     /// It is gone. Returns how it stood.
     pub fn remove(&mut self, key: ChannelKey) -> Option<Held> {
         let held = self.held.remove(&key)?;
+        self.accounts.closed(key, &held);
         self.leaves(held.state);
         Some(held)
     }
@@ -257,8 +267,9 @@ impl Channels {
 
     /// All are gone.
     pub fn clear(&mut self) {
-        let generation = self.generation;
-        *self = Self { generation, shares: self.shares, ..Self::default() };
+        let (generation, shares, accounts) = (self.generation, self.shares, self.accounts());
+        accounts.clear();
+        *self = Self { generation, shares, accounts, ..Self::default() };
     }
 
     /// The stream broke: what was asked for is asked for again on the next.

@@ -26,7 +26,7 @@ impl Directory {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn attach(&self, conn: ConnId, capacity: usize) -> (Mailbox, Option<TargetLimits>) {
+    pub(crate) fn attach(&self, conn: ConnId, capacity: usize) -> (Mailbox, Option<TargetLimits>) {
         let (slot, mailbox) = Mailbox::new(capacity);
         let mut inner = self.lock();
         inner.mailboxes.insert(conn, slot);
@@ -51,6 +51,12 @@ impl Directory {
             inner.mailboxes.remove(&conn);
         }
         delivered
+    }
+
+    /// Puts an event into a connection's mailbox that it can do without: when much waits there
+    /// already, nothing happens. Returns whether it was delivered.
+    pub(super) fn offer(&self, conn: ConnId, event: Event) -> bool {
+        self.lock().mailboxes.get(&conn).is_some_and(|slot| slot.offer(event))
     }
 
     /// The link is up: new and present connections may open channels.
@@ -93,5 +99,21 @@ mod tests {
         assert_eq!(slow.recv().await, None, "cut off after what was in it");
         assert_eq!(quick.recv().await, Some(Event::LinkLost));
         assert!(!directory.deliver(ConnId(1), Event::LinkLost));
+    }
+
+    #[tokio::test]
+    async fn offers_never_cut_a_connection_off() {
+        let directory = Directory::default();
+        let (mut slow, ..) = directory.attach(ConnId(1), 4);
+        let offered: Vec<_> = (0..9).map(|_| directory.offer(ConnId(1), Event::LinkLost)).collect();
+        assert_eq!(offered, [true, true, false, false, false, false, false, false, false]);
+        for _ in 0..2 {
+            assert!(directory.deliver(ConnId(1), Event::LinkLost), "its room is still there");
+        }
+        for _ in 0..4 {
+            assert_eq!(slow.recv().await, Some(Event::LinkLost));
+        }
+        assert!(!slow.has_ended());
+        assert!(!directory.offer(ConnId(2), Event::LinkLost), "nobody is there");
     }
 }

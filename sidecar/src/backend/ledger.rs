@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 pub(crate) use calls::{failed_message, Calls};
 pub use calls::{Account, Answer, Call, CallError, Code, RecordedShare, Reply};
 
-use super::{Directory, Event, Judged};
+use super::{Accounts, Directory, Event, Judged, MintNews};
 use crate::sys::unix_millis;
 use crate::types::{ConnId, Difficulty, Hash, PayoutKey, RejectReason, Verdict};
 
@@ -116,11 +116,18 @@ pub struct Returns {
     count: Arc<AtomicUsize>,
     freed: Arc<Notify>,
     directory: Directory,
+    accounts: Accounts,
 }
 
 impl Returns {
-    fn new(directory: Directory) -> Self {
-        Self { books: Arc::default(), count: Arc::default(), freed: Arc::default(), directory }
+    pub(crate) fn new(directory: Directory, accounts: Accounts) -> Self {
+        Self {
+            books: Arc::default(),
+            count: Arc::default(),
+            freed: Arc::default(),
+            directory,
+            accounts,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Books> {
@@ -152,6 +159,24 @@ impl Returns {
     pub fn not_kept(&self) -> (u64, u64) {
         let books = self.lock();
         (books.missing, books.refused)
+    }
+
+    /// Whether any miner hears news of a mint.
+    #[must_use]
+    pub fn has_listeners(&self) -> bool {
+        !self.accounts.is_empty()
+    }
+
+    /// Tells every connection that has a channel of the account and has asked for such news, once.
+    /// One that has much to hear already does not hear it. Answers how many hear it.
+    pub fn tell_news(&self, identity: Bytes, key: PayoutKey, news: MintNews) -> usize {
+        let news = Arc::new(news);
+        let found = self.accounts.of(&(identity, key)).into_iter();
+        let told = found.filter(|(conn, channels)| {
+            let (channels, news) = (channels.clone(), Arc::clone(&news));
+            self.directory.offer(*conn, Event::MintCredit { channels, news })
+        });
+        told.count()
     }
 
     fn tell(&self, books: &mut Books, by_conn: HashMap<ConnId, Vec<Judged>>) {
@@ -209,8 +234,8 @@ pub(crate) struct Owner {
 }
 
 impl Ledger {
-    pub(crate) fn new(ledger: Arc<dyn ShareLedger>, directory: Directory) -> Self {
-        Self { ledger, run: rand::random(), returns: Returns::new(directory), calls: Calls::new() }
+    pub(crate) fn new(ledger: Arc<dyn ShareLedger>, returns: Returns) -> Self {
+        Self { ledger, run: rand::random(), returns, calls: Calls::new() }
     }
 
     pub(crate) fn returns(&self) -> Returns {

@@ -86,7 +86,8 @@ impl Link {
     /// From now on accepted shares are kept before their miners hear. What became of them is told
     /// through what is returned.
     pub(crate) fn keep_in(&mut self, ledger: Arc<dyn ShareLedger>) -> Returns {
-        let ledger = Ledger::new(ledger, self.directory.clone());
+        let returns = Returns::new(self.directory.clone(), self.channels.accounts());
+        let ledger = Ledger::new(ledger, returns);
         self.ledger.insert(ledger).returns()
     }
 

@@ -36,15 +36,25 @@ impl Shared {
 pub(super) struct Slot(Arc<Shared>);
 
 impl Slot {
+    /// Puts an event in while less than half is taken, so that it is never the one for which
+    /// another has no room; never waits. false: it was not put in.
+    pub(super) fn offer(&self, event: Event) -> bool {
+        self.add(event, self.0.capacity / 2)
+    }
+
     /// Puts an event in; never waits. false: it is full.
     pub(super) fn put(&self, event: Event) -> bool {
+        self.add(event, self.0.capacity)
+    }
+
+    fn add(&self, event: Event, capacity: usize) -> bool {
         let seq = match &event {
             Event::Opened { job, .. } | Event::Job { job, .. } => job.seq,
             _ => 0,
         };
         {
             let mut state = self.0.lock();
-            if state.events.len() >= self.0.capacity {
+            if state.events.len() >= capacity {
                 return false;
             }
             state.events.push(event);

@@ -14,6 +14,7 @@ mod in_flight;
 pub mod ledger;
 pub(crate) mod link;
 mod mailbox;
+mod news;
 pub mod ring;
 
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub(crate) use channels::REVERT;
 pub use directory::Directory;
 pub use in_flight::{InFlight, Sent};
 pub use mailbox::Mailbox;
+pub(crate) use news::Accounts;
+pub use news::MintNews;
 
 use crate::types::{
     ChannelKey, ConnId, Connection, Grant, Hash, Job, Kick, OpenRequest, RefuseReason, Submit,
@@ -189,6 +192,13 @@ pub enum Event {
         channel: ChannelKey,
         /// How.
         kick: Kick,
+    },
+    /// What a mint made of credit of an account. May be missing: who must know asks the mint.
+    MintCredit {
+        /// The connection's open channels of the account, at least one.
+        channels: Vec<ChannelKey>,
+        /// What.
+        news: Arc<MintNews>,
     },
 }
 

@@ -1,13 +1,14 @@
 //! `[extensions]`: its keys and their reader.
 
 use super::schema::{Key, Section, Value};
-use crate::types::SUPPORTED_EXTENSIONS;
+use crate::types::{MINT_CREDITS, SUPPORTED_EXTENSIONS};
 
 /// The section.
 pub(super) const SECTION: Section = Section {
     name: "extensions",
-    about: "Extensions of the protocol. Supported is 0x0002, by which a proxy names the worker of \
-            each share; a miner uses it when it asks for it.",
+    about: "Extensions of the protocol, used by the miners that ask for them: 0x0002, by which a \
+            proxy names the worker of each share; and with a mint bridge 0x4548, by which a miner \
+            hears of its credits.",
     keys: &[Key {
         name: "required",
         about: "Extensions without which nobody may mine. With [0x0002] here devices that mine \
@@ -26,6 +27,12 @@ fn required(numbers: &[u64]) -> Result<Vec<u16>, String> {
     let mut required = Vec::new();
     for number in numbers {
         let known = SUPPORTED_EXTENSIONS.iter().find(|known| u64::from(**known) == *number);
+        if *number == u64::from(MINT_CREDITS) {
+            return Err(format!(
+                "{number:#06x} can't be required, miners hear of their credits if they want to: \
+                 remove it"
+            ));
+        }
         let Some(known) = known else {
             let all: Vec<String> =
                 SUPPORTED_EXTENSIONS.iter().map(|known| format!("{known:#06x}")).collect();
@@ -70,6 +77,7 @@ mod tests {
     fn rejects_what_is_no_supported_extension_and_says_the_remedy() {
         for (value, problem) in [
             ("[3]", "0x0003 is not supported, so nobody could mine: write extensions of 0x0002"),
+            ("[2, 0x4548]", "0x4548 can't be required, miners hear of their credits if they want"),
             ("[0x0002, 2]", "holds 0x0002 twice: keep one"),
             ("[-1]", "-1 is out of range: write a whole number from 0 to 65535"),
             ("[65536]", "65536 is out of range"),

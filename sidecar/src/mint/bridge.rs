@@ -8,6 +8,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::deposits::LedgerDeposits;
 use super::dispatch::{Dispatcher, Plan};
+use super::herald::Herald;
 use super::http::{self, MintHttp};
 use super::keeper::{tell, Keeper};
 use super::ledger::{self, Kept, LedgerError, SqliteLedger, Terms};
@@ -17,7 +18,7 @@ use super::token::QuoteSecret;
 use super::work::Scheme;
 use crate::backend::ledger::{Returns, ShareLedger};
 use crate::config::{Mint, Valuation};
-use crate::event::{Publisher, Way};
+use crate::event::{Publisher, Source as _, Way};
 use crate::sys::stopped;
 
 /// Name of the pool among those that hear the ledger's events.
@@ -59,6 +60,7 @@ pub struct Bridge {
     dispatcher: Arc<Dispatcher<SqliteLedger>>,
     processor: Processor<LedgerDeposits<SqliteLedger>>,
     outbox: Arc<Outbox>,
+    mint_url: String,
 }
 
 impl Bridge {
@@ -88,7 +90,8 @@ impl Bridge {
         let outbox = Arc::new(Outbox::new(opened.clone()).await?);
         let keeper = Arc::new(Keeper::new(opened.clone(), config.unit.clone()));
         let dispatcher = Dispatcher::new(opened.clone(), client, secret, plan(config), sent);
-        Ok(Some(Self { ledger: opened, keeper, outcomes, dispatcher, processor, outbox }))
+        let mint_url = config.url.clone();
+        Ok(Some(Self { ledger: opened, keeper, outcomes, dispatcher, processor, outbox, mint_url }))
     }
 
     /// What takes accepted shares.
@@ -107,6 +110,8 @@ impl Bridge {
         tasks.spawn(self.processor.serve(async move { stopped(&mut over).await }));
         let (outbox, over) = (Arc::clone(&self.outbox), stops.clone());
         tasks.spawn(async move { outbox.watch(over).await });
+        let herald = Herald::new(self.ledger.clone(), returns.clone(), &self.mint_url);
+        tasks.spawn(herald.run(self.outbox.newest(), stops.clone()));
         if let Some(way) = way {
             let publisher = Publisher::new(self.outbox, way, POOL, sidecar_id.to_owned());
             tasks.spawn(publisher.run(stops));

@@ -17,6 +17,7 @@ mod deposits;
 pub mod dispatch;
 #[cfg(test)]
 pub mod fake;
+mod herald;
 pub mod http;
 mod keeper;
 pub mod ledger;

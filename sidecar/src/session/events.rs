@@ -134,6 +134,7 @@ impl Session {
                 }
             }
             Event::Kick { channel, kick } => self.kick(channel, kick, fx),
+            Event::MintCredit { channels, news } => self.mint_credit(&channels, news, fx),
         }
     }
 

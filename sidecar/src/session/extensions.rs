@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::tlv::{self, Named};
 use super::{copied, Cause, Effects, Outbound, Phase, Session};
-use crate::types::{RejectReason, SUPPORTED_EXTENSIONS, WORKERS};
+use crate::types::{RejectReason, CREDITING_EXTENSIONS, SUPPORTED_EXTENSIONS, WORKERS};
 
 /// Requests that may lack a required extension: a client that got it wrong once retries once. The
 /// last of them is answered, then the connection is closed.
@@ -30,8 +30,10 @@ pub(super) enum Reply {
 }
 
 /// The negotiation on one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Extensions {
+    /// What can be in force here.
+    supported: &'static [u16],
     /// What the operator requires, all of it supported.
     required: Arc<[u16]>,
     in_force: Vec<u16>,
@@ -42,11 +44,29 @@ pub(super) struct Extensions {
     swapped: u64,
 }
 
+impl Default for Extensions {
+    fn default() -> Self {
+        Self {
+            supported: SUPPORTED_EXTENSIONS,
+            required: Arc::default(),
+            in_force: Vec::new(),
+            settled: false,
+            refusals: 0,
+            swapped: 0,
+        }
+    }
+}
+
 impl Extensions {
-    /// `required`: refuse miners without these. An extension that isn't supported can't be
-    /// required: nobody could mine.
-    pub(super) const fn new(required: Arc<[u16]>) -> Self {
-        Self { required, in_force: Vec::new(), settled: false, refusals: 0, swapped: 0 }
+    /// Refuse miners without these. An extension that isn't supported can't be required: nobody
+    /// could mine.
+    fn require(&mut self, required: Arc<[u16]>) {
+        self.required = required;
+    }
+
+    /// Whether credit goes to payout keys here.
+    pub(super) const fn set_crediting(&mut self, credits: bool) {
+        self.supported = if credits { CREDITING_EXTENSIONS } else { SUPPORTED_EXTENSIONS };
     }
 
     /// Whether the extension is in force.
@@ -56,7 +76,7 @@ impl Extensions {
 
     /// RequestExtensions: any number of extensions, in any order, repeated or not.
     pub(super) fn request(&mut self, requested: &[u16]) -> Reply {
-        let possible = if self.settled { &self.in_force } else { SUPPORTED_EXTENSIONS };
+        let possible = if self.settled { &self.in_force } else { self.supported };
         // A bit for each number there is: a request may hold them all, and its time is others'.
         let mut seen = vec![0_u64; 1 << 10];
         let mut is_first = |extension: u16| {
@@ -129,7 +149,7 @@ impl Session {
     /// Lets nobody mine without these extensions (each of [`SUPPORTED_EXTENSIONS`]).
     #[must_use]
     pub fn requiring(mut self, required: Arc<[u16]>) -> Self {
-        self.extensions = Extensions::new(required);
+        self.extensions.require(required);
         self
     }
 
@@ -144,6 +164,7 @@ impl Session {
                 if let Phase::Mining(connection) = &mut self.phase {
                     let connection = Arc::make_mut(connection);
                     connection.extensions = self.extensions.in_force.clone();
+                    connection.extensions.sort_unstable();
                 }
                 fx.out.push(Outbound::ExtensionsSuccess { request_id, supported });
             }

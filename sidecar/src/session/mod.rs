@@ -5,6 +5,7 @@
 //! socket.
 
 mod caps;
+mod credits;
 mod drain;
 mod driver;
 mod events;
@@ -18,6 +19,8 @@ mod setup;
 mod timers;
 mod tlv;
 
+#[cfg(test)]
+mod credit_tests;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -285,10 +288,12 @@ impl Session {
         self
     }
 
-    /// Takes payout keys with user identities, when `payout_keys`; refuses them otherwise.
+    /// Takes payout keys with user identities, and tells of credits whoever asks for it, when
+    /// `payout_keys`; refuses both otherwise.
     #[must_use]
     pub const fn crediting(mut self, payout_keys: bool) -> Self {
         self.payout_keys = payout_keys;
+        self.extensions.set_crediting(payout_keys);
         self
     }
 

@@ -16,6 +16,7 @@ use extensions_sv2::{
 };
 use mining_sv2::*;
 
+use crate::backend::MintNews;
 use crate::channel::{Answer, Channel};
 use crate::frame::{FrameError, Writer};
 use crate::job::{Announcement, Body, NewTip};
@@ -112,6 +113,13 @@ pub enum Outbound {
         /// 0: the same.
         port: u16,
     },
+    /// MintCreditNotification or MintCreditFailure; only where extension 0x4548 is in force.
+    MintCredit {
+        /// The miner's id of the channel.
+        channel_id: u32,
+        /// What became of credit; sendable.
+        news: Arc<MintNews>,
+    },
 }
 
 /// A channel that was opened.
@@ -168,7 +176,8 @@ impl Outbound {
             | Self::UpdateError { channel_id, .. }
             | Self::Answer { channel_id, .. }
             | Self::CustomJobError { channel_id, .. }
-            | Self::Close { channel_id, .. } => Some(*channel_id),
+            | Self::Close { channel_id, .. }
+            | Self::MintCredit { channel_id, .. } => Some(*channel_id),
             _ => None,
         }
     }
@@ -242,6 +251,7 @@ impl Outbound {
                 let m = Reconnect { new_host: text(host)?, new_port: *port };
                 w.push(m, 0, MESSAGE_TYPE_RECONNECT, CHANNEL_BIT_RECONNECT)
             }
+            Self::MintCredit { channel_id, news } => super::credits::write(*channel_id, news, w),
         }
     }
 }

@@ -4,5 +4,11 @@
 /// 0x0002: a share names the worker it is of.
 pub const WORKERS: u16 = extensions_sv2::EXTENSION_TYPE_WORKER_HASHRATE_TRACKING;
 
-/// All that a miner may ask for, and an operator may require.
+/// 0x4548, of the experimental range: the miner is told when a mint shows a credit of its account.
+pub const MINT_CREDITS: u16 = 0x4548;
+
+/// All that a miner may ask for anywhere, and an operator may require.
 pub const SUPPORTED_EXTENSIONS: &[u16] = &[WORKERS];
+
+/// All that a miner may ask for where credit goes to payout keys.
+pub const CREDITING_EXTENSIONS: &[u16] = &[WORKERS, MINT_CREDITS];

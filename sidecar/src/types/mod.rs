@@ -16,7 +16,7 @@ mod seats;
 pub(crate) mod vectors;
 mod work;
 
-pub use extension::{SUPPORTED_EXTENSIONS, WORKERS};
+pub use extension::{CREDITING_EXTENSIONS, MINT_CREDITS, SUPPORTED_EXTENSIONS, WORKERS};
 pub use hash::{sha256d, Difficulty, Hash, Target};
 pub use network::{Network, NetworkError};
 pub use payout::{split_identity, BadPayoutKey, PayoutKey};

@@ -1,16 +1,19 @@
 //! Target 4: every message against the crates of the reference implementation, in both directions.
 
+use std::sync::Arc;
+
 use binary_sv2::{from_bytes, to_bytes, Deserialize, GetSize, Serialize};
 use bytes::Bytes;
 use common_messages_sv2::{
     Reconnect, SetupConnection, SetupConnectionError, SetupConnectionSuccess,
 };
 use extensions_sv2::{RequestExtensions, RequestExtensionsError, RequestExtensionsSuccess};
+use gopool_sv2::backend::MintNews;
 use gopool_sv2::channel::Answer;
 use gopool_sv2::frame::Frame;
 use gopool_sv2::job::{Announcement, Body};
 use gopool_sv2::session::{decode, Inbound, Opened, Outbound};
-use gopool_sv2::types::{Hash, Kind, RefuseReason, RejectReason, Target};
+use gopool_sv2::types::{Hash, Kind, RefuseReason, RejectReason, Target, MINT_CREDITS};
 use mining_sv2::*;
 
 use super::frames::written;
@@ -74,7 +77,7 @@ pub fn roundtrip_all_types(data: &[u8]) {
 fn outbound(input: &mut Input<'_>) -> Outbound {
     let (channel_id, id) = (input.u32(), input.u32());
     let refuse = input.pick(RefuseReason::ALL);
-    match input.below(12) {
+    match input.below(13) {
         0 => Outbound::SetupSuccess { version: input.u16(), flags: id },
         1 => Outbound::SetupError { flags: id, code: "unsupported-feature-flags" },
         2 => Outbound::ExtensionsSuccess { request_id: input.u16(), supported: list(input) },
@@ -90,7 +93,21 @@ fn outbound(input: &mut Input<'_>) -> Outbound {
         8 => Outbound::Answer { channel_id, answer: answer(input) },
         9 => Outbound::CustomJobError { channel_id, request_id: id },
         10 => Outbound::Close { channel_id, reason: text(input) },
+        11 => Outbound::MintCredit { channel_id, news: Arc::new(news(input)) },
         _ => Outbound::Reconnect { host: text(input), port: input.u16() },
+    }
+}
+
+fn news(input: &mut Input<'_>) -> MintNews {
+    if input.bool() {
+        return MintNews::Failed { error_code: text(input) };
+    }
+    MintNews::Credited {
+        credit_seq: u64::from(input.u32()) << 32 | u64::from(input.u32()),
+        quote_id: text(input),
+        amount: input.u32().into(),
+        amount_paid: u64::from(input.u32()) << 32,
+        mint_url: text(input).into(),
     }
 }
 
@@ -202,6 +219,7 @@ pub fn check(message: &Outbound) {
             assert_eq!((m.new_host.as_bytes(), m.new_port), (host.as_bytes(), *port));
             (0, 0x04)
         }),
+        Outbound::MintCredit { channel_id, news } => check_news(*channel_id, news, payload),
     };
     assert_eq!((*extension, want), got);
 }
@@ -218,6 +236,24 @@ where
     let message: T = from_bytes(payload).expect("a message of ours");
     assert_eq!(to_bytes(message.clone()).expect("a message that was read"), bytes);
     check(message)
+}
+
+/// The reference doesn't know these: read by hand.
+fn check_news(channel_id: u32, news: &MintNews, payload: &[u8]) -> (u16, u8) {
+    let text = |text: &str| {
+        let len = u8::try_from(text.len()).expect("a text that fits");
+        [&[len], text.as_bytes()].concat()
+    };
+    let (kind, fields) = match news {
+        MintNews::Credited { credit_seq, quote_id, amount, amount_paid, mint_url } => {
+            let amounts = [amount.to_le_bytes(), amount_paid.to_le_bytes()].concat();
+            let id = [&credit_seq.to_le_bytes()[..], &text(quote_id)].concat();
+            (0x00, [id, amounts, text(mint_url)].concat())
+        }
+        MintNews::Failed { error_code } => (0x01, text(error_code)),
+    };
+    assert_eq!(payload, [&channel_id.to_le_bytes()[..], &fields].concat());
+    (MINT_CREDITS, kind)
 }
 
 fn check_opened(opened: &Opened, payload: &mut [u8]) -> (u16, u8) {

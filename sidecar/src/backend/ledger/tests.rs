@@ -44,7 +44,8 @@ fn rig(full: bool) -> Rig {
     let directory = Directory::default();
     let (events, ..) = directory.attach(CONN, 16);
     let taker = Arc::new(Taker { full, ..Taker::default() });
-    let ledger = Ledger::new(Arc::clone(&taker) as Arc<dyn ShareLedger>, directory);
+    let returns = Returns::new(directory, Accounts::default());
+    let ledger = Ledger::new(Arc::clone(&taker) as Arc<dyn ShareLedger>, returns);
     Rig { taker, ledger, events }
 }
 

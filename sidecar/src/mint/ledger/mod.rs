@@ -23,6 +23,7 @@ mod checkpoint;
 mod credits;
 mod error;
 mod model;
+mod notice;
 mod quotes;
 mod root;
 mod schema;
@@ -48,6 +49,7 @@ pub use model::{
     AccountBooks, Credit, Due, Health, Identity, Kept, LedgerShare, Origin, Outcome, Owed, Quote,
     QuoteNeed, Reading, Sealing, Source, StoredEvent, Stuck, Terms, NAME_BYTES_MAX,
 };
+pub use notice::Notice;
 pub use root::{payment_id, ShareRoot};
 pub use state::{CreditState, QuoteState};
 pub use store::{Settings, SqliteLedger};

@@ -177,7 +177,7 @@ impl SqliteLedger {
     }
 
     /// Runs `read` on a connection that only reads, on a thread that may block.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Books) -> Result<T> + Send + 'static,
     ) -> Result<T> {

@@ -88,8 +88,9 @@ fn ex_4_a_missing_required_extension_is_refused_with_an_error_that_names_it() {
 
 #[test]
 fn ex_4_supported_extensions_are_not_in_force_while_a_required_one_is_missing() {
-    // The machine alone: today there is one supported extension, so none can be granted beside it.
-    let mut extensions = Extensions::new([2, 40].into());
+    // The machine alone, with one required that nobody could have.
+    let mut extensions = Extensions::default();
+    extensions.require([2, 40].into());
     let reply = Reply::Error { unsupported: vec![], required: vec![40] };
     assert_eq!(extensions.request(&[2]), reply);
     assert!(!extensions.has(2));

@@ -98,7 +98,7 @@ impl Model {
                     _ => self.held.clear(),
                 }
             }
-            Event::BlockResult { .. } => {}
+            Event::BlockResult { .. } | Event::MintCredit { .. } => {}
         }
     }
 

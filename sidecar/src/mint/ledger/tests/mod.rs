@@ -7,6 +7,8 @@ mod flow;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod news;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod shares;
