@@ -23,6 +23,7 @@ mod credits;
 mod error;
 mod model;
 mod quotes;
+mod review;
 mod root;
 mod schema;
 mod shares;
@@ -47,6 +48,7 @@ pub use model::{
     AccountBooks, Credit, Due, Health, Identity, Kept, LedgerShare, Origin, Outcome, Owed, Quote,
     QuoteNeed, Reading, Sealing, Source, StoredEvent, Stuck, Terms, NAME_BYTES_MAX,
 };
+pub use review::QuoteSums;
 pub use root::{payment_id, ShareRoot};
 pub use state::{CreditState, QuoteState};
 pub use store::{Settings, SqliteLedger};
@@ -224,7 +226,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// Stops sending, for a reason that stays until [`Ledger::resume_sending`].
     fn stop_sending(&self, reason: String) -> impl Future<Output = Result<()>> + Send;
 
-    /// Lets sending go on.
+    /// Lets sending go on. What the mint showed too much is known from then on: only more than
+    /// that stops sending again.
     fn resume_sending(&self) -> impl Future<Output = Result<()>> + Send;
 
     /// Holds a credit back that is sealed but not final.
