@@ -9,6 +9,7 @@ mod cli;
 mod drain;
 mod hostile;
 mod key_renewal;
+mod ledger;
 mod load;
 mod pace;
 mod peer;

@@ -5,6 +5,7 @@
 
 mod check;
 mod keygen;
+mod ledger;
 mod miner;
 mod probe;
 mod serve;
@@ -36,6 +37,7 @@ enum Command {
     CheckConfig(check::Arguments),
     Miner(miner::Arguments),
     Probe(probe::Arguments),
+    Ledger(ledger::Arguments),
 }
 
 /// Runs the program.
@@ -55,6 +57,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(arguments) => check::run(&arguments),
         Command::Miner(arguments) => miner::run(arguments),
         Command::Probe(arguments) => probe::run(arguments),
+        Command::Ledger(arguments) => ledger::run(arguments),
     }
 }
 

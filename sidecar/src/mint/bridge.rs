@@ -174,7 +174,9 @@ fn plan(config: &Mint) -> Plan {
     }
 }
 
-fn http_settings(config: &Mint) -> http::Settings {
+/// What a client of the configured mint needs ([`MintHttp::new`]).
+#[must_use]
+pub fn http_settings(config: &Mint) -> http::Settings {
     http::Settings {
         url: config.url.clone(),
         allow_plain: false,

@@ -31,6 +31,6 @@ pub mod token;
 pub mod work;
 
 pub use crate::types::PayoutKey;
-pub use bridge::{Bridge, BridgeError, Running};
+pub use bridge::{http_settings, Bridge, BridgeError, Running};
 pub use token::{QuoteSecret, Token};
 pub use work::{Scheme, Work};

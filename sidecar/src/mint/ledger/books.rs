@@ -99,7 +99,7 @@ impl Books {
         })
     }
 
-    fn account_of(&self, id: i64) -> Result<AccountBooks, LedgerError> {
+    pub(super) fn account_of(&self, id: i64) -> Result<AccountBooks, LedgerError> {
         let columns = "SELECT identity, payout_key, carry, closed_shares, confirmed, frozen \
                        FROM account WHERE id = ?1";
         let mut books = self.conn.query_row(columns, [id], |row| {
@@ -346,9 +346,10 @@ pub(super) fn quote(conn: &Connection, quote_ref: &str) -> Result<Option<Quote>,
     Ok(conn.query_row(&one, [quote_ref], read_quote).optional()?)
 }
 
-const QUOTE: &str = "SELECT quote.*, payout_key FROM quote JOIN account ON account.id = account_id";
+pub(super) const QUOTE: &str =
+    "SELECT quote.*, payout_key FROM quote JOIN account ON account.id = account_id";
 
-fn read_quote(row: &Row<'_>) -> rusqlite::Result<Quote> {
+pub(super) fn read_quote(row: &Row<'_>) -> rusqlite::Result<Quote> {
     Ok(Quote {
         quote_ref: row.get("quote_ref")?,
         account_id: row.get("account_id")?,

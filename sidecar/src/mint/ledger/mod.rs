@@ -25,6 +25,7 @@ mod error;
 mod model;
 mod notice;
 mod quotes;
+mod review;
 mod root;
 mod schema;
 mod shares;
@@ -50,6 +51,7 @@ pub use model::{
     QuoteNeed, Reading, Sealing, Source, StoredEvent, Stuck, Terms, NAME_BYTES_MAX,
 };
 pub use notice::Notice;
+pub use review::QuoteSums;
 pub use root::{payment_id, ShareRoot};
 pub use state::{CreditState, QuoteState};
 pub use store::{Settings, SqliteLedger};
@@ -227,7 +229,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// Stops sending, for a reason that stays until [`Ledger::resume_sending`].
     fn stop_sending(&self, reason: String) -> impl Future<Output = Result<()>> + Send;
 
-    /// Lets sending go on.
+    /// Lets sending go on. What the mint showed too much is known from then on: only more than
+    /// that stops sending again.
     fn resume_sending(&self) -> impl Future<Output = Result<()>> + Send;
 
     /// Holds a credit back that is sealed but not final.

@@ -5,6 +5,7 @@ use rusqlite::OptionalExtension as _;
 
 use super::error::LedgerError;
 use super::model::{Quote, Reading};
+use super::schema;
 use super::state::{CreditState, QuoteState};
 use super::turn::{key_bytes, Turn};
 
@@ -252,7 +253,8 @@ impl Turn<'_> {
                 v1::MintIssued { quote_request: known.request.clone(), issued_amount: issued };
             self.event(at_ms, Event::MintIssued(seen))?;
         }
-        let sent = self.sent_on(quote)?;
+        // What somebody else paid there, and the operator knows of, is as if we had sent it.
+        let sent = self.sent_on(quote)?.saturating_add(self.known_surplus(quote)?.into());
         if sent < u128::from(paid) {
             let extra = u64::try_from(u128::from(paid) - sent).unwrap_or(u64::MAX);
             let text = format!("the mint shows {extra} more on the quote than was ever sent");
@@ -301,13 +303,33 @@ impl Turn<'_> {
 
     /// [`super::Ledger::resume_sending`].
     pub(super) fn resume_sending(&self) -> Result<(), LedgerError> {
-        self.conn.execute("DELETE FROM meta WHERE key = 'stopped'", [])?;
+        if self.conn.execute("DELETE FROM meta WHERE key = 'stopped'", [])? == 0 {
+            return Ok(());
+        }
+        // The next reading would stop it again.
+        let read = "SELECT quote_ref, paid_seen FROM quote WHERE paid_seen > 0 AND state <> ?1";
+        let mut read = self.conn.prepare(read)?;
+        let found = read.query_map([QuoteState::Lost], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let found: Vec<(String, u64)> = found.collect::<Result<_, _>>()?;
+        let set = "INSERT OR REPLACE INTO meta(key, value) VALUES ('surplus:' || ?1, ?2)";
+        for (quote, paid) in found {
+            let extra = u128::from(paid).saturating_sub(self.sent_on(&quote)?);
+            if let (true, Ok(extra)) = (extra > 0, u64::try_from(extra)) {
+                self.conn.execute(set, (quote, extra))?;
+            }
+        }
         Ok(())
+    }
+
+    /// What the mint shows on a quote that we did not send, as far as the operator knows of it.
+    fn known_surplus(&self, quote: &str) -> Result<u64, LedgerError> {
+        let known = schema::meta(self.conn, &format!("surplus:{quote}")).optional()?;
+        Ok(known.unwrap_or_default())
     }
 
     /// [`super::Ledger::ack`].
     pub(super) fn ack(&self, consumer: &str, seq: u64) -> Result<(), LedgerError> {
-        let last: u64 = super::schema::meta(self.conn, "event_seq")?;
+        let last: u64 = schema::meta(self.conn, "event_seq")?;
         if seq > last {
             return Err(LedgerError::Refused("that event was not written yet"));
         }

@@ -215,21 +215,25 @@ impl Books {
         Ok(())
     }
 
-    /// Hands every account, credit and share to `take`, at one moment of the ledger; ends early
-    /// when `take` says `false`. Shares that were pruned are not there any more.
+    /// Hands every account, credit and share to `take`; ends early when `take` says `false`. What
+    /// belongs to an account is of one moment, and each account of its own: a slow reader holds
+    /// the file's log up no longer than that. Shares that were pruned are not there any more.
     ///
     /// # Errors
     /// [`LedgerError::Storage`].
     pub fn export(&self, mut take: impl FnMut(Export) -> bool) -> Result<(), LedgerError> {
         let mut after = 0;
         loop {
-            let accounts = self.accounts(after, 256)?;
-            let Some(last) = accounts.last() else { return Ok(()) };
-            after = last.id;
-            for account in accounts {
-                if !self.export_account(account, &mut take)? {
-                    return Ok(());
-                }
+            let next = "SELECT id FROM account WHERE id > ?1 ORDER BY id LIMIT 1";
+            let next: Option<i64> =
+                self.conn.query_row(next, [after], |row| row.get(0)).optional()?;
+            let Some(account) = next else { return Ok(()) };
+            after = account;
+            let goes_on = self.at_one_moment(|books| {
+                books.export_account(books.account_of(account)?, &mut take)
+            })?;
+            if !goes_on {
+                return Ok(());
             }
         }
     }

@@ -155,6 +155,22 @@ async fn stops_all_sending_when_a_mint_shows_too_much() {
     assert_eq!(failures(stand.events().await), 1);
     stand.ledger().resume_sending().await.unwrap();
     assert_eq!(stand.ledger().due_credits(0, 10).await.unwrap().len(), 1);
+    // What is known does not stop it again, and does not stand for what was sent.
+    assert_eq!(books.known_surplus("qa"), Ok(1));
+    let short = stand.ledger().confirm("qa".into(), 6, 0, 7_000).await;
+    assert_eq!(short, Ok(Reading::Behind { missing: 1 }));
+    let more = stand.ledger().confirm("qa".into(), 8, 0, 7_500).await;
+    assert_eq!(more, Ok(Reading::Surplus { extra: 1 }));
+    stand.ledger().resume_sending().await.unwrap();
+    let even = stand.ledger().confirm("qa".into(), 8, 0, 8_000).await;
+    assert_eq!((even, books.stopped()), (Ok(Reading::Even(1)), Ok(None)));
+    assert_eq!(stand.books("a", Some(key(1))).await.confirmed_amount, 6);
+    let sums = QuoteSums { sent: 6, confirmed: 6, lost: 0 };
+    assert_eq!((books.known_surplus("qa"), books.sums_of("qa")), (Ok(2), Ok(sums)));
+    assert_eq!(books.sums_of("qb"), Ok(QuoteSums::default()));
+    let quotes = books.quotes("", 10).unwrap();
+    assert!(quotes.iter().map(|quote| quote.quote_ref.as_str()).eq(["qa", "qb"]));
+    stand.assert_sound().await;
 }
 
 #[tokio::test]
