@@ -11,6 +11,7 @@ mod hostile;
 mod key_renewal;
 mod ledger;
 mod load;
+mod mint;
 mod pace;
 mod peer;
 mod pool_away;

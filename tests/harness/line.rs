@@ -25,6 +25,8 @@ pub struct LineOptions {
     pub limits: String,
     /// More TOML for the sidecar's `[pool]`.
     pub pool: String,
+    /// More sections of TOML for the sidecar.
+    pub sections: String,
     /// Which lines the sidecar logs, as in `[log].filter`.
     pub log: &'static str,
     /// The Unix socket that the sidecar dials, when another than the pool's own; the test listens
@@ -58,6 +60,7 @@ impl Default for LineOptions {
             listen: String::new(),
             limits: String::new(),
             pool: String::new(),
+            sections: String::new(),
             log: "info,gopool_sv2=debug",
             between: None,
             with_pool: true,
@@ -292,8 +295,8 @@ fn config(options: &LineOptions, pool_address: &str, port: u16) -> String {
     format!(
         "[listen]\naddress = \"127.0.0.1:{port}\"\n{}\n[authority]\nkey_file = \"authority.key\"\n\
          [pool]\naddress = \"{pool_address}\"\n{}\n{tcp}\n[limits]\n{}\n\
-         [log]\nformat = \"human\"\nfilter = \"{}\"\njournal = \"sidecar.journal\"\n",
-        options.listen, options.pool, options.limits, options.log
+         {}\n[log]\nformat = \"human\"\nfilter = \"{}\"\njournal = \"sidecar.journal\"\n",
+        options.listen, options.pool, options.limits, options.sections, options.log
     )
 }
 
