@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::callbacks::{self, CreditLog, QuoteCallbacks};
 use super::deposits::LedgerDeposits;
 use super::dispatch::{Dispatcher, Plan};
 use super::herald::Herald;
@@ -60,6 +61,7 @@ pub struct Bridge {
     dispatcher: Arc<Dispatcher<SqliteLedger>>,
     processor: Processor<LedgerDeposits<SqliteLedger>>,
     outbox: Arc<Outbox>,
+    callbacks: Arc<dyn QuoteCallbacks>,
     mint_url: String,
 }
 
@@ -91,7 +93,23 @@ impl Bridge {
         let keeper = Arc::new(Keeper::new(opened.clone(), config.unit.clone()));
         let dispatcher = Dispatcher::new(opened.clone(), client, secret, plan(config), sent);
         let mint_url = config.url.clone();
-        Ok(Some(Self { ledger: opened, keeper, outcomes, dispatcher, processor, outbox, mint_url }))
+        Ok(Some(Self {
+            ledger: opened,
+            keeper,
+            outcomes,
+            dispatcher,
+            processor,
+            outbox,
+            mint_url,
+            callbacks: Arc::new(CreditLog),
+        }))
+    }
+
+    /// Has these called instead of the log's.
+    #[must_use]
+    pub fn calling(mut self, callbacks: Arc<dyn QuoteCallbacks>) -> Self {
+        self.callbacks = callbacks;
+        self
     }
 
     /// What takes accepted shares.
@@ -112,6 +130,12 @@ impl Bridge {
         tasks.spawn(async move { outbox.watch(over).await });
         let herald = Herald::new(self.ledger.clone(), returns.clone(), &self.mint_url);
         tasks.spawn(herald.run(self.outbox.newest(), stops.clone()));
+        tasks.spawn(callbacks::run(
+            self.ledger.clone(),
+            self.callbacks,
+            self.outbox.newest(),
+            stops.clone(),
+        ));
         if let Some(way) = way {
             let publisher = Publisher::new(self.outbox, way, POOL, sidecar_id.to_owned());
             tasks.spawn(publisher.run(stops));

@@ -12,6 +12,7 @@
 //! [`processor`] knows the quotes that [`http`] asked for. Nothing in here judges a share.
 
 mod bridge;
+mod callbacks;
 mod clock;
 mod deposits;
 pub mod dispatch;
@@ -32,5 +33,6 @@ pub mod work;
 
 pub use crate::types::PayoutKey;
 pub use bridge::{http_settings, Bridge, BridgeError, Running};
+pub use callbacks::{CreditLog, QuoteCallbacks};
 pub use token::{QuoteSecret, Token};
 pub use work::{Scheme, Work};
