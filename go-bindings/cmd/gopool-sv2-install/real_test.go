@@ -39,7 +39,7 @@ func sv2bridgeStart(ctx context.Context, pool sv2bridgePool) {
 // useRealPackages gives a rig this module's own packages, and a layer that needs them.
 func useRealPackages(r *rig) {
 	r.source = fstest.MapFS{}
-	for _, folder := range []string{"sv2", "sv2pb", "session", "grpchost", "ffihost", "."} {
+	for _, folder := range []string{"sv2", "sv2pb", "events", "session", "grpchost", "ffihost", "."} {
 		entries, err := bindings.Sources.ReadDir(folder)
 		if err != nil {
 			r.t.Fatal(err)

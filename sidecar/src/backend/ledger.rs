@@ -120,6 +120,10 @@ pub struct Returns {
 }
 
 impl Returns {
+    #[cfg_attr(
+        not(feature = "mint"),
+        allow(dead_code, reason = "only the mint bridge keeps shares")
+    )]
     pub(crate) fn new(directory: Directory, accounts: Accounts) -> Self {
         Self {
             books: Arc::default(),
@@ -234,10 +238,18 @@ pub(crate) struct Owner {
 }
 
 impl Ledger {
+    #[cfg_attr(
+        not(feature = "mint"),
+        allow(dead_code, reason = "only the mint bridge keeps shares")
+    )]
     pub(crate) fn new(ledger: Arc<dyn ShareLedger>, returns: Returns) -> Self {
         Self { ledger, run: rand::random(), returns, calls: Calls::new() }
     }
 
+    #[cfg_attr(
+        not(feature = "mint"),
+        allow(dead_code, reason = "only the mint bridge keeps shares")
+    )]
     pub(crate) fn returns(&self) -> Returns {
         self.returns.clone()
     }

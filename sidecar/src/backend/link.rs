@@ -85,6 +85,10 @@ impl Link {
 
     /// From now on accepted shares are kept before their miners hear. What became of them is told
     /// through what is returned.
+    #[cfg_attr(
+        not(feature = "mint"),
+        allow(dead_code, reason = "only the mint bridge keeps shares")
+    )]
     pub(crate) fn keep_in(&mut self, ledger: Arc<dyn ShareLedger>) -> Returns {
         let returns = Returns::new(self.directory.clone(), self.channels.accounts());
         let ledger = Ledger::new(ledger, returns);

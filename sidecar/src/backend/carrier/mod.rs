@@ -134,6 +134,10 @@ pub(crate) fn link<C: Carrier>(
 impl<C> LinkTask<C> {
     /// Has accepted shares kept before their miners hear. What became of them is told through what
     /// is returned.
+    #[cfg_attr(
+        not(feature = "mint"),
+        allow(dead_code, reason = "only the mint bridge keeps shares")
+    )]
     pub(crate) fn keep_in(&mut self, ledger: Arc<dyn ShareLedger>) -> Returns {
         self.link.keep_in(ledger)
     }
