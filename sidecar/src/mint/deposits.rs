@@ -56,7 +56,7 @@ impl<L: Ledger> Deposits for LedgerDeposits<L> {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         let owed = self.ledger.unconfirmed(after.0, most).await.map_err(|e| unavailable(&e))?;
         let sent = owed.into_iter().map(|owed| Sent {
-            place: Place(owed.credit_id),
+            place: Place(owed.place),
             identifier: owed.quote_ref.clone(),
             payment: payment(owed),
         });

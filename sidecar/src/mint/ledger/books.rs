@@ -243,9 +243,9 @@ impl Books {
     pub(super) fn unconfirmed(&self, after: u64, most: u32) -> Result<Vec<Owed>, LedgerError> {
         let sent = format!(
             "{OWED} JOIN account ON account.id = credit.account_id WHERE credit.state = ?1 \
-             AND credit.id > ?2 AND NOT frozen AND quote.state IN (2, 3) \
+             AND credit.sent_seq > ?2 AND NOT frozen AND quote.state IN (2, 3) \
              AND NOT EXISTS (SELECT 1 FROM meta WHERE key = 'stopped') \
-             ORDER BY credit.id LIMIT ?3"
+             ORDER BY credit.sent_seq LIMIT ?3"
         );
         let mut sent = self.conn.prepare(&sent)?;
         let found = sent.query_map((CreditState::Sent, after, most), read_owed)?;
@@ -370,7 +370,7 @@ pub(super) fn read_quote(row: &Row<'_>) -> rusqlite::Result<Quote> {
 }
 
 const OWED: &str = "SELECT credit.id, payment_id, amount, quote.quote_ref, quote.quote_id, \
-                    credit.state, credit.attempts \
+                    credit.state, credit.attempts, credit.sent_seq \
                     FROM credit JOIN quote ON quote.quote_ref = credit.quote_ref";
 
 fn read_owed(row: &Row<'_>) -> rusqlite::Result<Owed> {
@@ -382,6 +382,7 @@ fn read_owed(row: &Row<'_>) -> rusqlite::Result<Owed> {
         quote_id: row.get("quote_id")?,
         state: row.get("state")?,
         attempts: row.get("attempts")?,
+        place: row.get("sent_seq")?,
     })
 }
 

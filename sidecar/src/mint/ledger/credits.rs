@@ -150,6 +150,8 @@ impl Turn<'_> {
             let payment_id = self.conn.query_row(set, (credit, at_ms), |row| row.get(0))?;
             let sent = v1::MintSent { credit_id: *credit, payment_id };
             self.event(at_ms, Event::MintSent(sent))?;
+            let place: u64 = super::schema::meta(self.conn, "event_seq")?;
+            self.conn.execute("UPDATE credit SET sent_seq = ?2 WHERE id = ?1", (credit, place))?;
         }
         Ok(())
     }

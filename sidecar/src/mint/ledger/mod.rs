@@ -186,8 +186,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// Credits to be sent for the first time, in order. None while sending is stopped.
     fn due_credits(&self, at_ms: i64, most: u32) -> impl Future<Output = Result<Vec<Owed>>> + Send;
 
-    /// Credits that were sent and not confirmed, in order, after the number `after`: to be sent
-    /// again on each new stream to the mint. None while sending is stopped.
+    /// Credits that were sent and not confirmed, in the order of sending, after that place: to be
+    /// sent again on each new stream to the mint. None while sending is stopped.
     fn unconfirmed(&self, after: u64, most: u32) -> impl Future<Output = Result<Vec<Owed>>> + Send;
 
     /// Writes down that credits are sent, before the mint is told. Refused while sending is

@@ -188,6 +188,8 @@ pub struct Owed {
     pub state: CreditState,
     /// Failed tries so far.
     pub attempts: u32,
+    /// Its place in the order of sending; 0 before it was sent.
+    pub place: u64,
 }
 
 /// A deposit quote as the table has it.

@@ -74,6 +74,8 @@ CREATE TABLE credit(
   next_try_ms INTEGER NOT NULL DEFAULT 0,
   sealed_ms INTEGER,
   sent_ms INTEGER,
+  -- The number of the event that told of it: its place in the order of sending.
+  sent_seq INTEGER NOT NULL DEFAULT 0,
   -- Set when it is confirmed or carried.
   settled_ms INTEGER,
   last_error TEXT,

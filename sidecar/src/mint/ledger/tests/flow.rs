@@ -99,7 +99,9 @@ async fn confirms_only_what_the_mint_shows() {
     assert_eq!(sent.iter().map(|owed| owed.amount).collect::<Vec<_>>(), [6, 6, 6]);
     assert!(stand.ledger().due_credits(0, 10).await.unwrap().is_empty());
     assert_eq!(stand.ledger().unconfirmed(0, 10).await.unwrap().len(), 3);
-    assert_eq!(stand.ledger().unconfirmed(sent[0].credit_id, 10).await.unwrap().len(), 2);
+    let all = stand.ledger().unconfirmed(0, 10).await.unwrap();
+    let after = stand.ledger().unconfirmed(all[0].place, 10).await.unwrap();
+    assert_eq!(after, all[1..]);
     assert_eq!(stand.ledger().unread_quotes(0, 10).await.unwrap().len(), 1);
 
     let confirm = |paid, issued| stand.ledger().confirm("q".into(), paid, issued, 5_000);
@@ -367,4 +369,30 @@ async fn exports_what_it_has() {
         })
         .unwrap();
     assert_eq!(taken, 3);
+}
+
+#[tokio::test]
+async fn what_was_sent_later_comes_later_whatever_its_number() {
+    let mut stand = Stand::new();
+    stand.record(share(1, "a", Some(key(1)))).await;
+    stand.record(share(2, "a", Some(key(1)))).await;
+    stand.record(share(3, "b", Some(key(2)))).await;
+    stand.record(share(4, "b", Some(key(2)))).await;
+    assert_eq!(stand.seal(1).await.sealed, 2);
+    for (identity, n) in [("a", 1), ("b", 2)] {
+        let account = stand.books(identity, Some(key(n))).await.id;
+        stand.open_quote(account, identity).await;
+    }
+    let ledger = stand.ledger();
+    ledger.assign(256).await.unwrap();
+    let due = ledger.due_credits(0, 10).await.unwrap();
+    let (first, second) = (due[0].credit_id, due[1].credit_id);
+    assert!(first < second);
+    ledger.mark_sent(vec![second], 3).await.unwrap();
+    let seen = ledger.unconfirmed(0, 10).await.unwrap();
+    assert_eq!(seen.iter().map(|owed| owed.credit_id).collect::<Vec<_>>(), [second]);
+    // Who has read so far goes on from there, and misses nothing.
+    ledger.mark_sent(vec![first], 4).await.unwrap();
+    let more = ledger.unconfirmed(seen[0].place, 10).await.unwrap();
+    assert_eq!(more.iter().map(|owed| owed.credit_id).collect::<Vec<_>>(), [first]);
 }
