@@ -22,7 +22,7 @@ const KEYS: [&str; 3] = [
 /// 2^-16 of difficulty 1: a share of the CPU miner makes several units.
 const UNIT: u128 = 1 << 16;
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A line with a mint bridge.
 struct Rig {
