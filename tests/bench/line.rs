@@ -107,7 +107,7 @@ impl Line {
         let ready = pool.wait_for("minipool is ready\" listens=")?;
         for block in 1..=PREMINED {
             pool.signal("USR1")?;
-            pool.wait_for_nth("new tip", block)?;
+            pool.wait_for_nth("msg=\"new tip\"", block)?;
         }
         let user = format!("{address}.load");
         if bench.inside {

@@ -115,7 +115,7 @@ func (c *Chain) follow(block *btcutil.Block) error {
 		c.cached = nil
 		c.wallet.fillMempool(c.pool, best.Height+1, c.log)
 	}
-	c.log.Debug("new tip", "height", best.Height, "tip", best.Hash, "txs", best.NumTxns)
+	c.log.Debug("the chain has grown", "height", best.Height, "tip", best.Hash, "txs", best.NumTxns)
 	c.notify()
 	return nil
 }
