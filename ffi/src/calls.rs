@@ -256,7 +256,7 @@ pub unsafe extern "C" fn gsv2_runtime_poll(
         *count = runtime.host.poll(capacity, |event| {
             // SAFETY: poll hands over `capacity` events at most, each to the next place.
             unsafe {
-                next.write(laid_out(&event));
+                next.write(laid_out(event));
                 next = next.add(1);
             }
         });

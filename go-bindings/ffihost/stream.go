@@ -64,7 +64,8 @@ func (s *stream) put(request session.Request) bool {
 }
 
 // batch makes submits of events. Their bytes lie in one piece that is not written to again; each is cut off
-// behind its own, so that a host that appends to them gets another. The slice is clear when it comes.
+// behind its own, so that a host that appends to them gets another. Used slices aren't cleared: every field is
+// written here.
 func (s *stream) batch(events []event) session.Request {
 	var submits []session.Submit
 	select {
@@ -83,10 +84,13 @@ func (s *stream) batch(events []event) session.Request {
 		to.ChannelID, to.ID, to.JobID = e.channel, e.id, e.job
 		to.Nonce, to.NTime, to.Version = e.nonce, e.ntime, e.version
 		to.WouldRefuse = sv2.RejectReason(min(e.detail, 255))
-		if n := copy(bytes, e.extranonce[:min(int(e.extranonceSize), len(e.extranonce))]); n > 0 {
+		to.Extranonce, to.Worker = nil, nil
+		if n := min(int(e.extranonceSize), len(e.extranonce)); n > 0 {
+			copy(bytes, e.extranonce[:n])
 			to.Extranonce, bytes = bytes[:n:n], bytes[n:]
 		}
-		if n := copy(bytes, e.worker[:min(int(e.workerSize), len(e.worker))]); n > 0 {
+		if n := min(int(e.workerSize), len(e.worker)); n > 0 {
+			copy(bytes, e.worker[:n])
 			to.Worker, bytes = bytes[:n:n], bytes[n:]
 		}
 	}
@@ -99,7 +103,6 @@ func (s *stream) Context() context.Context { return s.ctx }
 // Recv gives what came, also when the stream is over, until it is empty.
 func (s *stream) Recv() (session.Request, error) {
 	if s.last != nil {
-		clear(s.last)
 		select {
 		case s.spare <- s.last[:0]:
 		default:

@@ -108,7 +108,7 @@ impl Session {
                 return Err(RefuseReason::InvalidUserIdentity);
             }
         };
-        Ok((Bytes::copy_from_slice(user), key))
+        Ok((Bytes::copy_from_slice(&user), key))
     }
 
     fn admit(

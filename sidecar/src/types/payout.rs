@@ -1,6 +1,7 @@
 //! Where the credit of a channel's work goes beside the pool's own books: a Cashu payout key that
 //! the miner wrote behind its user identity.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -70,16 +71,23 @@ impl fmt::Debug for PayoutKey {
     }
 }
 
-/// The user identity less its payout key, and that key: `NAME~ehash=KEY`. The pool never sees the
+/// The user identity less its payout key, and that key: `NAME~ehash=KEY`, or `NAME~ehash=KEY.RIG`,
+/// as proxies write that number their miners; then the name is `NAME.RIG`. The pool never sees the
 /// key in the name.
 ///
 /// # Errors
 /// [`BadPayoutKey`]: something else stands where the key should.
-pub fn split_identity(identity: &[u8]) -> Result<(&[u8], Option<PayoutKey>), BadPayoutKey> {
+pub fn split_identity(identity: &[u8]) -> Result<(Cow<'_, [u8]>, Option<PayoutKey>), BadPayoutKey> {
     let mark = identity.windows(MARK.len()).rposition(|window| window == MARK);
-    let Some(at) = mark else { return Ok((identity, None)) };
-    let key = PayoutKey::from_hex(&identity[at + MARK.len()..])?;
-    Ok((&identity[..at], Some(key)))
+    let Some(at) = mark else { return Ok((identity.into(), None)) };
+    let (name, behind) = (&identity[..at], &identity[at + MARK.len()..]);
+    let end = behind.iter().position(|byte| *byte == b'.').unwrap_or(behind.len());
+    let (key, rig) = behind.split_at(end);
+    let name = match rig {
+        [] => Cow::Borrowed(name),
+        rig => Cow::Owned([name, rig].concat()),
+    };
+    Ok((name, Some(PayoutKey::from_hex(key)?)))
 }
 
 #[cfg(test)]
@@ -94,12 +102,20 @@ mod tests {
         let key = PayoutKey::from_hex(KEY.as_bytes()).unwrap();
         assert_eq!(key.to_string(), KEY);
         assert_eq!(PayoutKey::from_hex(KEY.to_uppercase().as_bytes()), Ok(key));
-        let with = |name: &str| format!("{name}~ehash={KEY}").into_bytes();
-        assert_eq!(split_identity(&with("bc1q.rig")), Ok((&b"bc1q.rig"[..], Some(key))));
-        assert_eq!(split_identity(&with("")), Ok((&b""[..], Some(key))));
-        assert_eq!(split_identity(&with("a~ehash=b")), Ok((&b"a~ehash=b"[..], Some(key))));
+        let with = |name: &str| format!("{name}~ehash={KEY}");
+        let split = |identity: &str| {
+            split_identity(identity.as_bytes()).map(|(name, key)| (name.into_owned(), key))
+        };
+        let named = |name: &str, key| Ok((name.as_bytes().to_vec(), key));
+        assert_eq!(split(&with("bc1q.rig")), named("bc1q.rig", Some(key)));
+        assert_eq!(split(&with("")), named("", Some(key)));
+        assert_eq!(split(&with("a~ehash=b")), named("a~ehash=b", Some(key)));
+        // A proxy numbers its miners behind the name that it was given.
+        assert_eq!(split(&format!("{}.miner1", with("bc1q"))), named("bc1q.miner1", Some(key)));
+        assert_eq!(split(&format!("{}.b.c", with("bc1q.a"))), named("bc1q.a.b.c", Some(key)));
+        assert_eq!(split(&format!("{}.", with("bc1q"))), named("bc1q.", Some(key)));
         for name in ["bc1q.rig", "", "~ehash", "a~EHASH=b"] {
-            assert_eq!(split_identity(name.as_bytes()), Ok((name.as_bytes(), None)));
+            assert_eq!(split(name), named(name, None));
         }
     }
 
@@ -115,6 +131,8 @@ mod tests {
             &no_point,
             &uncompressed,
             "g".repeat(66).as_str(),
+            &format!(".{KEY}"),
+            &format!("{KEY}rig.1"),
         ] {
             let identity = format!("bc1q~ehash={bad}");
             assert_eq!(split_identity(identity.as_bytes()), Err(BadPayoutKey), "{bad}");

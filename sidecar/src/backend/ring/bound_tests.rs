@@ -42,7 +42,7 @@ async fn a_pool_that_does_not_poll_fills_the_ring_and_no_more() {
     assert_eq!(sent, EVENTS as u64);
     // Polling makes room, and wakes who waits for it.
     let mut ids = Vec::new();
-    let take = |event: Event| match event.what {
+    let take = |event: &Event| match event.what {
         What::Submit(submit) => ids.push(submit.id),
         other => panic!("{other:?}"),
     };

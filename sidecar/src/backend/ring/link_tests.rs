@@ -29,7 +29,7 @@ impl Played {
     async fn next(&mut self) -> Event {
         while self.waiting.is_empty() {
             sleep(Duration::from_millis(1)).await;
-            self.host.poll(16, |event| self.waiting.push(event));
+            self.host.poll(16, |event| self.waiting.push(*event));
         }
         self.waiting.remove(0)
     }

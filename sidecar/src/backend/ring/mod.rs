@@ -135,7 +135,7 @@ impl Host {
 
     /// Hands over events, at most `most`, in order, and returns how many. Never waits. Events are
     /// lost to who polls from two threads at a time in the sense that their order is.
-    pub fn poll(&self, most: usize, take: impl FnMut(Event)) -> usize {
+    pub fn poll(&self, most: usize, take: impl FnMut(&Event)) -> usize {
         self.shared.poll(most, take)
     }
 

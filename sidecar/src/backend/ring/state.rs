@@ -103,15 +103,16 @@ impl Shared {
 
     // The pool's end.
 
-    pub(super) fn poll(&self, most: usize, mut take: impl FnMut(Event)) -> usize {
+    pub(super) fn poll(&self, most: usize, mut take: impl FnMut(&Event)) -> usize {
         let mut state = self.lock();
         let count = most.min(state.events.len());
         let (mut lines, mut newest) = (0, NO_STREAM);
-        for event in state.events.drain(..count) {
+        for event in state.events.range(..count) {
             lines += usize::from(matches!(event.what, What::Log { .. }));
             newest = newest.max(event.stream);
             take(event);
         }
+        state.events.drain(..count);
         state.logs -= lines;
         state.seen |= newest == state.stream;
         self.tell(&mut state);

@@ -38,7 +38,7 @@ pub(super) fn encoded(message: FromPool) -> Vec<u8> {
 
 pub(super) fn polled(host: &Host) -> Vec<Event> {
     let mut events = Vec::new();
-    host.poll(usize::MAX, |event| events.push(event));
+    host.poll(usize::MAX, |event| events.push(*event));
     events
 }
 
