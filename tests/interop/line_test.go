@@ -29,11 +29,18 @@ type line struct {
 	address       string   // who is mined for
 	host, port    string   // where miners connect
 	key           string   // whom they expect there
+	mint          *process // nil without a bridge to one
 }
 
 // startLine starts both and waits until miners can come. Its files go away with the test, unless that
 // fails.
 func startLine(t *testing.T) *line {
+	t.Helper()
+	return startLineWith(t, "")
+}
+
+// startLineWith is startLine with more in the sidecar's configuration.
+func startLineWith(t *testing.T, sections string) *line {
 	t.Helper()
 	sidecar, minipool := required(t, "SIDECAR_BIN"), required(t, "MINIPOOL_BIN")
 	// Not t.TempDir: the path of a Unix socket is short.
@@ -61,7 +68,7 @@ address = "unix:pool.sock"
 format = "human"
 filter = "info,gopool_sv2=debug"
 journal = "sidecar.journal"
-`)
+`+sections)
 	flags := []string{"-datadir", "chain", "-journal", "minipool.journal",
 		"-network-bits", networkBits, "-share-seconds", shareSeconds,
 		"-min-difficulty", minDifficulty, "-log-level", "debug"}

@@ -62,7 +62,7 @@ address = %q
 port = %s
 authority_pubkey = %q
 user_identity = %q
-`, host, port, s.extranonceSize, s.aggregate, p.monitoring, s.vardiff, l.host, l.port, l.key, l.address))
+`, host, port, s.extranonceSize, s.aggregate, p.monitoring, s.vardiff, l.host, l.port, l.key, l.address+s.payout()))
 	p.process = start(t, l.directory, "translator", program, "-c", "translator.toml")
 	p.await("listening on " + p.miners)
 	return p

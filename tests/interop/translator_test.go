@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gopool-sv2/gopool-sv2/tests/interop/sv1"
@@ -21,6 +22,8 @@ type setup struct {
 	vardiff bool
 	// extranonceSize is what each Stratum V1 miner rolls, in bytes.
 	extranonceSize int
+	// ehash: the sidecar has a bridge to a mint, and the proxy's miners want what they earn paid there.
+	ehash bool
 }
 
 // What the pool gives to a channel, in bytes: a prefix, and what is rolled, however little is asked for.
@@ -56,7 +59,7 @@ func TestTranslatorNonAggregated(t *testing.T) {
 
 func translate(t *testing.T, s setup) {
 	program := peer(t, "translator_sv2")
-	l := startLine(t)
+	l := s.startLine(t)
 	proxy := startProxy(t, l, program, s)
 	var miners []*sv1.Miner
 	for i := range s.miners {
@@ -109,6 +112,7 @@ func translate(t *testing.T, s setup) {
 	}
 	proxy.stop()
 	s.checkUpdates(t, proxy)
+	s.checkPaid(t, l)
 	sidecar, minipool := l.stop()
 	s.compare(t, channels, sidecar, minipool)
 }
@@ -128,7 +132,7 @@ func (s setup) compare(t *testing.T, channels []channel, sidecar, minipool books
 	rejected := map[string]int{}
 	for _, c := range channels {
 		acknowledged += c.Acknowledged
-		byUser[c.User] += c.Acknowledged
+		byUser[strings.Replace(c.User, s.payout(), "", 1)] += c.Acknowledged
 		for reason, count := range c.Reasons {
 			rejected[reason] += count
 		}

@@ -23,8 +23,8 @@ const LIGHT: u64 = 500;
 /// What one small transaction writes, about: five pages with their headers.
 const WRITE: usize = 5 * (4_096 + 24);
 
-/// Milliseconds that each part of a round takes.
-const ROUND: Duration = Duration::from_secs(2);
+/// How long each part of a round takes: short, for disks have moods that last longer.
+const ROUND: Duration = Duration::from_millis(250);
 
 /// Measures for about `seconds`: a sustained load, then rounds of a light one and of bare fsync by
 /// turns, so that both see the same disk. Prints what it finds.
@@ -36,7 +36,7 @@ pub(crate) async fn run(folder: &Path, seconds: u64) -> Result<()> {
     let all = sustained(&ledger, &mut outcomes, &mut next, seconds / 2).await?;
     println(&format!("sustained: {all:.0} shares/s, depth {DEPTH}, {ACCOUNTS} accounts"))?;
     let (mut shares, mut syncs) = (Vec::new(), Vec::new());
-    let rounds = (seconds / 2).div_ceil(2 * ROUND.as_secs());
+    let rounds = (seconds * 500).div_ceil(2 * ROUND.as_millis() as u64);
     for _ in 0..rounds.max(1) {
         shares.extend(light(&ledger, &mut outcomes, &mut next).await?);
         syncs.extend(bare(&folder.join("speed.sync"))?);

@@ -12,7 +12,7 @@ import (
 
 // noncesEach is how many nonces are tried with one version and extranonce2: few, so that both are
 // rolled all the time.
-const noncesEach = 1 << 18
+const noncesEach = 1 << 15
 
 // look is how many hashes pass between two looks for new work; a power of two.
 const look = 1 << 12
