@@ -1,7 +1,7 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-poll fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
+.PHONY: help demo mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-mint bench-poll fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
 
 # For tests of the sidecar and the library: Go's cache of results doesn't see that these are new.
 UNCACHED := -count=1
@@ -95,6 +95,11 @@ bench-ffi: bench-build lib ## shares over gRPC and with the listener inside mini
 	cd examples/minipool && go build -tags sv2_static -o "$(abspath $(RELEASE))/minipool-with-listener" .
 	$(RELEASE)/sv2-bench compare --before $(RELEASE) --after $(RELEASE) --inside --pairs $(or $(PAIRS),9)
 	$(MAKE) bench-poll
+
+bench-mint: bench-build ## what the bridge to a mint adds to an answer, beside the disk, with the mint up, stopped and slow (ROUNDS=9)
+	cargo build --release --bin sv2-ledger
+	$(RELEASE)/sv2-ledger speed target/tmp/speed 20
+	$(RELEASE)/sv2-bench mint --rounds $(or $(ROUNDS),9)
 
 bench-poll: lib ## what an event costs from the ring to Go, and a verdict back: nanoseconds, ten runs
 	cd go-bindings && go test -tags sv2_static -run xxx -bench Poll -count 10 ./ffihost

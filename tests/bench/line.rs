@@ -74,12 +74,34 @@ pub struct Line {
     user: String,
 }
 
+/// What of a line is not as everywhere.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extra<'a> {
+    /// More of the sidecar's configuration.
+    pub sections: &'a str,
+    /// What stands behind the name that is mined for.
+    pub behind_user: &'a str,
+}
+
 impl Line {
     /// Starts one and finds its first blocks.
     ///
     /// # Errors
     /// A program doesn't start.
     pub fn start(bench: &Bench, network_bits: &str, pinned: bool) -> Result<Self> {
+        Self::start_with(bench, network_bits, pinned, Extra::default())
+    }
+
+    /// The same with something of its own.
+    ///
+    /// # Errors
+    /// A program doesn't start.
+    pub fn start_with(
+        bench: &Bench,
+        network_bits: &str,
+        pinned: bool,
+        extra: Extra<'_>,
+    ) -> Result<Self> {
         let directory = TempDir::new()?;
         let at = |name: &str| directory.path().join(name);
         let pinned = pinned && bench.can_pin;
@@ -89,7 +111,7 @@ impl Line {
         if !key.status.success() {
             return Err(String::from_utf8_lossy(&key.stderr).into());
         }
-        fs::write(at("sidecar.toml"), CONFIG)?;
+        fs::write(at("sidecar.toml"), format!("{CONFIG}{}", extra.sections))?;
         let address = bench.command("minipool", None).arg("-test-address").output()?;
         let address = String::from_utf8(address.stdout)?.trim().to_owned();
         let mut command = bench.command(bench.minipool(), core);
@@ -109,7 +131,7 @@ impl Line {
             pool.signal("USR1")?;
             pool.wait_for_nth("msg=\"new tip\"", block)?;
         }
-        let user = format!("{address}.load");
+        let user = format!("{address}.load{}", extra.behind_user);
         if bench.inside {
             let url = ready.split_whitespace().next().unwrap_or_default().to_owned();
             let bench = bench.clone();
@@ -146,6 +168,11 @@ impl Line {
             return Err(format!("sv2-load {measure:?} ended without a report").into());
         }
         Ok((reports, output.status.success()))
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The shell command that makes this line's pool find a block.

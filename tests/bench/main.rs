@@ -3,12 +3,14 @@
 //! side.
 //!
 //! `steps` says what is measured, `line` starts processes, `machine` describes what it ran on,
-//! `figures` and `table` make tables of the driver's reports, `compare` ratios of two builds.
+//! `figures` and `table` make tables of the driver's reports, `compare` ratios of two builds,
+//! `mint` those of a line with the bridge to a mint.
 
 mod compare;
 mod figures;
 mod line;
 mod machine;
+mod mint;
 mod steps;
 mod table;
 
@@ -39,6 +41,9 @@ enum Command {
     /// Measures shares on two builds by turns and prints the ratios. Ends with 1 when the second
     /// one takes more than 5 % fewer shares a second.
     Compare(compare::Arguments),
+    /// Measures what the bridge to a mint costs the answer to a share, beside the disk's own times,
+    /// and whether the mint's state shows in them.
+    Mint(mint::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Tables(arguments) => bench(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Mint(arguments) => mint::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
