@@ -1,7 +1,8 @@
 // Package ffihost runs the Stratum V2 listener inside the pool's own process: a Rust library, linked
 // through its C ABI, in the place of a sidecar and package grpchost. The pool is the same [sv2.Host].
 //
-//	server, err := ffihost.New(host, ffihost.Options{ConfigFile: "sidecar.toml"})
+//	server, err := ffihost.New(host, ffihost.Options{ConfigFile: "listener.toml"})
+//	err = server.Start()             // the port is open, or the error says why not
 //	err = server.Serve(ctx)          // miners may come; returns after Shutdown, or when ctx ends
 //	err = server.Shutdown(ctx)       // miners are told to reconnect, what is in flight is answered
 //	err = pool.Close(ctx)            // the host last: until here it may be asked
