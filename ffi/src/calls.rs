@@ -368,6 +368,32 @@ pub unsafe extern "C" fn gsv2_runtime_control(
     })
 }
 
+/// Hands over one encoded gopool.sv2.v1.PublishResponse of a stream of events, 4,096 bytes at most:
+/// PublishReady, or an EventAck, which says that all up to its number is kept and need never come
+/// again. Never waits.
+///
+/// Ownership: `message` stays the caller's. Threads: any; messages of one thread keep their order.
+/// Errors: GSV2_BAD_HANDLE, GSV2_INVALID_ARGUMENT, GSV2_BAD_MESSAGE, GSV2_FULL, GSV2_STREAM_OVER,
+/// GSV2_POISONED.
+///
+/// # Safety
+/// `message` points to `length` bytes.
+#[no_mangle]
+pub unsafe extern "C" fn gsv2_runtime_acknowledge(
+    runtime: gsv2_runtime,
+    stream: u32,
+    message: *const u8,
+    length: usize,
+) -> gsv2_result {
+    boundary!(runtime => |runtime| {
+        // SAFETY: the caller's promise.
+        let message = unsafe { bytes("message", message, length) }?;
+        runtime.host.acknowledge(stream, message).map_err(refused)?;
+        runtime.advance();
+        Ok(())
+    })
+}
+
 /// Ends a stream from the pool's side, as a pool does that has to stop or can't go on with it. The
 /// listener begins another.
 ///
@@ -424,8 +450,8 @@ fn refused(refused: Refused) -> Failure {
     let code = match refused {
         Refused::StreamOver => GSV2_STREAM_OVER,
         Refused::Full => GSV2_FULL,
-        Refused::Undecodable(_) => GSV2_BAD_MESSAGE,
-        Refused::TooLong(_) => GSV2_INVALID_ARGUMENT,
+        Refused::Undecodable(..) => GSV2_BAD_MESSAGE,
+        Refused::TooLong(..) => GSV2_INVALID_ARGUMENT,
     };
     Failure::new(code, refused.to_string())
 }

@@ -69,6 +69,7 @@ pub(crate) fn laid_out(event: &Event) -> gsv2_event {
             ..blank
         },
         What::Message(record) => of_record(GSV2_EVENT_MESSAGE, record),
+        What::Publish(record) => of_record(GSV2_EVENT_PUBLISH, record),
         What::StreamEnded => gsv2_event { kind: GSV2_EVENT_STREAM_ENDED, ..blank },
         What::Room => gsv2_event { kind: GSV2_EVENT_ROOM, ..blank },
         What::Log { level, record } => gsv2_event {

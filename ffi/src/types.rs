@@ -27,7 +27,7 @@ pub const GSV2_BAD_STRUCT_SIZE: gsv2_result = 3;
 pub const GSV2_BUFFER_TOO_SHORT: gsv2_result = 4;
 /// No such record: it was taken before, or its stream is over.
 pub const GSV2_NO_RECORD: gsv2_result = 5;
-/// The bytes are no gopool.sv2.v1.SessionResponse.
+/// The bytes are no gopool.sv2.v1.SessionResponse, or PublishResponse.
 pub const GSV2_BAD_MESSAGE: gsv2_result = 6;
 /// The runtime was started already, or not yet, or it is draining.
 pub const GSV2_WRONG_STATE: gsv2_result = 7;
@@ -37,7 +37,7 @@ pub const GSV2_WRONG_STATE: gsv2_result = 7;
 pub const GSV2_BUSY: gsv2_result = 100;
 /// Too much waits to be read by the listener: try again after a GSV2_EVENT_ROOM.
 pub const GSV2_FULL: gsv2_result = 101;
-/// That stream is over: nothing is taken for it any more.
+/// That stream is over, or of the other kind: nothing of this is taken for it any more.
 pub const GSV2_STREAM_OVER: gsv2_result = 102;
 
 // 200 to 299: the operator has to do something.
@@ -58,7 +58,7 @@ pub const GSV2_EVENT_SUBMIT: u32 = 1;
 pub const GSV2_EVENT_MESSAGE: u32 = 2;
 /// gsv2_event.kind: the listener has no more to say on this stream. Call gsv2_runtime_hang_up when
 /// what came before is answered: it waits a second for that at most. Another stream begins with its
-/// Hello. A stream of which nothing was polled is not told of.
+/// Hello, or its PublishStart. A stream of which nothing was polled is not told of.
 pub const GSV2_EVENT_STREAM_ENDED: u32 = 3;
 /// gsv2_event.kind: what was refused with GSV2_FULL has room now.
 pub const GSV2_EVENT_ROOM: u32 = 4;
@@ -70,6 +70,13 @@ pub const GSV2_EVENT_DRAINED: u32 = 6;
 /// gsv2_event.kind: the listener has failed and serves nobody any more; `length` bytes of UTF-8
 /// text, to be taken by `id`, say why. The last event.
 pub const GSV2_EVENT_FATAL: u32 = 7;
+/// gsv2_event.kind: what happened, a gopool.sv2.v1.PublishRequest of `length` bytes, to be taken by
+/// `id`; of a library with a mint bridge whose configuration has one. It is of a stream of its own,
+/// which shares the numbering with the others: the first is a PublishStart, to be answered with a
+/// PublishReady, the others are batches of events, to be answered with an EventAck when they are
+/// kept; gsv2_runtime_acknowledge hands both over. One that is not taken holds up the next. Who
+/// wants no events calls gsv2_runtime_hang_up: they stay in the ledger, and are offered again.
+pub const GSV2_EVENT_PUBLISH: u32 = 8;
 
 /// gsv2_event.detail of a line of the log.
 pub const GSV2_LOG_ERROR: u32 = 1;
@@ -108,7 +115,7 @@ pub struct gsv2_config {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct gsv2_event {
-    /// One of GSV2_EVENT_*.
+    /// One of GSV2_EVENT_*. Pass over one that you don't know: kinds may be added within a version.
     pub kind: u32,
     /// The stream that it is of, from 1; 0 for what belongs to none.
     pub stream: u32,

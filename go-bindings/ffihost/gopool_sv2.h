@@ -29,7 +29,7 @@ static_assert(sizeof(size_t) >= 4, "a machine of 32 bits or more");
 
 // gsv2_event.kind: the listener has no more to say on this stream. Call gsv2_runtime_hang_up when
 // what came before is answered: it waits a second for that at most. Another stream begins with its
-// Hello. A stream of which nothing was polled is not told of.
+// Hello, or its PublishStart. A stream of which nothing was polled is not told of.
 #define GSV2_EVENT_STREAM_ENDED 3
 
 // gsv2_event.kind: what was refused with GSV2_FULL has room now.
@@ -45,6 +45,14 @@ static_assert(sizeof(size_t) >= 4, "a machine of 32 bits or more");
 // gsv2_event.kind: the listener has failed and serves nobody any more; `length` bytes of UTF-8
 // text, to be taken by `id`, say why. The last event.
 #define GSV2_EVENT_FATAL 7
+
+// gsv2_event.kind: what happened, a gopool.sv2.v1.PublishRequest of `length` bytes, to be taken by
+// `id`; of a library with a mint bridge whose configuration has one. It is of a stream of its own,
+// which shares the numbering with the others: the first is a PublishStart, to be answered with a
+// PublishReady, the others are batches of events, to be answered with an EventAck when they are
+// kept; gsv2_runtime_acknowledge hands both over. One that is not taken holds up the next. Who
+// wants no events calls gsv2_runtime_hang_up: they stay in the ledger, and are offered again.
+#define GSV2_EVENT_PUBLISH 8
 
 // gsv2_event.detail of a line of the log.
 #define GSV2_LOG_ERROR 1
@@ -90,7 +98,7 @@ typedef uint64_t gsv2_runtime;
 
 // One event. 128 bytes; what a kind has no use for is 0.
 typedef struct gsv2_event {
-  // One of GSV2_EVENT_*.
+  // One of GSV2_EVENT_*. Pass over one that you don't know: kinds may be added within a version.
   uint32_t kind;
   // The stream that it is of, from 1; 0 for what belongs to none.
   uint32_t stream;
@@ -163,7 +171,7 @@ typedef struct gsv2_verdict {
 // No such record: it was taken before, or its stream is over.
 #define GSV2_NO_RECORD 5
 
-// The bytes are no gopool.sv2.v1.SessionResponse.
+// The bytes are no gopool.sv2.v1.SessionResponse, or PublishResponse.
 #define GSV2_BAD_MESSAGE 6
 
 // The runtime was started already, or not yet, or it is draining.
@@ -175,7 +183,7 @@ typedef struct gsv2_verdict {
 // Too much waits to be read by the listener: try again after a GSV2_EVENT_ROOM.
 #define GSV2_FULL 101
 
-// That stream is over: nothing is taken for it any more.
+// That stream is over, or of the other kind: nothing of this is taken for it any more.
 #define GSV2_STREAM_OVER 102
 
 // The configuration can't be used. The text holds every problem, as `gopool-sv2 check-config`
@@ -335,6 +343,21 @@ gsv2_result gsv2_runtime_control(gsv2_runtime runtime,
                                  uint32_t stream,
                                  const uint8_t *message,
                                  size_t length);
+
+// Hands over one encoded gopool.sv2.v1.PublishResponse of a stream of events, 4,096 bytes at most:
+// PublishReady, or an EventAck, which says that all up to its number is kept and need never come
+// again. Never waits.
+//
+// Ownership: `message` stays the caller's. Threads: any; messages of one thread keep their order.
+// Errors: GSV2_BAD_HANDLE, GSV2_INVALID_ARGUMENT, GSV2_BAD_MESSAGE, GSV2_FULL, GSV2_STREAM_OVER,
+// GSV2_POISONED.
+//
+// # Safety
+// `message` points to `length` bytes.
+gsv2_result gsv2_runtime_acknowledge(gsv2_runtime runtime,
+                                     uint32_t stream,
+                                     const uint8_t *message,
+                                     size_t length);
 
 // Ends a stream from the pool's side, as a pool does that has to stop or can't go on with it. The
 // listener begins another.

@@ -216,10 +216,19 @@ pub fn any_calls(data: &[u8]) {
                 let (record, length) = if told.is_empty() { any } else { input.pick(told) };
                 take(handle, record, input.pick(&[length, length, any.1]))
             }
-            8..=10 => {
+            8 | 9 => {
                 let message = message(&mut input);
                 // SAFETY: the length is its own.
                 unsafe { gsv2_runtime_control(handle, stream, message.as_ptr(), message.len()) }
+            }
+            10 => {
+                // An echo has no events.
+                let message = message(&mut input);
+                let (start, length) = (message.as_ptr(), message.len());
+                // SAFETY: the length is its own.
+                let code = unsafe { gsv2_runtime_acknowledge(handle, stream, start, length) };
+                assert_ne!(code, GSV2_OK);
+                code
             }
             11 | 12 => complete(handle, stream, &mut input),
             13 => gsv2_runtime_hang_up(handle, stream),

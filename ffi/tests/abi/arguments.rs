@@ -44,11 +44,13 @@ fn rejects_null_pointers_everywhere() {
             gsv2_runtime_take(handle, 1, ptr::null_mut(), usize::MAX, &raw mut length),
             gsv2_runtime_complete(handle, 1, ptr::null(), 1),
             gsv2_runtime_complete(handle, 1, ptr::null(), usize::MAX),
+            gsv2_runtime_acknowledge(handle, 1, ptr::null(), 1),
+            gsv2_runtime_acknowledge(handle, 1, ptr::null(), usize::MAX),
             gsv2_runtime_control(handle, 1, ptr::null(), 1),
             gsv2_runtime_control(handle, 1, ptr::null(), usize::MAX),
         ]
     };
-    assert_eq!(codes, [GSV2_INVALID_ARGUMENT; 16]);
+    assert_eq!(codes, [GSV2_INVALID_ARGUMENT; 18]);
     assert_eq!((out, count, length), (0, 0, 0), "and what is stored says nothing");
     assert!(last_error().contains("message is NULL"), "{}", last_error());
     // Lengths that fit no memory, with pointers that are good.

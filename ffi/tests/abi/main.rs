@@ -8,6 +8,8 @@ mod echo;
 #[allow(dead_code, reason = "fuzz targets of other crates use all of it")]
 mod input;
 mod lifecycle;
+#[cfg(feature = "mint")]
+mod mint;
 mod rig;
 mod sequences;
 mod streams;

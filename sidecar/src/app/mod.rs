@@ -15,7 +15,7 @@ use crate::backend::carrier::{self, Carrier};
 use crate::backend::grpc;
 use crate::backend::ring::RingCarrier;
 use crate::config::Config;
-use crate::event::{Nowhere, Way};
+use crate::event::Way;
 use crate::keys::{AuthorityKey, KeyError};
 use crate::listen::Listener;
 #[cfg(feature = "mint")]
@@ -117,7 +117,7 @@ impl Sidecar {
     ) -> Result<Self, StartError> {
         let dialer = grpc::Dialer::new(&config.pool, config.limits.max_in_flight);
         let events = grpc::Dialer::new(&config.pool, config.limits.max_in_flight);
-        Self::start_over(dialer, Some(events), config, inherited).await
+        Self::start_over(dialer, events, config, inherited).await
     }
 
     /// Starts everything, with the pool in this process: it has the other end of the ring.
@@ -125,13 +125,14 @@ impl Sidecar {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start_on_ring(config: Config, ring: RingCarrier) -> Result<Self, StartError> {
-        Self::start_over(ring, None::<Nowhere>, config, None).await
+        let events = ring.events();
+        Self::start_over(ring, events, config, None).await
     }
 
     /// `events`: the way to the pool for events.
     async fn start_over<C: Carrier, W: Way>(
         carrier: C,
-        events: Option<W>,
+        events: W,
         config: Config,
         inherited: Option<TcpListener>,
     ) -> Result<Self, StartError> {

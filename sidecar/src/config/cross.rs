@@ -160,8 +160,8 @@ impl Cross<'_> {
             return;
         }
         if cfg!(not(feature = "mint")) {
-            let text = "this build has no mint bridge: remove it, or build the library with its \
-                        feature `mint`";
+            let text = "this build has no mint bridge: build the library with it (`make lib \
+                        MINT=1`, docs/mint.md), or remove the section";
             self.at("mint", &["ledger_file"], text.to_owned());
         }
         if mint.url.is_empty() {

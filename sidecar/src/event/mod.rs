@@ -55,35 +55,6 @@ pub trait Way: fmt::Display + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Stream, Self::Error>> + Send;
 }
 
-/// The way to nowhere: there is none.
-#[derive(Debug)]
-pub enum Nowhere {}
-
-impl fmt::Display for Nowhere {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
-    }
-}
-
-impl Way for Nowhere {
-    type Stream = Self;
-    type Error = &'static str;
-
-    async fn begin(&self, _: v1::PublishStart) -> Result<Self, &'static str> {
-        match *self {}
-    }
-}
-
-impl Stream for Nowhere {
-    async fn send(&mut self, _: v1::PublishRequest) -> bool {
-        match *self {}
-    }
-
-    async fn receive(&mut self) -> Result<Option<v1::PublishResponse>, String> {
-        match *self {}
-    }
-}
-
 /// An open stream to a sink.
 pub trait Stream: Send {
     /// Hands over a message; false: the stream is over.

@@ -149,8 +149,12 @@ impl<S: Source, W: Way> Publisher<S, W> {
                 let Some(last) = events.last() else { break };
                 sent = last.seq;
                 let message = Some(ToSink::Batch(v1::EventBatch { events }));
-                if !stream.send(v1::PublishRequest { message }).await {
-                    return Err(End::Ended);
+                tokio::select! {
+                    open = stream.send(v1::PublishRequest { message }) => if !open {
+                        return Err(End::Ended);
+                    },
+                    // It takes nothing: what waits is sent in the next life.
+                    () = too_late(stop) => return Ok(()),
                 }
             }
             if leaves.is_some() && acked >= *newest.borrow() {
@@ -177,6 +181,12 @@ impl<S: Source, W: Way> Publisher<S, W> {
             }
         }
     }
+}
+
+/// Completes when we stop and the last events have had their time.
+async fn too_late(stop: &mut watch::Receiver<bool>) {
+    stopped(stop).await;
+    sleep(LAST).await;
 }
 
 #[cfg(test)]

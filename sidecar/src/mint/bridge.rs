@@ -118,9 +118,9 @@ impl Bridge {
         Arc::clone(&self.keeper) as Arc<dyn ShareLedger>
     }
 
-    /// Starts all of it. `returns`: where the miners hear. `way`: to the pool, for events; `None`:
-    /// they stay in the ledger. `sidecar_id`: the operator's name of this sidecar.
-    pub fn start<W: Way>(self, returns: Returns, way: Option<W>, sidecar_id: &str) -> Running {
+    /// Starts all of it. `returns`: where the miners hear. `way`: to the pool, for events.
+    /// `sidecar_id`: the operator's name of this sidecar.
+    pub fn start<W: Way>(self, returns: Returns, way: W, sidecar_id: &str) -> Running {
         let (stop, stops) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(self.dispatcher.run(stops.clone()));
@@ -136,10 +136,8 @@ impl Bridge {
             self.outbox.newest(),
             stops.clone(),
         ));
-        if let Some(way) = way {
-            let publisher = Publisher::new(self.outbox, way, POOL, sidecar_id.to_owned());
-            tasks.spawn(publisher.run(stops));
-        }
+        let publisher = Publisher::new(self.outbox, way, POOL, sidecar_id.to_owned());
+        tasks.spawn(publisher.run(stops));
         let teller = tokio::spawn(tell(self.outcomes, returns));
         Running { stop, tasks, teller, ledger: self.ledger }
     }

@@ -1,5 +1,7 @@
 //! The clock, the wish to stop, and what the system grants this process.
 
+use std::io;
+use std::thread::{Builder, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
@@ -24,13 +26,27 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await.map(drop);
 }
 
+/// Starts a thread that logs to where this one does, be that the log of the whole process or, in
+/// the library, of one listener.
+///
+/// # Errors
+/// The system grants no thread.
+pub fn logging_thread(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let log = tracing::dispatcher::get_default(Clone::clone);
+    let thread = Builder::new().name(name.to_owned());
+    thread.spawn(move || tracing::dispatcher::with_default(&log, work))
+}
+
 /// The TCP socket that systemd (or whoever speaks its protocol, sd_listen_fds(3)) handed over to
 /// this process, taken out of the environment. For the program only.
 ///
 /// # Errors
 /// What was handed over is no listening TCP socket.
 #[cfg(feature = "bin")]
-pub fn inherited_listener() -> std::io::Result<Option<std::net::TcpListener>> {
+pub fn inherited_listener() -> io::Result<Option<std::net::TcpListener>> {
     listenfd::ListenFd::from_env().take_tcp_listener(0)
 }
 

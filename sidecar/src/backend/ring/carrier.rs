@@ -7,6 +7,7 @@ use std::time::Duration;
 use gopool_sv2_proto::v1::session_request::Message as ToPool;
 use tokio::time::timeout;
 
+use super::events::RingEvents;
 use super::state::Shared;
 use crate::backend::carrier::{
     Breach, Carrier, Incoming, Introduction, Outgoing, Received, Stream,
@@ -44,6 +45,12 @@ impl RingCarrier {
             introduction: Introduction::new(&pool.sidecar_id, max_in_flight),
             patience: Duration::from_millis(pool.connect_timeout_ms),
         }
+    }
+
+    /// The way of events to the same pool.
+    #[must_use]
+    pub fn events(&self) -> RingEvents {
+        RingEvents::new(self.shared.clone())
     }
 }
 

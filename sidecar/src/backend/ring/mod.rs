@@ -3,8 +3,9 @@
 //! Two queues and a descriptor between the listener's threads and the pool's. Nothing here calls
 //! the pool: it learns from the descriptor that events wait, polls them in batches, and hands
 //! verdicts and messages over; each call returns at once. The messages are those of the contract,
-//! submits and verdicts in a form of their own. Streams come and go as over a socket, numbered, so
-//! that what is said on an old one never reaches a newer one.
+//! submits and verdicts in a form of their own. Events for who keeps history go the same way, on
+//! streams of their own. Streams come and go as over a socket, numbered, so that what is said on
+//! an old one never reaches a newer one.
 
 #[cfg(test)]
 mod bound_tests;
@@ -12,6 +13,9 @@ mod carrier;
 mod echo;
 #[cfg(test)]
 mod echo_tests;
+#[cfg(test)]
+mod event_tests;
+mod events;
 #[cfg(test)]
 mod link_tests;
 mod share;
@@ -28,6 +32,7 @@ use prost::Message as _;
 
 pub use carrier::RingCarrier;
 pub use echo::{echo, Echo};
+pub use events::{RingEvents, RingPublishing};
 pub use share::{Share, Short};
 use state::Shared;
 
@@ -37,6 +42,9 @@ use crate::types::{Difficulty, Hash, Verdict};
 
 /// Longest message that the pool may hand over, in bytes: a full batch of the largest jobs.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Longest answer to events, in bytes. An honest one has less than 100.
+pub const ANSWER_BYTES_MAX: usize = 4096;
 
 /// What the pool is told.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,6 +63,11 @@ pub enum What {
     /// A message, `gopool.sv2.v1.SessionRequest`, to be fetched with [`Host::take`]. The first one
     /// of a stream is its Hello, which wants a Welcome.
     Message(Record),
+    /// What happened, `gopool.sv2.v1.PublishRequest`, to be fetched with [`Host::take`] and
+    /// answered with [`Host::acknowledge`]. The first one of a stream, which has a number of its
+    /// own, is its PublishStart, which wants a PublishReady. The next comes when this one was
+    /// fetched.
+    Publish(Record),
     /// The stream is over: nothing more comes on it, nor is anything taken. A stream that was over
     /// before any of it was polled is not told of.
     StreamEnded,
@@ -85,18 +98,18 @@ pub struct Record {
 /// Why something was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Another stream has begun, or none is open.
+    /// Another stream has begun, or none is open, or it is not of the kind that takes this.
     #[error("that stream is over")]
     StreamOver,
     /// Too much waits to be read by the listener: [`What::Room`] comes.
     #[error("too much waits: try again after the event that there is room")]
     Full,
-    /// No message of the contract.
-    #[error("not a gopool.sv2.v1.SessionResponse: {0}")]
-    Undecodable(String),
-    /// Longer than [`MESSAGE_BYTES_MAX`].
-    #[error("{0} bytes; a message has {MESSAGE_BYTES_MAX} at most")]
-    TooLong(usize),
+    /// Not the message of the contract that was wanted.
+    #[error("not a gopool.sv2.v1.{0}: {1}")]
+    Undecodable(&'static str, String),
+    /// Longer than [`MESSAGE_BYTES_MAX`] or [`ANSWER_BYTES_MAX`], whichever it is.
+    #[error("{0} bytes; such a message has {1} at most")]
+    TooLong(usize, usize),
 }
 
 /// Why a record was not fetched.
@@ -162,14 +175,31 @@ impl Host {
     /// See [`Refused`].
     pub fn control(&self, stream: u32, message: &[u8]) -> Result<(), Refused> {
         if message.len() > MESSAGE_BYTES_MAX {
-            return Err(Refused::TooLong(message.len()));
+            return Err(Refused::TooLong(message.len(), MESSAGE_BYTES_MAX));
         }
         let decoded = v1::SessionResponse::decode(message)
-            .map_err(|error| Refused::Undecodable(error.to_string()))?;
+            .map_err(|error| Refused::Undecodable("SessionResponse", error.to_string()))?;
         match decoded.message {
             Some(decoded) => self.shared.control(stream, decoded, message.len()),
             // What a newer pool says and this one doesn't know.
             None => self.shared.has_room(stream).map(drop).ok_or(Refused::StreamOver),
+        }
+    }
+
+    /// Hands over one encoded `gopool.sv2.v1.PublishResponse`, on a stream of events. Never waits.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn acknowledge(&self, stream: u32, message: &[u8]) -> Result<(), Refused> {
+        if message.len() > ANSWER_BYTES_MAX {
+            return Err(Refused::TooLong(message.len(), ANSWER_BYTES_MAX));
+        }
+        let decoded = v1::PublishResponse::decode(message)
+            .map_err(|error| Refused::Undecodable("PublishResponse", error.to_string()))?;
+        match decoded.message {
+            Some(answer) => self.shared.acknowledge(stream, answer),
+            // What a newer pool says and this one doesn't know.
+            None => self.shared.can_publish(stream).map(drop).ok_or(Refused::StreamOver),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What both ends of the ring share, behind one lock that is held for moments.
 
+mod publish;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -14,6 +16,7 @@ use v1::session_response::Message as FromPool;
 use super::{Event, Record, Refused, Share, TakeError, What};
 use crate::backend::carrier::Received;
 use crate::types::Verdict;
+use publish::Publishing;
 
 /// Events and unfetched records beyond which nothing more is taken from the miners.
 const EVENTS_MAX: usize = 4096;
@@ -36,6 +39,8 @@ pub(super) struct Shared {
     pub(super) room: Notify,
     /// Something has come, or the stream is over.
     pub(super) came: Notify,
+    /// A message of events was taken or answered, or their stream is over.
+    pub(super) published: Notify,
     pub(super) readable: UnixStream,
     pub(super) signal: UnixStream,
     verdicts_max: usize,
@@ -52,8 +57,10 @@ struct State {
     /// Lines of the log among the events.
     logs: usize,
     logs_dropped: u64,
-    /// The newest stream; open: neither side has ended it. said_all: the listener has no more to
-    /// say on it, and the pool was told.
+    /// The last number of a stream that was given.
+    last_stream: u32,
+    /// The newest stream of work; open: neither side has ended it. said_all: the listener has no
+    /// more to say on it, and the pool was told.
     stream: u32,
     open: bool,
     said_all: bool,
@@ -66,6 +73,7 @@ struct State {
     bytes: usize,
     verdicts: usize,
     wants_room: bool,
+    publishing: Publishing,
     /// A byte waits in `readable`.
     signalled: bool,
 }
@@ -79,6 +87,7 @@ impl Shared {
             state: Mutex::default(),
             room: Notify::new(),
             came: Notify::new(),
+            published: Notify::new(),
             readable,
             signal,
             verdicts_max: 2 * max_in_flight,
@@ -106,15 +115,18 @@ impl Shared {
     pub(super) fn poll(&self, most: usize, mut take: impl FnMut(&Event)) -> usize {
         let mut state = self.lock();
         let count = most.min(state.events.len());
-        let (mut lines, mut newest) = (0, NO_STREAM);
+        let (mut lines, mut work, mut events) = (0, false, false);
+        let (of_work, of_events) = (state.stream, state.publishing.stream());
         for event in state.events.range(..count) {
             lines += usize::from(matches!(event.what, What::Log { .. }));
-            newest = newest.max(event.stream);
+            work |= event.stream == of_work;
+            events |= event.stream == of_events;
             take(event);
         }
         state.events.drain(..count);
         state.logs -= lines;
-        state.seen |= newest == state.stream;
+        state.seen |= work;
+        state.publishing.seen |= events;
         self.tell(&mut state);
         let has_room = state.has_room();
         drop(state);
@@ -127,12 +139,17 @@ impl Shared {
     pub(super) fn take(&self, record: u64, buffer: &mut [u8]) -> Result<usize, TakeError> {
         let mut state = self.lock();
         let of_stream = state.records.get(&record).map(|(_, bytes)| bytes);
-        let bytes = of_stream.or_else(|| state.lines.get(&record)).ok_or(TakeError::NoRecord)?;
+        let of_none = state.lines.get(&record).or_else(|| state.publishing.record(record));
+        let bytes = of_stream.or(of_none).ok_or(TakeError::NoRecord)?;
         let length = bytes.len();
         buffer.get_mut(..length).ok_or(TakeError::TooShort(length))?.copy_from_slice(bytes);
         state.forget(record);
+        let of_events = state.publishing.forget(record);
         let has_room = state.has_room();
         drop(state);
+        if of_events {
+            self.published.notify_one();
+        }
         if has_room {
             self.room.notify_one();
         }
@@ -185,6 +202,10 @@ impl Shared {
 
     pub(super) fn hang_up(&self, stream: u32) -> Result<(), Refused> {
         let mut state = self.lock();
+        if state.publishing.is(stream) {
+            self.end_publishing(&mut state);
+            return Ok(());
+        }
         state.takes(stream)?;
         self.end(&mut state);
         Ok(())
@@ -198,8 +219,8 @@ impl Shared {
         if state.open {
             self.end(&mut state);
         }
-        state.stream += 1;
-        let stream = state.stream;
+        let stream = state.next_stream();
+        state.stream = stream;
         if state.over {
             return stream;
         }
@@ -320,6 +341,7 @@ impl Shared {
         if state.open {
             self.end(&mut state);
         }
+        self.end_publishing(&mut state);
         state.over = true;
         let what = what(&mut state);
         state.events.push_back(Event { stream: NO_STREAM, what });
@@ -364,6 +386,11 @@ impl State {
         let record = self.next_record(text.len());
         self.lines.insert(record.id, text.into_bytes());
         record
+    }
+
+    fn next_stream(&mut self) -> u32 {
+        self.last_stream += 1;
+        self.last_stream
     }
 
     fn next_record(&mut self, length: usize) -> Record {

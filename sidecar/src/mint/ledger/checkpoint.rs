@@ -4,9 +4,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use rusqlite::Connection;
+
+use crate::sys::logging_thread;
 
 /// Pages written, about, after which the log is moved.
 const PAGES: usize = 1_000;
@@ -38,8 +40,7 @@ impl Checkpoints {
         let (wish, wishes) = sync_channel(1);
         let moved = Arc::new(AtomicU32::new(0));
         let told = Arc::clone(&moved);
-        let thread = thread::Builder::new().name("ledger-log".to_owned());
-        let thread = thread.spawn(move || run(&conn, &wishes, &told))?;
+        let thread = logging_thread("ledger-log", move || run(&conn, &wishes, &told))?;
         Ok(Self { wish: Some(wish), thread: Some(thread), moved, written: 0 })
     }
 

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{sync_channel, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 use crate::mint::{PayoutKey, Scheme};
+use crate::sys::logging_thread;
 
 use super::books::Books;
 use super::checkpoint::Checkpoints;
@@ -103,8 +104,7 @@ impl SqliteLedger {
         let checkpoints = Checkpoints::start(log).map_err(file)?;
         let writer = Writer { tasks: queue, outcomes, health, accrued_every_ms, checkpoints };
         let named = identity.clone();
-        let thread = thread::Builder::new().name("ledger".to_owned());
-        let writer = thread.spawn(move || writer.run(&conn, &named)).map_err(file)?;
+        let writer = logging_thread("ledger", move || writer.run(&conn, &named)).map_err(file)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 path: settings.path.clone(),
