@@ -73,8 +73,16 @@ type way struct {
 
 // openCarrier opens the way to the miners; the server of it is m's.
 func (m *minipool) openCarrier(host sv2.Host, epoch []byte) (*way, error) {
+	var sink events.Sink // nil: nobody listens
+	if m.settings.events != "" {
+		folder, err := events.OpenFolder(m.settings.events)
+		if err != nil {
+			return nil, err
+		}
+		m.events, sink = folder, folder
+	}
 	if m.settings.carrier == carrierFFI {
-		server, err := ffihost.New(host, ffihost.Options{Software: software, Logger: m.log,
+		server, err := ffihost.New(host, ffihost.Options{Software: software, Logger: m.log, Events: sink,
 			Epoch: bytes.NewReader(epoch), ConfigFile: m.settings.listenerConfig})
 		if err != nil {
 			return nil, err
@@ -89,16 +97,8 @@ func (m *minipool) openCarrier(host sv2.Host, epoch []byte) (*way, error) {
 			shut:  func() error { return nil }, // the server's Shutdown does
 		}, nil
 	}
-	options := grpchost.Options{Software: software, Logger: m.log,
-		Epoch: bytes.NewReader(epoch), PlainLoopback: m.settings.allowPlainTCP}
-	if m.settings.events != "" {
-		folder, err := events.OpenFolder(m.settings.events)
-		if err != nil {
-			return nil, err
-		}
-		m.events, options.Events = folder, folder
-	}
-	server, err := grpchost.New(host, options)
+	server, err := grpchost.New(host, grpchost.Options{Software: software, Logger: m.log, Events: sink,
+		Epoch: bytes.NewReader(epoch), PlainLoopback: m.settings.allowPlainTCP})
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ const (
 	eventLog         = 5
 	eventDrained     = 6
 	eventFatal       = 7
+	eventPublish     = 8
 )
 
 // Results, GSV2_*.

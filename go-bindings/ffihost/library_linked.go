@@ -20,6 +20,8 @@ package ffihost
 #cgo nocallback gsv2_runtime_complete
 #cgo noescape gsv2_runtime_control
 #cgo nocallback gsv2_runtime_control
+#cgo noescape gsv2_runtime_acknowledge
+#cgo nocallback gsv2_runtime_acknowledge
 #include "gopool_sv2.h"
 
 // A library of another version has no such symbol, and can't be linked.
@@ -168,6 +170,11 @@ func (l library) complete(stream uint32, verdicts []verdict) error {
 
 func (l library) control(stream uint32, message []byte) error {
 	return plain(C.gsv2_runtime_control(l.handle(), C.uint32_t(stream),
+		(*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(message))), C.size_t(len(message))))
+}
+
+func (l library) acknowledge(stream uint32, message []byte) error {
+	return plain(C.gsv2_runtime_acknowledge(l.handle(), C.uint32_t(stream),
 		(*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(message))), C.size_t(len(message))))
 }
 

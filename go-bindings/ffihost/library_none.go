@@ -20,3 +20,4 @@ func (library) poll([]event) (int, error)           { return 0, ErrNoLibrary }
 func (library) take(uint64, uint32) ([]byte, error) { return nil, ErrNoLibrary }
 func (library) complete(uint32, []verdict) error    { return ErrNoLibrary }
 func (library) control(uint32, []byte) error        { return ErrNoLibrary }
+func (library) acknowledge(uint32, []byte) error    { return ErrNoLibrary }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/events"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/session"
 )
 
@@ -32,6 +33,11 @@ type Options struct {
 	Threads int
 	// Logger for what operators should know, the listener's own log included. nil: slog.Default().
 	Logger *slog.Logger
+
+	// Events keeps what the listener tells of what happened: the durable events of its mint bridge, when
+	// it is built with one and configured for it. nil: it is told that nobody wants to hear, and keeps
+	// them.
+	Events events.Sink
 
 	// Software, Epoch, ResumeWindow, VerdictRing, MaxInFlight, OutboxLimit and MaxChannels are those of
 	// [session.Options].

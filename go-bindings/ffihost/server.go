@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/gopool-sv2/gopool-sv2/go-bindings/events"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/session"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
@@ -26,8 +27,9 @@ type Server struct {
 	log      *slog.Logger
 	sessions *session.Server
 	library  library
-	// streams that are served.
-	streams sync.WaitGroup
+	events   *events.Server // nil: nobody wants them
+	// streams that are served, and those of events.
+	streams, sinks sync.WaitGroup
 	// over is closed when the listener has had its last event, or none comes any more.
 	over chan struct{}
 	// stop asks the goroutine that polls to end.
@@ -39,6 +41,7 @@ type Server struct {
 	served  bool // Serve was called
 	url     string
 	newest  *stream
+	history *publishing
 	fatal   error
 	ended   chan struct{} // closed when release is done
 	release sync.Once
@@ -82,8 +85,16 @@ func newServer(host sv2.Host, options Options, open func() (library, error)) (*S
 		cancel()
 		return nil, errors.Join(fmt.Errorf("ffihost: %w", err), sessions.Stop(stopped))
 	}
-	return &Server{options: options, log: options.Logger, sessions: sessions, library: listener,
-		over: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{})}, nil
+	server := &Server{options: options, log: options.Logger, sessions: sessions, library: listener,
+		over: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{})}
+	if options.Events != nil {
+		name := options.Software
+		if name == "" {
+			name = host.Limits().Software
+		}
+		server.events = events.NewServer(options.Events, name)
+	}
+	return server, nil
 }
 
 // Start opens the port for miners, so that [Server.URL] is known; Serve does if it was not called.
@@ -199,6 +210,7 @@ func (s *Server) free(ctx context.Context) error {
 		s.cutOff()
 		err = errors.Join(s.sessions.Stop(ctx), s.library.free())
 		s.streams.Wait()
+		err = errors.Join(err, s.awaitSinks(ctx))
 		close(s.ended)
 	})
 	<-s.ended
@@ -210,6 +222,7 @@ const maxPoll = session.MaxBatch
 
 // run polls until the last event, or until it is told to stop.
 func (s *Server) run() error {
+	defer s.endEvents()
 	defer s.endStream()
 	fd, err := s.library.eventFD()
 	if err != nil {
@@ -288,10 +301,18 @@ func (s *Server) take(events []event) (last bool, err error) {
 			if s.newest != nil && s.newest.id == e.stream {
 				s.endStream()
 			}
+			if s.history != nil && s.history.id == e.stream {
+				s.endEvents()
+			}
 		case eventRoom:
 			if s.newest != nil && s.newest.id == e.stream {
 				s.newest.hasRoom()
 			}
+			if s.history != nil && s.history.id == e.stream {
+				s.history.hasRoom()
+			}
+		case eventPublish:
+			s.publish(e)
 		case eventLog:
 			if text, err := s.library.take(e.id, e.length); err == nil {
 				s.log.Log(context.Background(), logLevel(e.detail), "listener: "+string(text))

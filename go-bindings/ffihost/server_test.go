@@ -63,6 +63,12 @@ func options(t *testing.T, address string, log *testlog.Buffer) Options {
 	}
 }
 
+// bridge configures a mint bridge whose mint is not there: nobody serves on port 1.
+func bridge(t *testing.T) []byte {
+	return fmt.Appendf(nil, "[mint]\nledger_file = %q\nurl = \"http://127.0.0.1:1\"\nseal_interval_sec = 1\n"+
+		"[mint.processor]\nlisten = \"127.0.0.1:0\"\nallow_plain = true\n", filepath.Join(t.TempDir(), "ledger.db"))
+}
+
 // serve starts a server and gives what Serve returns.
 func serve(t *testing.T, ctx context.Context, o Options) (*Server, <-chan error) {
 	t.Helper()

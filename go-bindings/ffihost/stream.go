@@ -131,7 +131,7 @@ func (s *stream) Send(message *sv2pb.SessionResponse) error {
 	if err != nil {
 		return fmt.Errorf("ffihost: encode %T: %w", message.GetMessage(), err)
 	}
-	return s.hand(func() error { return s.library.control(s.id, s.encoded) })
+	return hand(func() error { return s.library.control(s.id, s.encoded) }, s.room, s.ended)
 }
 
 // SendVerdicts hands verdicts to the listener. It has no use for their details.
@@ -148,11 +148,14 @@ func (s *stream) SendVerdicts(verdicts []sv2.Verdict) error {
 		}
 		s.verdicts = append(s.verdicts, out)
 	}
-	return s.hand(func() error { return s.library.complete(s.id, s.verdicts) })
+	return hand(func() error { return s.library.complete(s.id, s.verdicts) }, s.room, s.ended)
 }
 
+// hasRoom wakes who waits in hand.
+func (s *stream) hasRoom() { wake(s.room) }
+
 // hand tries until there is room or the stream is over.
-func (s *stream) hand(try func() error) error {
+func hand(try func() error, room, ended <-chan struct{}) error {
 	for {
 		err := try()
 		var refused *libraryError
@@ -167,17 +170,17 @@ func (s *stream) hand(try func() error) error {
 			return fmt.Errorf("ffihost: the library refuses a message: %w", err)
 		}
 		select {
-		case <-s.room:
-		case <-s.ended:
+		case <-room:
+		case <-ended:
 			return errEnded
 		}
 	}
 }
 
-// hasRoom wakes who waits in hand.
-func (s *stream) hasRoom() {
+// wake says that there may be room.
+func wake(room chan<- struct{}) {
 	select {
-	case s.room <- struct{}{}:
+	case room <- struct{}{}:
 	default:
 	}
 }
