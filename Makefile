@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # For tests of the sidecar and the library: Go's cache of results doesn't see that these are new.
 UNCACHED := -count=1
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-RUST_FEATURES := --features gopool-sv2-proto/gen
+RUST_FEATURES := --features gopool-sv2-proto/gen,gopool-sv2-ffi/mint
 SV2CLIENT := tests/sv2client
 GO_MODULES := go-bindings examples/minipool $(SV2CLIENT)
 INTEROP := tests/interop
@@ -17,6 +17,9 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 # Where the library for Go and C programs is built to, beside the package that links it.
 LIBRARY = go-bindings/ffihost/lib/$(shell go env GOOS)_$(shell go env GOARCH)
 PREFIX ?= /usr/local
+# sv2_mint is for tests only: what they expect of the library.
+LIBRARY_TAGS = sv2_static$(if $(MINT),$(comma)sv2_mint)
+comma := ,
 # What of e2e is not about a sidecar beside the pool.
 E2E_FFI := abuse:: admission:: books:: hostile:: load:: pace:: peer:: probe:: setup:: tips:: \
   --skip survives_a_log_that_can_not_be_written --skip fails_when_the_pool_goes_away \
@@ -43,8 +46,8 @@ test-mintd: prerequisites ## the same with stock cdk-mintd from the registry; bu
 	cd examples/mint && STOCK_MINTD=$$(./test-mintd) cargo test --test line -- payments:: wallets:: over_mutual_tls --skip keeps_its_secrets
 	DEMO_SECONDS=20 STOCK_MINTD=1 examples/mint/demo
 
-lib: prerequisites ## the listener as a library, for -tags sv2_static and for C (docs/ffi.md)
-	cargo build --release -p gopool-sv2-ffi
+lib: prerequisites ## the listener as a library, for -tags sv2_static and for C (docs/ffi.md); MINT=1: with the mint bridge
+	cargo build --release -p gopool-sv2-ffi $(if $(MINT),--features mint)
 	ffi/archive.sh $(RELEASE)/libgopool_sv2_ffi.a $(LIBRARY)
 
 install-lib: lib ## header, library and pkg-config file into PREFIX (/usr/local; DESTDIR= for packages)
@@ -114,6 +117,7 @@ lint: prerequisites ## formatting and lints
 	  (cd $$module && go vet -tags node ./... && go run $(STATICCHECK) -tags node ./...) || exit 1; \
 	done
 	cd go-bindings && go vet -tags sv2_static ./ffihost ./gopool/door && go run $(STATICCHECK) -tags sv2_static ./ffihost ./gopool/door
+	cd go-bindings && go vet -tags sv2_static,sv2_mint ./ffihost && go run $(STATICCHECK) -tags sv2_static,sv2_mint ./ffihost
 
 rust-test: prerequisites ## Rust: unit, property, tidy, drift, and end to end over real processes
 	cargo build --bin gopool-sv2
@@ -126,11 +130,12 @@ go-test: prerequisites ## Go: with the race detector
 	cd $(SV2CLIENT) && go test -race $(UNCACHED) ./...
 	cd $(INTEROP) && go test -race ./sv1
 
-ffi-test: lib ## the library, from C and from Go
+ffi-test: lib ## the library, from C and from Go; MINT=1: the one with the mint bridge
 	cargo build --bin gopool-sv2
 	ffi/c-tests/run.sh
-	cd go-bindings && go test -race $(UNCACHED) -tags sv2_static ./ffihost ./gopool/door
-	ffi/c-tests/beside-sqlite.sh
+	$(if $(MINT),ffi/c-tests/mint.sh)
+	cd go-bindings && go test -race $(UNCACHED) -tags $(LIBRARY_TAGS) ./ffihost ./gopool/door
+	ffi/c-tests/beside-sqlite.sh $(if $(MINT),--mint)
 
 ffi-sanitize: lib ## the library with AddressSanitizer and in Miri, ffihost with cgo's checks; needs a nightly Rust
 	cargo build --bin gopool-sv2
@@ -142,11 +147,15 @@ ffi-long: lib ## a thousand starts and stops from C and from Go: threads, descri
 	GOPOOL_SV2_LONG=1 ffi/c-tests/run.sh
 	cd go-bindings && GOPOOL_SV2_LONG=1 go test -count=1 -v -tags sv2_static -run TestLeavesNothingBehind ./ffihost
 
-ffi-line: lib ## the line's tests, from Rust and from Go, and conformance, with the listener inside minipool
+ffi-line: prerequisites ## the line's tests, the mint's too, from Rust and from Go, and conformance, with the listener inside minipool
+	$(MAKE) lib MINT=1
 	cargo build --bin gopool-sv2
-	GOPOOL_SV2_CARRIER=ffi cargo test -p gopool-sv2-tests --test e2e -- $(E2E_FFI)
+	GOPOOL_SV2_CARRIER=ffi cargo test -p gopool-sv2-tests --test e2e -- mint:: $(E2E_FFI)
 	GOPOOL_SV2_CARRIER=ffi cargo test -p gopool-sv2-tests --test conformance
 	cd $(SV2CLIENT) && GOPOOL_SV2_CARRIER=ffi go test -race $(UNCACHED) ./e2e
+	cd go-bindings && go test -race $(UNCACHED) -tags sv2_static,sv2_mint ./ffihost
+	ffi/c-tests/mint.sh
+	ffi/c-tests/beside-sqlite.sh --mint
 
 node: prerequisites ## minipool on real nodes: btcd, and Bitcoin Core when BITCOIND has its path
 	@[ -n "$$BITCOIND" ] || echo "SKIPPED node-core: set BITCOIND to the path of Bitcoin Core's bitcoind"

@@ -2,7 +2,9 @@
 # The library and go-sqlite3, which brings an SQLite in C of its own, in one Go program: it opens a database, and
 # starts and stops a listener, each way round.
 #
-#   ffi/c-tests/beside-sqlite.sh
+#   ffi/c-tests/beside-sqlite.sh [--mint]
+#
+# --mint: the library has an SQLite of its own (`make lib MINT=1`), with which the listener keeps a ledger.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -104,6 +106,10 @@ func main() {
 }
 GO
 printf '[listen]\naddress = "127.0.0.1:0"\n[authority]\nkey_file = "authority.key"\n' > "$work/listener.toml"
+if [ "${1:-}" = --mint ]; then
+  printf '[mint]\nledger_file = "ledger.db"\nurl = "http://127.0.0.1:1"\n[mint.processor]\nlisten = "127.0.0.1:0"\n' >> "$work/listener.toml"
+  echo 'allow_plain = true' >> "$work/listener.toml"
+fi
 cd "$work"
 if ! go get "$sqlite" > get.log 2>&1; then
   echo "SKIPPED ffi-beside-sqlite: $sqlite can't be fetched; a network, or a GOPROXY that has it"
@@ -112,4 +118,5 @@ fi
 go mod tidy > tidy.log 2>&1 || { cat tidy.log >&2; fail "beside-sqlite: go mod tidy"; }
 go build -tags sv2_static -o beside . > build.log 2>&1 || { cat build.log >&2; fail "beside-sqlite can't be linked"; }
 ./beside 2> run.log || { tail -n 20 run.log >&2; fail "beside-sqlite does not run"; }
-echo "ok beside go-sqlite3 in one program"
+[ "${1:-}" != --mint ] || [ -s ledger.db ] || fail "beside-sqlite: no ledger was kept"
+echo "ok beside go-sqlite3 in one program${1:+, ${1#--}}"

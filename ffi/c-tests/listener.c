@@ -39,7 +39,10 @@ void expect(const char *file, int line, const char *call, gsv2_result wanted, gs
 }
 
 gsv2_runtime listener_new(const char *folder) {
-  static const char toml[] = "[listen]\naddress = \"127.0.0.1:0\"\n[authority]\nkey_file = \"authority.key\"\n";
+  return listener_of(folder, "[listen]\naddress = \"127.0.0.1:0\"\n[authority]\nkey_file = \"authority.key\"\n");
+}
+
+gsv2_runtime listener_of(const char *folder, const char *toml) {
   gsv2_config config;
   gsv2_runtime runtime;
   char path[1024];
@@ -51,7 +54,7 @@ gsv2_runtime listener_new(const char *folder) {
   config.path = path;
   config.path_length = (size_t)length;
   config.toml = toml;
-  config.toml_length = sizeof toml - 1;
+  config.toml_length = strlen(toml);
   EXPECT(GSV2_OK, gsv2_runtime_new(&config, &runtime));
   CHECK(runtime != 0, "the handle is 0");
   return runtime;

@@ -27,6 +27,9 @@ void expect(const char *file, int line, const char *call, gsv2_result wanted, gs
 gsv2_runtime listener_new(const char *folder);
 gsv2_runtime listener_start(const char *folder);
 
+/* Makes one of this configuration, in which names of files start in `folder`. */
+gsv2_runtime listener_of(const char *folder, const char *toml);
+
 /* Polls until an event of this kind, of which `last` is the first that came, or ends the program after a
  * minute or after GSV2_EVENT_FATAL. */
 void listener_await(gsv2_runtime runtime, uint32_t kind, gsv2_event *last);

@@ -1,14 +1,16 @@
 //! Shares become credit at a mint: miner, sidecar and pool as processes, and a mint that has the
-//! faults of stock ones.
+//! faults of stock ones. With GOPOOL_SV2_CARRIER=ffi the sidecar is inside the pool.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::future::pending;
 use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use gopool_sv2::miner::{self, Summary};
 use gopool_sv2_tests::fake_mint::{Database, FakeMint, Settings};
-use gopool_sv2_tests::{Line, LineOptions};
+use gopool_sv2_tests::{binaries, Line, LineOptions};
 use serde_json::Value;
 
 use crate::block_on;
@@ -100,6 +102,39 @@ impl Rig {
         events
     }
 
+    /// Checks that each credit has the life that it should have, in this order: sealed, sent, shown
+    /// by the mint as what was sealed, each once.
+    fn check_credits(&self) {
+        let mut credits: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
+        let mut amounts = BTreeMap::new();
+        for event in self.events() {
+            for kind in ["mint_sealed", "mint_sent", "mint_confirmed"] {
+                let Some(id) = event[kind]["credit_id"].as_str() else { continue };
+                credits.entry(id.to_owned()).or_default().push(kind);
+                let amount = event[kind]["amount"].as_str().map(str::to_owned);
+                if let Some(amount) = amount {
+                    let sealed = amounts.entry(id.to_owned()).or_insert(amount.clone());
+                    assert_eq!(*sealed, amount, "credit {id}");
+                }
+            }
+        }
+        assert!(!credits.is_empty());
+        for (id, life) in credits {
+            assert_eq!(life, ["mint_sealed", "mint_sent", "mint_confirmed"], "credit {id}");
+        }
+    }
+
+    /// What an operator's command on the ledger says, beside all that runs; checks its exit code.
+    fn ledger(&self, arguments: &[&str], code: i32) -> String {
+        let mut command = Command::new(&binaries().unwrap().sidecar);
+        command.arg("ledger").args(arguments).arg("--config").arg(self.line.path("sidecar.toml"));
+        let output = command.output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        text
+    }
+
     /// Sum of a field over the events of a kind.
     fn told(&self, kind: &str, field: &str) -> u64 {
         let amount = |event: &Value| event[kind][field].as_str().map(|text| text.parse::<u64>());
@@ -127,6 +162,12 @@ fn what_a_miner_was_credited_is_at_the_mint_to_the_unit() {
         until("the pool knows", || rig.told("mint_confirmed", "amount") == owed).await;
         assert_eq!(rig.told("mint_sealed", "amount"), owed);
         assert_eq!(rig.told("mint_accrued", "shares"), 60);
+        rig.check_credits();
+        // An operator may look meanwhile, and change nothing.
+        assert!(rig.ledger(&["verify"], 0).contains("adds up"));
+        let accounts = rig.ledger(&["accounts"], 0);
+        assert!(accounts.contains(&format!("{owed} confirmed")), "{accounts}");
+        assert!(rig.ledger(&["freeze", "--account", "1", "--yes"], 1).contains("stop it"));
         for id in mint.database().quote_ids() {
             let quote = mint.database();
             assert_eq!(quote.quote(&id).unwrap().pubkey.as_deref(), Some(KEYS[0]));
@@ -214,6 +255,7 @@ fn survives_kills_of_the_sidecar_at_any_moment() {
         })
         .await;
         assert!(mint.database().paid() <= rig.owed(|_| true), "more than the pool booked");
+        rig.check_credits();
     });
     rig.line.stop().unwrap();
 }

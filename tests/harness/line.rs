@@ -114,9 +114,9 @@ impl Line {
         let address = Command::new(&binaries.minipool).arg("-test-address").output()?;
         let address = String::from_utf8(address.stdout)?.trim().to_owned();
         if in_one_process() && options.fits_one_process() {
-            fs::write(at(CONFIG), config(&options, "unix:none.sock", 0))?;
+            fs::write(at(CONFIG), config(&options, INSIDE, 0))?;
             let (sidecar, url) = start_both(directory.path(), &options)?;
-            let (pool_address, pool, watch) = (String::new(), None, None);
+            let (pool_address, pool, watch) = (INSIDE.to_owned(), None, None);
             return Ok(Self {
                 directory,
                 options,
@@ -143,7 +143,7 @@ impl Line {
         fs::write(at(CONFIG), config(&options, &pool_address, 0))?;
         let (mut sidecar, url) = start_sidecar(directory.path())?;
         if pool.is_some() && options.tcp.as_ref().is_none_or(|tcp| tcp.up) {
-            sidecar.wait_for("link to the pool is up")?;
+            sidecar.wait_for(LINKED)?;
         }
         let watch = None;
         Ok(Self { directory, options, pool_address, sidecar, pool, url, watch, address })
@@ -182,7 +182,8 @@ impl Line {
         Ok(())
     }
 
-    /// Kills the sidecar, if it still runs, and starts it again, on the same port.
+    /// Kills the sidecar, or the pool with the listener inside, if it still runs, and starts it
+    /// again, on the same port.
     ///
     /// # Errors
     /// It doesn't start.
@@ -193,7 +194,10 @@ impl Line {
         }
         let port = self.pool_url()?.port();
         fs::write(self.path(CONFIG), config(&self.options, &self.pool_address, port))?;
-        (self.sidecar, self.url) = start_sidecar(self.directory.path())?;
+        (self.sidecar, self.url) = match self.pool_address.as_str() {
+            INSIDE => start_both(self.directory.path(), &self.options)?,
+            _ => start_sidecar(self.directory.path())?,
+        };
         Ok(())
     }
 
@@ -287,6 +291,8 @@ impl Stopped {
 const CONFIG: &str = "sidecar.toml";
 /// The pool's own socket.
 const POOL_SOCKET: &str = "pool.sock";
+/// What is dialled by a listener that is inside the pool: nothing.
+const INSIDE: &str = "unix:none.sock";
 /// What the sidecar says when it listens, before the URL.
 const LISTENS: &str = "miners type: ";
 
@@ -315,10 +321,12 @@ fn start_sidecar(directory: &Path) -> Result<(Process, String)> {
 fn start_both(directory: &Path, options: &LineOptions) -> Result<(Process, String)> {
     let mut command = pool_command(directory, options)?;
     command.args(["-carrier", "ffi", "-listener-config", CONFIG, "-log-level", "debug"]);
+    let lives = said_so_far(directory, "sidecar", READY);
+    let links = said_so_far(directory, "sidecar", LINKED);
     let mut both = Process::start("sidecar", directory, &mut command)?;
-    both.wait_for("link to the pool is up")?;
-    both.wait_for(" hashes_per_block=")?;
-    let listens = both.wait_for(READY)?;
+    both.wait_for_nth(LINKED, links + 1)?;
+    both.wait_for_nth(" hashes_per_block=", lives + 1)?;
+    let listens = both.wait_for_nth(READY, lives + 1)?;
     let url = listens.split_whitespace().next().unwrap_or_default().to_owned();
     Ok((both, url))
 }
@@ -359,5 +367,7 @@ fn start_pool(directory: &Path, options: &LineOptions, address: &str) -> Result<
     Ok((pool, port))
 }
 
+/// What the listener says when it has a pool.
+const LINKED: &str = "link to the pool is up";
 /// What minipool says when it listens, before where.
 const READY: &str = "msg=\"minipool is ready\" listens=";
