@@ -108,9 +108,11 @@ func (s *Server) publish(e *event) {
 	}
 	if s.history == nil || s.history.id != e.stream {
 		s.endEvents()
+		if !s.enterSink() {
+			return
+		}
 		next := newPublishing(s.library, e.stream)
 		s.history = next
-		s.sinks.Add(1)
 		go func() {
 			defer s.sinks.Done()
 			if err := s.events.Serve(next); err != nil && !errors.Is(err, io.EOF) && next.ctx.Err() == nil {
@@ -121,6 +123,16 @@ func (s *Server) publish(e *event) {
 		}()
 	}
 	s.history.put(record{e.id, e.length})
+}
+
+// enterSink counts a stream of events; false: the listener is being freed, and nobody waits for more.
+func (s *Server) enterSink() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.freed {
+		s.sinks.Add(1)
+	}
+	return !s.freed
 }
 
 // endEvents says that nothing more comes on the newest stream of events.
@@ -136,6 +148,9 @@ const sinkGrace = 2 * time.Second
 
 // awaitSinks waits for what the sink has begun. One that doesn't heed its context is left alone.
 func (s *Server) awaitSinks(ctx context.Context) error {
+	s.mu.Lock()
+	s.freed = true
+	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		s.sinks.Wait()

@@ -43,6 +43,7 @@ type Server struct {
 	newest  *stream
 	history *publishing
 	fatal   error
+	freed   bool          // no stream of events begins any more
 	ended   chan struct{} // closed when release is done
 	release sync.Once
 }
