@@ -12,7 +12,7 @@ use gopool_sv2::mint::ledger::{
     Due, Ledger as _, LedgerShare, Origin, Settings, Source, SqliteLedger, Terms,
 };
 use gopool_sv2::mint::{PayoutKey, Scheme, Work};
-use gopool_sv2::types::{Difficulty, Hash};
+use gopool_sv2::types::{Difficulty, Hash, QuoteRef};
 use gopool_sv2_tests::binaries;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -47,6 +47,7 @@ async fn write(ledger: &SqliteLedger) {
         hash: Hash([n; 32]),
         identity,
         payout_key: Some(PayoutKey::from_hex(KEY.as_bytes()).unwrap()),
+        quote: None,
         worker: hostile(),
         credit: Difficulty { whole: 7, fraction: 0 },
         block_candidate: n == 1,
@@ -62,7 +63,7 @@ async fn write(ledger: &SqliteLedger) {
     ledger.new_quote(1, quote(), "ehash:one".to_owned(), 2_000).await.unwrap();
     ledger.quote_creating(quote()).await.unwrap();
     ledger.quote_opened(quote(), SECRET.to_owned(), 0, 2_000).await.unwrap();
-    assert_eq!(ledger.assign(256).await, Ok(1));
+    assert_eq!(ledger.assign(256, 3).await, Ok(1));
     ledger.mark_sent(vec![1], 3_000).await.unwrap();
 }
 
@@ -294,4 +295,51 @@ fn names_what_the_command_lacks() {
     drop(open(at));
     says(at, &["reconcile"], 64, &["which mint"]);
     says(at, &["accounts", "--help"], 0, &["--ledger"]);
+}
+
+#[test]
+fn says_which_quotes_wallets_made() {
+    let directory = TempDir::new().unwrap();
+    let at = directory.path();
+    let ledger = open(at);
+    let key = PayoutKey::from_hex(KEY.as_bytes()).unwrap();
+    let quote = QuoteRef::from_number(7);
+    block_on(async {
+        write(&ledger).await;
+        ledger.new_wallet_quote(quote, key, "wallets-id".to_owned(), 2_000).await.unwrap();
+        let share = LedgerShare {
+            id: 0,
+            source: Source::V1,
+            hash: Hash([99; 32]),
+            identity: "carol".into(),
+            payout_key: Some(key),
+            quote: Some(quote),
+            worker: Bytes::new(),
+            credit: Difficulty { whole: 7, fraction: 0 },
+            block_candidate: false,
+            height: 1,
+            at_ms: 1_000,
+        };
+        ledger.record_many(vec![share]).await.unwrap();
+        let due = Due { opened_by_ms: i64::MAX, work_from: Work::ZERO };
+        ledger.close_due(due, 2_000).await.unwrap();
+        ledger
+            .seal(Terms { unit_work: Work::DIFFICULTY_1, min_amount: 1 }, 10, 2_000)
+            .await
+            .unwrap();
+        ledger.quote_opened(quote.to_string(), "wallets-id".to_owned(), 0, 2_000).await.unwrap();
+        assert_eq!(ledger.assign(256, 3_000).await, Ok(1));
+    });
+    let stuck = lines(at, &["stuck"]);
+    let made_by = |identity: &str| {
+        let of = stuck.iter().find(|line| line["identity"] == identity).unwrap();
+        of["quote_made_by"].clone()
+    };
+    assert_eq!((made_by("carol"), made_by("bob")), ("wallet".into(), Value::Null));
+    assert!(stuck.iter().any(|line| line["quote_made_by"] == "pool"), "{stuck:?}");
+    let export = lines(at, &["export"]);
+    let named: Vec<_> = export.iter().filter_map(|line| line["named_quote"].as_str()).collect();
+    assert_eq!(named, [quote.to_string()]);
+    let text = says(at, &["stuck"], 0, &["made by", "wallet", &quote.to_string()]);
+    assert!(!text.contains("wallets-id"), "{text}");
 }

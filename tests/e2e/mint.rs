@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use gopool_sv2::miner::{self, Summary};
 use gopool_sv2_tests::fake_mint::{Database, FakeMint, Settings};
 use gopool_sv2_tests::{binaries, Line, LineOptions};
-use serde_json::Value;
+use serde_json::{json, Value};
 
 use crate::block_on;
 
@@ -219,6 +219,39 @@ fn who_mines_under_a_strangers_name_gets_nothing_of_the_strangers() {
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert!(near(of(KEYS[1]), second) && near(of(KEYS[2]), third));
         assert_eq!(mint.database().paid(), of(KEYS[1]) + of(KEYS[2]), "unassigned work was paid");
+    });
+    rig.line.stop().unwrap();
+}
+
+#[test]
+fn a_wallet_finds_what_was_earned_on_the_quote_that_it_made_itself() {
+    let mut rig = rig();
+    block_on(async {
+        let mint = rig.start_mint(Database::default()).await;
+        let body = json!({ "unit": "hash", "amount": 1, "pubkey": KEYS[0] });
+        let made = mint.post_quote(body).await.unwrap();
+        let text = |name: &str| made[name].as_str().unwrap().to_owned();
+        let (id, request) = (text("quote"), text("request"));
+        // The sidecar forgets nothing of it.
+        rig.line.start_sidecar().unwrap();
+        rig.mine("rig", Some(&request), 30).await;
+        rig.mine("other", Some(KEYS[1]), 30).await;
+        let own = |line: &Value| line["user"].as_str().is_some_and(|user| user.ends_with("rig"));
+        let paid = || mint.database().quote(&id).unwrap().paid();
+        let owed = rig.owed(own);
+        assert!(owed > 30 && owed < rig.owed(|_| true), "{owed}");
+        until("the wallet's quote is paid", || paid() == owed).await;
+        until("the pool knows", || rig.told("mint_confirmed", "amount") >= owed).await;
+        let shown = mint.get_quote(&id).await.unwrap();
+        assert_eq!(shown["amount_paid"], owed);
+        // The leading mark may be left out. One that nobody knows costs its own channel only.
+        rig.mine("rig", request.strip_prefix("ehash:"), 10).await;
+        let mut options = rig.line.miner("rig").unwrap();
+        options.user = format!("{}~ehash=gp1q:{}", options.user, "a".repeat(26));
+        let refused = miner::run(options, pending()).await.unwrap_err().to_string();
+        assert!(refused.contains("invalid-user-identity"), "{refused}");
+        let owed = rig.owed(own);
+        until("the wallet's quote is paid again", || paid() == owed).await;
     });
     rig.line.stop().unwrap();
 }

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 use gopool_sv2::mint::ledger::{
-    Due, Kept, Ledger as _, LedgerShare, Origin, QuoteNeed, Settings, Source, SqliteLedger, Terms,
+    Due, Kept, Ledger as _, LedgerError, LedgerShare, Origin, QuoteNeed, Settings, Source,
+    SqliteLedger, Terms,
 };
 use gopool_sv2::mint::{PayoutKey, Scheme, Work};
-use gopool_sv2::types::{Difficulty, Hash};
+use gopool_sv2::types::{Difficulty, Hash, QuoteRef};
 use gopool_sv2_tests::Result;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -32,7 +33,13 @@ pub(crate) fn open(path: &Path, depth: usize) -> Result<(SqliteLedger, mpsc::Rec
     Ok((SqliteLedger::open(&settings, sender)?, outcomes))
 }
 
-/// The n-th share: one of `names` accounts, every eighth of them unassigned.
+/// The quote that a wallet has made by the time of the n-th share, more or less.
+fn wallets_quote(n: u64) -> QuoteRef {
+    QuoteRef::from_number((n / 2_000).into())
+}
+
+/// The n-th share: one of `names` accounts, every eighth of them unassigned, and every eighth with
+/// a quote of its wallet's.
 pub(crate) fn share(n: u64, names: u64, at_ms: i64) -> Result<LedgerShare> {
     let name = n % names;
     let payout_key = match name % 8 {
@@ -45,6 +52,7 @@ pub(crate) fn share(n: u64, names: u64, at_ms: i64) -> Result<LedgerShare> {
         hash: hash(n),
         identity: Bytes::from(format!("bc1q{name:036}")),
         payout_key,
+        quote: (name % 8 == 6).then(|| wallets_quote(n)),
         worker: Bytes::from_static(b"rig-1"),
         credit: Difficulty { whole: 1_000, fraction: 5 },
         block_candidate: false,
@@ -59,6 +67,13 @@ pub(crate) async fn pay(ledger: &SqliteLedger, at_ms: i64) -> Result<()> {
     ledger.close_due(due, at_ms).await?;
     let terms = Terms { unit_work: Work(7_777 << 32), min_amount: 2 };
     ledger.seal(terms, 20, at_ms).await?;
+    let quote = wallets_quote(u64::try_from(at_ms)?);
+    let key = KEY.parse::<PayoutKey>()?;
+    match ledger.new_wallet_quote(quote, key, format!("id-{quote}"), at_ms).await {
+        // It is there already.
+        Ok(()) | Err(LedgerError::Refused(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
     for need in ledger.due_quotes(at_ms, 20).await? {
         let name = match need {
             QuoteNeed::Missing { account_id, .. } => {
@@ -71,7 +86,7 @@ pub(crate) async fn pay(ledger: &SqliteLedger, at_ms: i64) -> Result<()> {
         ledger.quote_creating(name.clone()).await?;
         ledger.quote_opened(name.clone(), format!("id-{name}"), 0, at_ms).await?;
     }
-    ledger.assign(8).await?;
+    ledger.assign(8, 3).await?;
     let due = ledger.due_credits(at_ms, 50).await?;
     ledger.mark_sent(due.iter().map(|owed| owed.credit_id).collect(), at_ms).await?;
     for quote in ledger.unread_quotes(at_ms, 5).await? {

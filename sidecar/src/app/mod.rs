@@ -5,6 +5,8 @@ mod renewal;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+#[cfg(feature = "mint")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -163,6 +165,8 @@ impl Sidecar {
             bounds.clone(),
         );
         #[cfg(feature = "mint")]
+        let keeper = bridge.as_ref().map(|bridge| Arc::downgrade(&bridge.ledger()));
+        #[cfg(feature = "mint")]
         let bridge = bridge.map(|bridge| {
             let returns = link.keep_in(bridge.ledger());
             bridge.start(returns, events, &config.pool.sidecar_id)
@@ -185,9 +189,9 @@ impl Sidecar {
             limits,
             required_extensions,
             #[cfg(feature = "mint")]
-            payout_keys: bridge.is_some(),
+            ledger: keeper,
             #[cfg(not(feature = "mint"))]
-            payout_keys: false,
+            ledger: None,
             journal: journal.clone(),
             bounds: bounds.clone(),
         };

@@ -203,8 +203,10 @@ impl Channels {
 
     /// Whose its shares are.
     pub fn owner(&self, key: ChannelKey) -> Option<Owner> {
-        let OpenRequest { user_identity, payout_key, .. } = &self.held.get(&key)?.request;
-        Some(Owner { user_identity: user_identity.clone(), payout_key: *payout_key })
+        let request = &self.held.get(&key)?.request;
+        let OpenRequest { user_identity, payout_key, quote, .. } = request;
+        let user_identity = user_identity.clone();
+        Some(Owner { user_identity, payout_key: *payout_key, quote: *quote })
     }
 
     /// Whether a share may go to the pool: the channel is open, in the life in which the share's

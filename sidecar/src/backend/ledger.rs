@@ -2,6 +2,7 @@
 //! not before. Without a ledger nothing of this runs.
 
 mod calls;
+mod quote;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,10 +14,11 @@ use tokio::sync::Notify;
 
 pub(crate) use calls::{failed_message, Calls};
 pub use calls::{Account, Answer, Call, CallError, Code, RecordedShare, Reply};
+pub use quote::{QuoteAnswer, QuoteUnknown};
 
 use super::{Accounts, Directory, Event, Judged, MintNews};
 use crate::sys::unix_millis;
-use crate::types::{ConnId, Difficulty, Hash, PayoutKey, RejectReason, Verdict};
+use crate::types::{ConnId, Difficulty, Hash, PayoutKey, QuoteRef, RejectReason, Verdict};
 
 /// Keeps accepted shares. Any thread.
 pub trait ShareLedger: fmt::Debug + Send + Sync {
@@ -26,6 +28,9 @@ pub trait ShareLedger: fmt::Debug + Send + Sync {
 
     /// A request of the pool. Never blocks; `answer` takes what it comes to, at any time.
     fn call(&self, call: Call, answer: Answer);
+
+    /// Whose quote is this? Never blocks; `answer` takes what is found, at any time.
+    fn find_quote(&self, quote: QuoteRef, answer: QuoteAnswer);
 }
 
 /// A share that the pool has accepted.
@@ -41,6 +46,8 @@ pub struct LedgerShare {
     pub user_identity: Bytes,
     /// Where its credit goes; `None`: to nobody yet.
     pub payout_key: Option<PayoutKey>,
+    /// The quote of a wallet's on which it is to be paid; it is locked to that key.
+    pub quote: Option<QuoteRef>,
     /// The worker that the share names (extension 0x0002), opaque; empty: none.
     pub worker: Bytes,
     /// What the pool credits.
@@ -235,6 +242,7 @@ pub(crate) struct Ledger {
 pub(crate) struct Owner {
     pub(crate) user_identity: Bytes,
     pub(crate) payout_key: Option<PayoutKey>,
+    pub(crate) quote: Option<QuoteRef>,
 }
 
 impl Ledger {
@@ -284,6 +292,7 @@ impl Ledger {
             hash,
             user_identity: owner.user_identity,
             payout_key: owner.payout_key,
+            quote: owner.quote,
             worker,
             credit,
             block_candidate,

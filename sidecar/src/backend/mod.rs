@@ -29,9 +29,10 @@ pub use mailbox::Mailbox;
 pub(crate) use news::Accounts;
 pub use news::MintNews;
 
+use self::ledger::{QuoteAnswer, QuoteUnknown};
 use crate::types::{
-    ChannelKey, ConnId, Connection, Grant, Hash, Job, Kick, OpenRequest, RefuseReason, Submit,
-    Target, TargetLimits, Verdict,
+    ChannelKey, ConnId, Connection, Grant, Hash, Job, Kick, OpenRequest, PayoutKey, RefuseReason,
+    Submit, Target, TargetLimits, Verdict,
 };
 
 /// From a session to the pool. Order is kept.
@@ -193,6 +194,13 @@ pub enum Event {
         /// How.
         kick: Kick,
     },
+    /// The answer to whose the quote is that was named with the wish for a channel.
+    QuoteFound {
+        /// The channel, which the pool does not know yet.
+        channel: ChannelKey,
+        /// The key that the quote is locked to, or why that is not known.
+        found: Result<PayoutKey, QuoteUnknown>,
+    },
     /// What a mint made of credit of an account. May be missing: who must know asks the mint.
     MintCredit {
         /// The connection's open channels of the account, at least one.
@@ -214,6 +222,14 @@ pub struct Port {
     pub limits: Option<TargetLimits>,
     conn: ConnId,
     directory: Directory,
+}
+
+impl Port {
+    /// Where the answer to whose a quote is goes that the wish for this channel names.
+    #[must_use]
+    pub fn quote_answer(&self, channel: ChannelKey) -> QuoteAnswer {
+        QuoteAnswer::new(channel, self.directory.clone())
+    }
 }
 
 impl Drop for Port {

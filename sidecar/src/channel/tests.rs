@@ -24,6 +24,7 @@ fn opened(max_target: Target, wanted: Target, limits: TargetLimits) -> Channel {
         kind: Kind::Extended,
         user_identity: Bytes::from_static(b"worker"),
         payout_key: None,
+        quote: None,
         nominal_hash_rate: 0.0,
         max_target,
         min_extranonce_size: 4,

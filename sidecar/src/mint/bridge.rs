@@ -86,7 +86,8 @@ impl Bridge {
             tokio::task::spawn_blocking(move || SqliteLedger::open(&settings, told)).await??;
         let secret = QuoteSecret::new(*opened.secret());
         let (sent, sends) = watch::channel(0);
-        let deposits = Arc::new(LedgerDeposits::new(opened.clone(), sends));
+        let deposits =
+            Arc::new(LedgerDeposits::new(opened.clone(), plan(config).quote_life_ms, sends));
         let processor =
             Processor::open(processor_settings(config), secret.clone(), deposits).await?;
         let outbox = Arc::new(Outbox::new(opened.clone()).await?);

@@ -88,10 +88,11 @@ impl Herald {
             Event::MintFailed(failed) => {
                 let Some(error_code) = error_code(&failed) else { return Ok(()) };
                 let found = match failed.credit_id {
-                    0 => self.ledger.quote_notice(failed.quote_request).await?,
-                    credit => self.ledger.credit_notice(credit).await?,
+                    0 => self.ledger.quote_notices(failed.quote_request).await?,
+                    credit => self.ledger.credit_notice(credit).await?.into_iter().collect(),
                 };
-                if let Some(Notice { identity, payout_key: Some(key), .. }) = found {
+                for Notice { identity, payout_key, .. } in found {
+                    let Some(key) = payout_key else { continue };
                     let news = MintNews::Failed { error_code: error_code.to_owned() };
                     self.returns.tell_news(identity, key, news);
                 }

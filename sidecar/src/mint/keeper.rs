@@ -1,16 +1,24 @@
 //! The ledger as the share path and the pool's requests see it.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, Semaphore};
 
 use super::clock::Clock;
 use super::ledger::{self, Ledger, LedgerError, SqliteLedger};
 use crate::backend::ledger::{
-    Account, Answer, Call, CallError, Code, Keeping, Kept, LedgerShare, RecordedShare, Reply,
-    Returns, ShareLedger,
+    Account, Answer, Call, CallError, Code, Keeping, Kept, LedgerShare, QuoteAnswer, QuoteUnknown,
+    RecordedShare, Reply, Returns, ShareLedger,
 };
+use crate::types::QuoteRef;
+
+/// Quotes that are looked up at a time.
+const LOOKUPS_MAX: usize = 64;
+/// How long a channel waits for that.
+const LOOKUP: Duration = Duration::from_secs(5);
 
 /// Hands accepted shares to the ledger.
 pub struct Keeper {
@@ -18,6 +26,7 @@ pub struct Keeper {
     unit: String,
     clock: Clock,
     runtime: Handle,
+    lookups: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Keeper {
@@ -30,7 +39,8 @@ impl Keeper {
     /// `unit`: the mint's. Requests of the pool run on the present runtime.
     #[must_use]
     pub fn new(ledger: SqliteLedger, unit: String) -> Self {
-        Self { ledger, unit, clock: Clock::start(), runtime: Handle::current() }
+        let lookups = Arc::new(Semaphore::new(LOOKUPS_MAX));
+        Self { ledger, unit, clock: Clock::start(), runtime: Handle::current(), lookups }
     }
 }
 
@@ -45,6 +55,7 @@ impl ShareLedger for Keeper {
             hash: share.hash,
             identity: share.user_identity,
             payout_key: share.payout_key,
+            quote: share.quote,
             worker: share.worker,
             credit: share.credit,
             block_candidate: share.block_candidate,
@@ -58,6 +69,30 @@ impl ShareLedger for Keeper {
         // At most as many as are let in.
         self.runtime.spawn(async move {
             answer.give(serve(&ledger, call, unit, now).await.map_err(|error| failed(&error)));
+        });
+    }
+
+    fn find_quote(&self, quote: QuoteRef, answer: QuoteAnswer) {
+        // Full: the answer that is dropped says so.
+        let Ok(place) = Arc::clone(&self.lookups).try_acquire_owned() else { return };
+        let ledger = self.ledger.clone();
+        let found = self.runtime.spawn(async move {
+            let found = ledger.wallet_quote(quote).await;
+            // Held for as long as the disk is busy with it, whoever still waits.
+            drop(place);
+            found
+        });
+        self.runtime.spawn(async move {
+            let found = tokio::time::timeout(LOOKUP, found).await;
+            answer.give(match found {
+                Ok(Ok(Ok(Some(key)))) => Ok(key),
+                Ok(Ok(Ok(None))) => Err(QuoteUnknown::NoSuchQuote),
+                Ok(Ok(Err(error))) => {
+                    tracing::warn!(%error, "a quote can't be looked up");
+                    Err(QuoteUnknown::Unavailable)
+                }
+                Ok(Err(_)) | Err(_) => Err(QuoteUnknown::Unavailable),
+            });
         });
     }
 }
@@ -116,6 +151,7 @@ fn from_elsewhere(share: RecordedShare) -> ledger::LedgerShare {
         hash: share.hash,
         identity: share.user_identity,
         payout_key: share.payout_key,
+        quote: None,
         worker: bytes::Bytes::new(),
         credit: share.credit,
         block_candidate: share.block_candidate,

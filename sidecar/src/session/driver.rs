@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,6 +16,7 @@ use tokio::time::{sleep_until, timeout, Instant};
 
 use super::drain::Drain;
 use super::{caps, decode, farewell, Bounds, Cause, Effects, Rates, Session};
+use crate::backend::ledger::ShareLedger;
 use crate::backend::{Backend, Command, Port};
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
@@ -58,8 +59,9 @@ pub struct Context {
     pub limits: Limits,
     /// Extensions without which nobody may mine.
     pub required_extensions: Arc<[u16]>,
-    /// Whether credit goes to payout keys here.
-    pub payout_keys: bool,
+    /// Who keeps shares, and knows quotes; `None`: no credit goes to payout keys here. It ends with
+    /// the link, whatever connections there are still.
+    pub ledger: Option<Weak<dyn ShareLedger>>,
     /// The journal of answers.
     pub journal: Journal,
     /// Where it counts what had no room.
@@ -124,9 +126,10 @@ async fn serve(
         writer: Writer::new(encryptor),
         session: Session::new(conn, address, connected_ms, bounds, port.limits)
             .seated(channels)
-            .crediting(context.payout_keys)
+            .crediting(context.ledger.is_some())
             .requiring(Arc::clone(&context.required_extensions)),
         port,
+        ledger: context.ledger.as_ref(),
         commands: VecDeque::new(),
         turn: 0,
         limits,
@@ -146,6 +149,7 @@ struct Driver<'a> {
     /// The end of the handshake.
     begun: Instant,
     port: Port,
+    ledger: Option<&'a Weak<dyn ShareLedger>>,
     /// Commands the pool's queue had no room for yet.
     commands: VecDeque<Command>,
     /// Messages taken in this turn.
@@ -383,6 +387,13 @@ impl Driver<'_> {
     fn apply(&mut self, fx: Effects) -> Result<(), Cause> {
         for line in fx.lines {
             self.journal.record(line);
+        }
+        for (channel, quote) in fx.lookups {
+            let answer = self.port.quote_answer(channel);
+            // Without one the answer that is dropped says so.
+            if let Some(ledger) = self.ledger.and_then(Weak::upgrade) {
+                ledger.find_quote(quote, answer);
+            }
         }
         self.commands.extend(fx.commands);
         for message in &fx.out {

@@ -94,6 +94,7 @@ impl Session {
                     fx.out.push(Outbound::OpenError { request_id, reason });
                 }
             }
+            Event::QuoteFound { channel, found } => self.quote_found(channel, found, fx),
             Event::Updated { channel, request, refused } => {
                 self.updated(channel, request, refused, fx);
             }

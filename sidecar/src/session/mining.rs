@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::setup::REQUIRES_STANDARD_JOBS;
-use super::{unknown_channel, Cause, Effects, Inbound, Open, Opening, Outbound, Session};
+use super::{unknown_channel, Cause, Effects, Inbound, Open, Opening, Outbound, Phase, Session};
+use crate::backend::ledger::QuoteUnknown;
 use crate::backend::Command;
 use crate::channel::Taken;
 use crate::job::Fields;
 use crate::types::{
-    split_identity, ChannelKey, Connection, Kind, OpenRequest, PayoutKey, RefuseReason,
+    split_identity, ChannelKey, Connection, Kind, OpenRequest, Payout, PayoutKey, RefuseReason,
     RejectReason, Seat, Target,
 };
 
@@ -65,7 +66,7 @@ impl Session {
     }
 
     fn open(&mut self, connection: &Arc<Connection>, open: &Open, fx: &mut Effects) {
-        let (user_identity, payout_key) = match self.whom(open) {
+        let (user_identity, payout) = match self.whom(open) {
             Ok(whom) => whom,
             Err(reason) => {
                 tracing::debug!(reason = reason.as_str(), "open refused");
@@ -75,7 +76,14 @@ impl Session {
         let request = OpenRequest {
             kind: open.kind,
             user_identity,
-            payout_key,
+            payout_key: match payout {
+                Some(Payout::Key(key)) => Some(key),
+                _ => None,
+            },
+            quote: match payout {
+                Some(Payout::Quote(quote)) => Some(quote),
+                _ => None,
+            },
             // -0.0 is 0.0.
             nominal_hash_rate: open.nominal_hash_rate.abs(),
             max_target: open.max_target,
@@ -84,10 +92,15 @@ impl Session {
         match self.admit(connection, open) {
             Ok((channel, seat)) => {
                 let request_id = open.request_id;
-                self.opening
-                    .insert(channel, Opening { request_id, request: request.clone(), seat });
-                let connection = Arc::clone(connection);
-                fx.commands.push(Command::Open { channel, connection, request });
+                match request.quote {
+                    // The pool is asked when the key is known.
+                    Some(quote) => fx.lookups.push((channel, quote)),
+                    None => {
+                        let (connection, request) = (Arc::clone(connection), request.clone());
+                        fx.commands.push(Command::Open { channel, connection, request });
+                    }
+                }
+                self.opening.insert(channel, Opening { request_id, request, seat });
             }
             Err(reason) => {
                 tracing::debug!(reason = reason.as_str(), "open refused");
@@ -96,19 +109,48 @@ impl Session {
         }
     }
 
+    /// Whose the quote is that a wish for a channel named: now the pool can be asked.
+    pub(super) fn quote_found(
+        &mut self,
+        channel: ChannelKey,
+        found: Result<PayoutKey, QuoteUnknown>,
+        fx: &mut Effects,
+    ) {
+        let Phase::Mining(connection) = &self.phase else { return };
+        // It may have been refused since, or the connection sent away.
+        let Some(opening) = self.opening.get_mut(&channel) else { return };
+        match found {
+            Ok(key) => {
+                opening.request.payout_key = Some(key);
+                let (connection, request) = (Arc::clone(connection), opening.request.clone());
+                fx.commands.push(Command::Open { channel, connection, request });
+            }
+            Err(error) => {
+                let reason = match error {
+                    QuoteUnknown::NoSuchQuote => RefuseReason::InvalidUserIdentity,
+                    QuoteUnknown::Unavailable => RefuseReason::BackendUnavailable,
+                };
+                let request_id = opening.request_id;
+                tracing::info!(reason = reason.as_str(), %error, "open refused");
+                self.take_opening(&channel);
+                fx.out.push(Outbound::OpenError { request_id, reason });
+            }
+        }
+    }
+
     /// Whose work it will be, and where the credit for it goes.
-    fn whom(&self, open: &Open) -> Result<(Bytes, Option<PayoutKey>), RefuseReason> {
-        let (user, key) = match split_identity(&open.user_identity) {
+    fn whom(&self, open: &Open) -> Result<(Bytes, Option<Payout>), RefuseReason> {
+        let (user, payout) = match split_identity(&open.user_identity) {
             Ok((_, Some(_))) | Err(_) if !self.payout_keys => {
                 return Err(RefuseReason::PayoutKeyNotSupported);
             }
             Ok(split) => split,
             Err(error) => {
-                tracing::debug!(%error, "the payout key of a user identity");
+                tracing::debug!(%error, "where the credit of a user identity goes");
                 return Err(RefuseReason::InvalidUserIdentity);
             }
         };
-        Ok((Bytes::copy_from_slice(&user), key))
+        Ok((Bytes::copy_from_slice(&user), payout))
     }
 
     fn admit(

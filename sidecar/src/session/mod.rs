@@ -57,7 +57,7 @@ use crate::backend::Command;
 use crate::channel::{Answer, Channel, Outcome};
 use crate::obs::Line;
 use crate::types::{
-    ChannelKey, ConnId, Connection, OpenRequest, RejectReason, Seat, Seats, TargetLimits,
+    ChannelKey, ConnId, Connection, OpenRequest, QuoteRef, RejectReason, Seat, Seats, TargetLimits,
 };
 
 /// Bounds of one connection.
@@ -143,6 +143,8 @@ pub struct Effects {
     pub out: Vec<Outbound>,
     /// For the pool.
     pub commands: Vec<Command>,
+    /// Quotes that wishes for channels name: whose are they?
+    pub lookups: Vec<(ChannelKey, QuoteRef)>,
     /// For the journal.
     pub lines: Vec<Line>,
     /// Close the connection once `out` is sent.

@@ -19,7 +19,9 @@ mod work;
 pub use extension::{CREDITING_EXTENSIONS, MINT_CREDITS, SUPPORTED_EXTENSIONS, WORKERS};
 pub use hash::{sha256d, Difficulty, Hash, Target};
 pub use network::{Network, NetworkError};
-pub use payout::{split_identity, BadPayoutKey, PayoutKey};
+pub use payout::{
+    split_identity, BadPayout, BadPayoutKey, BadQuoteRef, Payout, PayoutKey, QuoteRef,
+};
 pub use rate::{Bucket, Rate};
 pub use reason::{RefuseReason, RejectReason};
 pub use seats::{Seat, Seats};

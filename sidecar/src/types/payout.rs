@@ -1,5 +1,5 @@
-//! Where the credit of a channel's work goes beside the pool's own books: a Cashu payout key that
-//! the miner wrote behind its user identity.
+//! Where the credit of a channel's work goes beside the pool's own books: a Cashu payout key, or a
+//! deposit quote of the miner's wallet, written behind its user identity.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,8 +7,16 @@ use std::str::FromStr;
 
 use secp256k1::PublicKey;
 
-/// What comes between a user identity and its payout key.
+/// What comes between a user identity and where its credit goes.
 const MARK: &[u8] = b"~ehash=";
+/// What a deposit quote's `request` begins with; our name of it follows.
+const REQUEST_MARK: &str = "ehash:";
+/// What our name of a deposit quote begins with; its number follows.
+const QUOTE_MARK: &str = "gp1q:";
+/// The digits of that number (RFC 4648 base 32, lower case).
+const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+/// How many of them.
+const DIGIT_COUNT: u32 = 26;
 
 /// A Cashu payout key: a secp256k1 point, compressed (NUT-20's `pubkey`). Always a real one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,23 +79,105 @@ impl fmt::Debug for PayoutKey {
     }
 }
 
-/// The user identity less its payout key, and that key: `NAME~ehash=KEY`, or `NAME~ehash=KEY.RIG`,
-/// as proxies write that number their miners; then the name is `NAME.RIG`. The pool never sees the
-/// key in the name.
+/// Our name of a deposit quote at the mint: a number of 128 bits. Its text is `gp1q:` and 26 digits
+/// of base 32, highest first.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QuoteRef(u128);
+
+/// A name of a deposit quote that is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the request of a deposit quote: ehash:gp1q: and 26 digits of base 32")]
+pub struct BadQuoteRef;
+
+impl QuoteRef {
+    /// The name of this number.
+    #[must_use]
+    pub const fn from_number(number: u128) -> Self {
+        Self(number)
+    }
+
+    /// From its text, or from that of its `request`.
+    ///
+    /// # Errors
+    /// [`BadQuoteRef`]: anything else.
+    pub fn from_text(text: &[u8]) -> Result<Self, BadQuoteRef> {
+        let text = text.strip_prefix(REQUEST_MARK.as_bytes()).unwrap_or(text);
+        let digits = text.strip_prefix(QUOTE_MARK.as_bytes()).ok_or(BadQuoteRef)?;
+        if digits.len() != DIGIT_COUNT as usize {
+            return Err(BadQuoteRef);
+        }
+        let mut number = 0_u128;
+        for digit in digits {
+            let digit = DIGITS.iter().position(|known| known == digit).ok_or(BadQuoteRef)?;
+            // 130 bits of digits: the highest two must be none.
+            number = number.checked_mul(32).ok_or(BadQuoteRef)? | digit as u128;
+        }
+        Ok(Self(number))
+    }
+
+    /// The `request` of the quote, which wallets see.
+    #[must_use]
+    pub fn request(&self) -> String {
+        format!("{REQUEST_MARK}{self}")
+    }
+}
+
+impl fmt::Display for QuoteRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(QUOTE_MARK)?;
+        let digit = |place: u32| DIGITS[usize::from((self.0 >> (5 * place)) as u8 & 31)];
+        (0..DIGIT_COUNT).rev().try_for_each(|place| write!(f, "{}", char::from(digit(place))))
+    }
+}
+
+impl fmt::Debug for QuoteRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where a miner wants its credit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payout {
+    /// On quotes that the pool makes, locked to this key.
+    Key(PayoutKey),
+    /// On a quote that the miner's wallet made; the mint knows its key, and so does the ledger.
+    Quote(QuoteRef),
+}
+
+/// What stands behind a user identity is neither a payout key nor a quote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadPayout {
+    /// It is no key.
+    #[error(transparent)]
+    Key(#[from] BadPayoutKey),
+    /// It begins like a quote, and is none.
+    #[error(transparent)]
+    Quote(#[from] BadQuoteRef),
+}
+
+/// The user identity less where its credit goes, and that: `NAME~ehash=KEY`, or `NAME~ehash=` and
+/// the `request` of a wallet's quote; `NAME~ehash=KEY.RIG`, as proxies write that number their
+/// miners, is of the name `NAME.RIG`. The pool never sees it in the name.
 ///
 /// # Errors
-/// [`BadPayoutKey`]: something else stands where the key should.
-pub fn split_identity(identity: &[u8]) -> Result<(Cow<'_, [u8]>, Option<PayoutKey>), BadPayoutKey> {
+/// [`BadPayout`]: something else stands there.
+pub fn split_identity(identity: &[u8]) -> Result<(Cow<'_, [u8]>, Option<Payout>), BadPayout> {
     let mark = identity.windows(MARK.len()).rposition(|window| window == MARK);
     let Some(at) = mark else { return Ok((identity.into(), None)) };
     let (name, behind) = (&identity[..at], &identity[at + MARK.len()..]);
     let end = behind.iter().position(|byte| *byte == b'.').unwrap_or(behind.len());
-    let (key, rig) = behind.split_at(end);
+    let (given, rig) = behind.split_at(end);
     let name = match rig {
         [] => Cow::Borrowed(name),
         rig => Cow::Owned([name, rig].concat()),
     };
-    Ok((name, Some(PayoutKey::from_hex(key)?)))
+    let is_quote = [REQUEST_MARK, QUOTE_MARK].iter().any(|m| given.starts_with(m.as_bytes()));
+    let payout = match is_quote {
+        true => Payout::Quote(QuoteRef::from_text(given)?),
+        false => Payout::Key(PayoutKey::from_hex(given)?),
+    };
+    Ok((name, Some(payout)))
 }
 
 #[cfg(test)]
@@ -106,14 +196,15 @@ mod tests {
         let split = |identity: &str| {
             split_identity(identity.as_bytes()).map(|(name, key)| (name.into_owned(), key))
         };
+        let to = |key| Some(Payout::Key(key));
         let named = |name: &str, key| Ok((name.as_bytes().to_vec(), key));
-        assert_eq!(split(&with("bc1q.rig")), named("bc1q.rig", Some(key)));
-        assert_eq!(split(&with("")), named("", Some(key)));
-        assert_eq!(split(&with("a~ehash=b")), named("a~ehash=b", Some(key)));
+        assert_eq!(split(&with("bc1q.rig")), named("bc1q.rig", to(key)));
+        assert_eq!(split(&with("")), named("", to(key)));
+        assert_eq!(split(&with("a~ehash=b")), named("a~ehash=b", to(key)));
         // A proxy numbers its miners behind the name that it was given.
-        assert_eq!(split(&format!("{}.miner1", with("bc1q"))), named("bc1q.miner1", Some(key)));
-        assert_eq!(split(&format!("{}.b.c", with("bc1q.a"))), named("bc1q.a.b.c", Some(key)));
-        assert_eq!(split(&format!("{}.", with("bc1q"))), named("bc1q.", Some(key)));
+        assert_eq!(split(&format!("{}.miner1", with("bc1q"))), named("bc1q.miner1", to(key)));
+        assert_eq!(split(&format!("{}.b.c", with("bc1q.a"))), named("bc1q.a.b.c", to(key)));
+        assert_eq!(split(&format!("{}.", with("bc1q"))), named("bc1q.", to(key)));
         for name in ["bc1q.rig", "", "~ehash", "a~EHASH=b"] {
             assert_eq!(split(name), named(name, None));
         }
@@ -135,8 +226,53 @@ mod tests {
             &format!("{KEY}rig.1"),
         ] {
             let identity = format!("bc1q~ehash={bad}");
-            assert_eq!(split_identity(identity.as_bytes()), Err(BadPayoutKey), "{bad}");
+            let refused = Err(BadPayout::Key(BadPayoutKey));
+            assert_eq!(split_identity(identity.as_bytes()), refused, "{bad}");
         }
         assert_eq!(PayoutKey::from_bytes(&[0xff; 33]), Err(BadPayoutKey));
+    }
+
+    #[test]
+    fn takes_the_request_of_a_quote_off_the_identity() {
+        for number in [0, 1, 31, 32, 0x0123_4567_89ab_cdef, u128::MAX] {
+            let quote = QuoteRef::from_number(number);
+            assert_eq!(quote.request(), format!("ehash:{quote}"));
+            assert_eq!(quote.to_string().len(), 31);
+            for text in [quote.request(), quote.to_string()] {
+                for (identity, name) in [
+                    (format!("bc1q.rig~ehash={text}"), "bc1q.rig"),
+                    (format!("bc1q~ehash={text}.miner1"), "bc1q.miner1"),
+                ] {
+                    let split = Ok((Cow::from(name.as_bytes()), Some(Payout::Quote(quote))));
+                    assert_eq!(split_identity(identity.as_bytes()), split, "{identity}");
+                }
+            }
+        }
+        // Digits count from a: RFC 4648's alphabet.
+        assert_eq!(QuoteRef::from_number(25).to_string(), format!("gp1q:{}z", "a".repeat(25)));
+        assert_eq!(QuoteRef::from_number(26).to_string(), format!("gp1q:{}2", "a".repeat(25)));
+    }
+
+    #[test]
+    fn rejects_names_of_quotes_that_are_none() {
+        let good = QuoteRef::from_number(u128::MAX).to_string();
+        let beyond = good.replacen("gp1q:h", "gp1q:i", 1);
+        let loud = good.to_uppercase().replacen("GP1Q", "gp1q", 1);
+        for bad in [
+            "gp1q:",
+            "ehash:",
+            "ehash:gp1q:",
+            "ehash:ehash:gp1q:aaaaaaaaaaaaaaaaaaaaaaaaaa",
+            &good[..30],
+            &format!("{good}a"),
+            &format!("{good} "),
+            &beyond,
+            &loud,
+            &good.replacen('h', "0", 1),
+        ] {
+            let identity = format!("bc1q~ehash={bad}");
+            let refused = Err(BadPayout::Quote(BadQuoteRef));
+            assert_eq!(split_identity(identity.as_bytes()), refused, "{bad}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Difficulty, Hash, Kind, PayoutKey, RefuseReason, RejectReason, Target};
+use super::{Difficulty, Hash, Kind, PayoutKey, QuoteRef, RefuseReason, RejectReason, Target};
 
 /// A miner's connection: unique in the life of the process, from 1, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,8 +84,10 @@ pub struct OpenRequest {
     pub kind: Kind,
     /// Opaque bytes, 0 to 255, less a payout key.
     pub user_identity: Bytes,
-    /// The payout key that was given with it.
+    /// The payout key that was given with it, or that of the quote.
     pub payout_key: Option<PayoutKey>,
+    /// The deposit quote that was given with it.
+    pub quote: Option<QuoteRef>,
     /// In H/s; finite, not negative. 0 means unknown.
     pub nominal_hash_rate: f32,
     /// Easiest target the miner takes; not zero.

@@ -221,6 +221,7 @@ pub fn ops_model(data: &[u8]) {
         kind,
         user_identity: Bytes::new(),
         payout_key: None,
+        quote: None,
         nominal_hash_rate: 0.0,
         max_target: most,
         min_extranonce_size: 0,

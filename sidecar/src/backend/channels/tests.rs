@@ -23,6 +23,7 @@ fn wish(channels: &mut Channels, key: ChannelKey) {
         kind: Kind::Extended,
         user_identity: Bytes::new(),
         payout_key: None,
+        quote: None,
         nominal_hash_rate: 1.0,
         max_target: Target::EASIEST,
         min_extranonce_size: 4,

@@ -28,6 +28,10 @@ impl ShareLedger for Taker {
         };
         answer.give(reply);
     }
+
+    fn find_quote(&self, _: QuoteRef, answer: QuoteAnswer) {
+        answer.give(Err(QuoteUnknown::NoSuchQuote));
+    }
 }
 
 struct Rig {
@@ -62,7 +66,7 @@ fn accepted(submit_id: u64) -> Judged {
 
 fn owner(keyed: bool) -> Owner {
     let payout_key = keyed.then(|| PayoutKey::from_hex(KEY.as_bytes()).unwrap());
-    Owner { user_identity: Bytes::from_static(b"name"), payout_key }
+    Owner { user_identity: Bytes::from_static(b"name"), payout_key, quote: None }
 }
 
 fn outcomes(ids: impl IntoIterator<Item = (u64, Keeping)>) -> Vec<Kept> {

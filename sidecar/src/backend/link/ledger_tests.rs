@@ -6,8 +6,10 @@ use v1::session_response::Message as FromPool;
 
 use super::tests::{hold, key, submit};
 use super::*;
-use crate::backend::ledger::{Answer, Call, CallError, Code, Keeping, Kept, LedgerShare, Reply};
-use crate::types::{Difficulty, Hash};
+use crate::backend::ledger::{
+    Answer, Call, CallError, Code, Keeping, Kept, LedgerShare, QuoteAnswer, QuoteUnknown, Reply,
+};
+use crate::types::{Difficulty, Hash, QuoteRef};
 
 #[derive(Debug, Default)]
 struct Taker(Mutex<Vec<LedgerShare>>);
@@ -26,6 +28,10 @@ impl ShareLedger for Taker {
             _ => Err(CallError::new(Code::NotFound, "no such account")),
         };
         answer.give(reply);
+    }
+
+    fn find_quote(&self, _: QuoteRef, answer: QuoteAnswer) {
+        answer.give(Err(QuoteUnknown::NoSuchQuote));
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) fn wish(channel: ChannelKey) -> Command {
         kind: Kind::Extended,
         user_identity: Bytes::from_static(b"user"),
         payout_key: None,
+        quote: None,
         nominal_hash_rate: 1.0,
         max_target: Target::EASIEST,
         min_extranonce_size: 4,

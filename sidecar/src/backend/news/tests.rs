@@ -48,6 +48,7 @@ impl Rig {
             kind: Kind::Extended,
             user_identity: Bytes::from_static(identity.as_bytes()),
             payout_key: keyed.then(payout_key),
+            quote: None,
             nominal_hash_rate: 1.0,
             max_target: Target::EASIEST,
             min_extranonce_size: 4,

@@ -94,6 +94,7 @@ fn text_line(row: &Export) -> String {
             or_none(credit.payment_id.clone()),
             or_none(credit.quote_ref.as_ref().map(|quote| harmless(quote))),
             credit.opened_ms.to_string(),
+            or_none(credit.wish.as_ref().map(|quote| harmless(quote))),
         ],
         Export::Share { hash, work, worker, at_ms, block_candidate } => vec![
             "share".to_owned(),
@@ -122,6 +123,7 @@ fn json_line(row: &Export, credit: u64) -> String {
             "share_root": credit.share_root.map(|root| hex(&root)),
             "payment_id": credit.payment_id,
             "quote": credit.quote_ref.as_ref().map(|quote| harmless(quote)),
+            "named_quote": credit.wish.as_ref().map(|quote| harmless(quote)),
             "opened_ms": credit.opened_ms,
         }),
         Export::Share { hash, work, worker, at_ms, block_candidate } => json!({

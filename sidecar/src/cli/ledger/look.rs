@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use clap::Args;
-use gopool_sv2::mint::ledger::{AccountBooks, Books, CreditState, LedgerError};
+use gopool_sv2::mint::ledger::{AccountBooks, Books, CreditState, LedgerError, Quote};
 use gopool_sv2::mint::PayoutKey;
 use gopool_sv2::sys::unix_millis;
 use serde_json::json;
@@ -165,6 +165,7 @@ pub(super) fn stuck(place: &Place, options: &Stuck) -> Outcome {
         ">tries",
         ">account",
         "quote",
+        "made by",
         "quote id",
         "payout key",
         "identity",
@@ -182,10 +183,12 @@ pub(super) fn stuck(place: &Place, options: &Stuck) -> Outcome {
             true => HELD,
             false => remedy(credit.state),
         };
-        let id = match (&credit.quote_ref, options.secrets) {
-            (Some(quote), true) => books.quote(quote)?.and_then(|quote| quote.quote_id),
-            _ => None,
+        let known = match &credit.quote_ref {
+            Some(quote) => books.quote(quote)?,
+            None => None,
         };
+        let made_by = known.as_ref().map(Quote::made_by);
+        let id = known.and_then(|quote| quote.quote_id).filter(|_| options.secrets);
         let error = credit.last_error.as_ref().map(|error| harmless(error));
         let quote = credit.quote_ref.as_ref().map(|quote| harmless(quote));
         let id = id.map(|id| harmless(&id));
@@ -206,6 +209,7 @@ pub(super) fn stuck(place: &Place, options: &Stuck) -> Outcome {
                 "payout_key": stuck.payout_key.map(|key| key.to_string()),
                 "payment_id": credit.payment_id,
                 "quote": quote,
+                "quote_made_by": made_by,
                 "last_error": error,
                 "do": todo,
             });
@@ -228,6 +232,7 @@ pub(super) fn stuck(place: &Place, options: &Stuck) -> Outcome {
             credit.attempts.to_string(),
             credit.account_id.to_string(),
             or_none(quote),
+            made_by.unwrap_or("-").to_owned(),
             id.unwrap_or_else(|| if options.secrets { "-" } else { "(--secrets)" }.to_owned()),
             key(stuck.payout_key.as_ref()),
             quoted(&stuck.identity),

@@ -146,6 +146,7 @@ pub(super) fn run(place: &Place, options: &Options) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut table = Table::new(&[
         "quote",
+        "made by",
         ">account",
         "state",
         ">sent",
@@ -168,7 +169,8 @@ pub(super) fn run(place: &Place, options: &Options) -> Outcome {
         let seen = |amount: Option<u64>| amount.map_or("-".to_owned(), |a| a.to_string());
         table.row(vec![
             harmless(&quote.quote_ref),
-            quote.account_id.to_string(),
+            quote.made_by().to_owned(),
+            quote.account_id.map_or_else(|| "-".to_owned(), |account| account.to_string()),
             quote.state.to_string(),
             ours.after.sent.to_string(),
             ours.after.confirmed.to_string(),
@@ -255,6 +257,7 @@ fn quote_json(
     let mut line = json!({
         "kind": "quote",
         "quote": harmless(&quote.quote_ref),
+        "made_by": quote.made_by(),
         "account": quote.account_id,
         "payout_key": quote.payout_key.to_string(),
         "state": quote.state.as_str(),

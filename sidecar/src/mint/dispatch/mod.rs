@@ -17,7 +17,7 @@ use tokio::time::{interval, MissedTickBehavior};
 
 use super::clock::Clock;
 use super::http::{MintError, MintHttp};
-use super::ledger::{Due, Ledger, LedgerError, Terms};
+use super::ledger::{Due, Ledger, LedgerError, Terms, UNUSED_MS};
 use super::token::QuoteSecret;
 use super::work::Work;
 use crate::obs::Trouble;
@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_secs(1);
 const STEP: u32 = 256;
 /// How often shares of paid credits are looked for that are old enough to go.
 const PRUNE_EVERY_MS: i64 = 60_000;
+/// Quotes of wallets that are remembered before anybody uses them, the newest.
+const UNUSED_QUOTES: u64 = 100_000;
 /// Rows that go in one step.
 const PRUNE_ROWS: u64 = 2_000;
 
@@ -138,7 +140,7 @@ impl<L: Ledger> Dispatcher<L> {
             }
         }
         ledger.rotate(plan.quote_payments, now - plan.quote_life_ms).await?;
-        ledger.assign(plan.quote_payments).await?;
+        ledger.assign(plan.quote_payments, now).await?;
         loop {
             let owed = ledger.due_credits(now, STEP).await?;
             if owed.is_empty() {
@@ -151,6 +153,8 @@ impl<L: Ledger> Dispatcher<L> {
         if now - *pruned_ms >= PRUNE_EVERY_MS {
             *pruned_ms = now;
             while ledger.prune(now - plan.keep_shares_ms, PRUNE_ROWS).await? >= PRUNE_ROWS {}
+            let made_by = now - UNUSED_MS;
+            while ledger.forget_quotes(made_by, UNUSED_QUOTES, PRUNE_ROWS).await? >= PRUNE_ROWS {}
         }
         Ok(())
     }

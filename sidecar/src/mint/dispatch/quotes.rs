@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rand::RngCore as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{interval, MissedTickBehavior};
@@ -13,24 +12,7 @@ use crate::mint::http::{MintError, Quote as AtMint, Refusal};
 use crate::mint::ledger::{Ledger, LedgerError, Quote, QuoteNeed, QuoteState};
 use crate::obs::Trouble;
 use crate::sys::stopped;
-
-/// What a quote's `request` begins with; our name of it follows.
-const REQUEST_MARK: &str = "ehash:";
-
-/// A name for a quote, of 128 random bits: nobody finds another's by counting.
-pub(in crate::mint) fn new_reference() -> String {
-    const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut bytes = [0; 16];
-    rand::thread_rng().fill_bytes(&mut bytes);
-    let number = u128::from_be_bytes(bytes);
-    let digit = |index: u32| char::from(DIGITS[usize::from((number >> (5 * index)) as u8 & 31)]);
-    "gp1q:".chars().chain((0..26).rev().map(digit)).collect()
-}
-
-/// The `request` of a quote, which wallets see.
-pub(in crate::mint) fn request_of(reference: &str) -> String {
-    format!("{REQUEST_MARK}{reference}")
-}
+use crate::types::QuoteRef;
 
 impl<L: Ledger> Dispatcher<L> {
     pub(super) async fn open_quotes(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
@@ -57,9 +39,10 @@ impl<L: Ledger> Dispatcher<L> {
         let now = self.clock.now_ms();
         for need in self.ledger.due_quotes(now, STEP).await? {
             if let QuoteNeed::Missing { account_id, .. } = need {
-                let reference = new_reference();
-                let request = request_of(&reference);
-                self.ledger.new_quote(account_id, reference, request, now).await?;
+                // Nobody finds another's by counting.
+                let quote = QuoteRef::from_number(rand::random());
+                let (name, request) = (quote.to_string(), quote.request());
+                self.ledger.new_quote(account_id, name, request, now).await?;
             }
         }
         let mut calls = JoinSet::new();
@@ -135,6 +118,10 @@ impl<L: Ledger> Dispatcher<L> {
                 // Made in an earlier try whose id is not known any more. Nothing was paid on it.
                 self.give_up(quote, "the mint has a quote of this name under another id").await
             }
+            Err(error) if is(&error, Refusal::UnknownQuote) && quote.account_id.is_none() => {
+                // Only the wallet could make it. Its key's credits go on quotes that we make.
+                self.give_up(quote, "the mint did not make the wallet's quote").await
+            }
             Err(error) if is(&error, Refusal::UnknownQuote) => {
                 self.again(quote, "the mint did not make the quote".to_owned()).await
             }
@@ -179,21 +166,5 @@ pub(super) fn finished(
             Ok(())
         }
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_quotes_are_128_bits_in_base_32() {
-        let names: std::collections::HashSet<_> = (0..1000).map(|_| new_reference()).collect();
-        assert_eq!(names.len(), 1000);
-        for name in names {
-            assert_eq!(name.len(), 31);
-            let good = |c: char| c.is_ascii_lowercase() || ('2'..='7').contains(&c);
-            assert!(name.strip_prefix("gp1q:").unwrap().chars().all(good), "{name}");
-        }
     }
 }

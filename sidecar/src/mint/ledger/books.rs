@@ -139,15 +139,21 @@ impl Books {
             }
         }
         books.pending_amount = at_most(pending);
+        let carries = "SELECT carry FROM naming WHERE account_id = ?1 AND takes";
+        let mut carries = self.conn.prepare(carries)?;
+        for carry in carries.query_map([id], |row| row.get(0))? {
+            books.accrued = books.accrued.checked_add(carry?).unwrap_or(Work(u128::MAX));
+        }
         let issued = "SELECT issued_seen FROM quote WHERE account_id = ?1";
         let mut issued = self.conn.prepare(issued)?;
-        let mut sum = 0_u128;
+        let mut sum = self.issued_to_wallets(id)?;
         for amount in issued.query_map([id], |row| row.get::<_, u64>(0))? {
             sum += u128::from(amount?);
         }
         books.issued_amount = at_most(sum);
-        let quotes =
-            "SELECT request, quote_id FROM quote WHERE account_id = ?1 AND quote_id IS NOT NULL \
+        let quotes = "SELECT request, quote_id FROM quote WHERE quote_id IS NOT NULL \
+                      AND (account_id = ?1 OR quote_ref IN \
+                      (SELECT quote_ref FROM naming WHERE account_id = ?1)) \
                       ORDER BY created_ms DESC, quote_ref LIMIT ?2";
         let mut quotes = self.conn.prepare(quotes)?;
         let found =
@@ -184,20 +190,24 @@ impl Books {
                        JOIN account ON account.id = account_id \
                        WHERE credit.state = 2 AND NOT frozen AND NOT EXISTS \
                        (SELECT 1 FROM quote WHERE quote.account_id = account.id \
-                        AND quote.state IN (0, 1, 2)) ORDER BY account.id LIMIT ?1";
+                        AND quote.state IN (0, 1, 2)) AND NOT EXISTS \
+                       (SELECT 1 FROM naming WHERE naming.account_id = account.id \
+                        AND naming.quote_ref = wish AND takes) ORDER BY account.id LIMIT ?1";
         let mut missing = self.conn.prepare(missing)?;
         let found = missing.query_map([most], |row| {
             Ok(QuoteNeed::Missing { account_id: row.get(0)?, payout_key: row.get(1)? })
         })?;
         let mut found: Vec<QuoteNeed> = found.collect::<Result<_, _>>()?;
         let unfinished = format!(
-            "{QUOTE} WHERE quote.state IN (0, 1) AND next_try_ms <= ?1 AND NOT frozen \
+            "{QUOTE} JOIN account ON account.id = account_id WHERE quote.state IN (0, 1) \
+             AND account_id IS NOT NULL AND next_try_ms <= ?1 AND NOT frozen \
              ORDER BY next_try_ms LIMIT ?2"
         );
         let mut unfinished = self.conn.prepare(&unfinished)?;
         for quote in unfinished.query_map((at_ms, most), read_quote)? {
             found.push(QuoteNeed::Unfinished(quote?));
         }
+        found.extend(self.unproven(at_ms, most)?.into_iter().map(QuoteNeed::Unfinished));
         Ok(found)
     }
 
@@ -346,8 +356,7 @@ pub(super) fn quote(conn: &Connection, quote_ref: &str) -> Result<Option<Quote>,
     Ok(conn.query_row(&one, [quote_ref], read_quote).optional()?)
 }
 
-pub(super) const QUOTE: &str =
-    "SELECT quote.*, payout_key FROM quote JOIN account ON account.id = account_id";
+pub(super) const QUOTE: &str = "SELECT quote.* FROM quote";
 
 pub(super) fn read_quote(row: &Row<'_>) -> rusqlite::Result<Quote> {
     Ok(Quote {
@@ -400,6 +409,7 @@ pub(super) fn read_credit(row: &Row<'_>) -> rusqlite::Result<Credit> {
         share_root: row.get("share_root")?,
         payment_id: row.get("payment_id")?,
         quote_ref: row.get("quote_ref")?,
+        wish: row.get("wish")?,
         attempts: row.get("attempts")?,
         next_try_ms: row.get("next_try_ms")?,
         opened_ms: row.get("opened_ms")?,

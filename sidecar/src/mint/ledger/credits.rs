@@ -63,13 +63,17 @@ impl Turn<'_> {
     /// Seals one credit; `false`: it was carried.
     fn seal_one(&self, rooted: &Rooted, terms: Terms, at_ms: i64) -> Result<bool, LedgerError> {
         let id = rooted.credit;
-        let columns = "SELECT account_id, work, shares, carry FROM credit \
-                       JOIN account ON account.id = account_id WHERE credit.id = ?1";
-        let (account, work, shares, carry) = self.conn.query_row(columns, [id], |row| {
+        let columns = "SELECT account.id AS account, work, shares, naming.quote_ref AS named, \
+                       ifnull(naming.carry, account.carry) AS carry \
+                       FROM credit JOIN account ON account.id = credit.account_id \
+                       LEFT JOIN naming ON naming.account_id = account.id \
+                       AND naming.quote_ref = wish AND takes WHERE credit.id = ?1";
+        let (account, work, shares, named, carry) = self.conn.query_row(columns, [id], |row| {
             Ok((
-                row.get("account_id")?,
+                row.get("account")?,
                 row.get("work")?,
                 row.get::<_, u64>("shares")?,
+                row.get::<_, Option<String>>("named")?,
                 row.get("carry")?,
             ))
         })?;
@@ -82,8 +86,17 @@ impl Turn<'_> {
             return Err(LedgerError::Damaged(format!("the work of credit {id} does not add up")));
         };
         let owner = self.owner(account)?;
-        let set = "UPDATE account SET carry = ?2 WHERE id = ?1";
-        self.conn.execute(set, (account, paid.carry))?;
+        // What a wallet's quote is owed stays with it as long as it takes credits.
+        match named {
+            Some(quote) => {
+                let set = "UPDATE naming SET carry = ?3 WHERE account_id = ?1 AND quote_ref = ?2";
+                self.conn.execute(set, (account, quote, paid.carry))?;
+            }
+            None => {
+                let set = "UPDATE account SET carry = ?2 WHERE id = ?1";
+                self.conn.execute(set, (account, paid.carry))?;
+            }
+        }
         if paid.amount == 0 {
             self.step(id, CreditState::Carried)?;
             let set = "UPDATE credit SET unit_work = ?2, carry_in = ?3, amount = 0, \
@@ -110,30 +123,37 @@ impl Turn<'_> {
     }
 
     /// [`super::Ledger::assign`].
-    pub(super) fn assign(&self, payments_max: u64) -> Result<u64, LedgerError> {
+    pub(super) fn assign(&self, payments_max: u64, at_ms: i64) -> Result<u64, LedgerError> {
+        let mut assigned = self.assign_named(payments_max, at_ms)?;
         let mut waiting = self.conn.prepare(
-            "SELECT credit.id, quote.quote_ref, payments FROM credit \
+            "SELECT credit.id, quote.quote_ref FROM credit \
              JOIN account ON account.id = credit.account_id \
              JOIN quote ON quote.account_id = account.id AND quote.state = ?2 \
-             WHERE credit.state = ?1 AND NOT frozen ORDER BY credit.id",
+             WHERE credit.state = ?1 AND NOT frozen AND NOT EXISTS (SELECT 1 FROM naming \
+             WHERE naming.account_id = account.id AND naming.quote_ref = wish AND takes) \
+             ORDER BY credit.id",
         )?;
         let states = (CreditState::Sealed, QuoteState::Open);
         let found = waiting.query_map(states, |row| Ok((row.get(0)?, row.get(1)?)))?;
         let found: Vec<(u64, String)> = found.collect::<Result<_, _>>()?;
         let take =
             "UPDATE quote SET payments = payments + 1 WHERE quote_ref = ?1 AND payments < ?2";
-        let mut assigned = 0;
         for (credit, quote) in found {
             if self.conn.execute(take, (&quote, payments_max))? == 0 {
                 continue;
             }
-            self.step(credit, CreditState::Assigned)?;
-            let set = "UPDATE credit SET quote_ref = ?2, attempts = 0, next_try_ms = 0 \
-                       WHERE id = ?1";
-            self.conn.execute(set, (credit, quote))?;
+            self.put_on(credit, &quote)?;
             assigned += 1;
         }
         Ok(assigned)
+    }
+
+    /// A sealed credit is to be paid on this quote.
+    pub(super) fn put_on(&self, credit: u64, quote: &str) -> Result<(), LedgerError> {
+        self.step(credit, CreditState::Assigned)?;
+        let set = "UPDATE credit SET quote_ref = ?2, attempts = 0, next_try_ms = 0 WHERE id = ?1";
+        self.conn.execute(set, (credit, quote))?;
+        Ok(())
     }
 
     /// [`super::Ledger::mark_sent`].

@@ -36,6 +36,17 @@ pub enum OpenError {
         /// Latest version known here.
         known: i64,
     },
+    /// The file is of an earlier version, and is opened for reading only.
+    #[error(
+        "the ledger has schema {found}, this program reads {known}: start the sidecar of this \
+         version on it, which brings it up to date"
+    )]
+    Older {
+        /// Version of the file.
+        found: i64,
+        /// What is known here.
+        known: i64,
+    },
     /// SQLite did not take a setting that the ledger's promise rests on.
     #[error(
         "SQLite has {name} = {found} for the ledger, not {wanted}: what is acknowledged would not \

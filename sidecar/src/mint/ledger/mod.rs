@@ -12,7 +12,8 @@
 //! A share belongs to the one credit of its account that is open when it comes. Whose account that
 //! is: identity and key of the share's own channel, or the key that the pool's API set for the
 //! identity; none: the share is kept as unassigned. Nothing is bound by being first, so who opens a
-//! channel under a stranger's name gets nothing of the stranger's.
+//! channel under a stranger's name gets nothing of the stranger's. A channel may name a quote that
+//! its miner's wallet made: its shares make credits of their own, which are paid there.
 //!
 //! One thread writes ([`SqliteLedger`]); readers have connections of their own ([`Books`]). The
 //! ledger reads no clock: every time is given by the caller, in milliseconds since the epoch.
@@ -36,6 +37,7 @@ mod store;
 mod tests;
 mod turn;
 mod verify;
+mod wallet;
 mod writer;
 
 use std::future::Future;
@@ -43,6 +45,7 @@ use std::future::Future;
 use bytes::Bytes;
 
 use crate::mint::PayoutKey;
+use crate::types::QuoteRef;
 
 pub use books::Books;
 pub use error::{LedgerError, OpenError};
@@ -57,6 +60,9 @@ pub use state::{CreditState, QuoteState};
 pub use store::{Settings, SqliteLedger};
 pub use verify::{Audit, Export};
 pub use writer::BATCH_SHARES_MAX;
+
+/// How long a quote that a wallet made is remembered before anybody uses it, in milliseconds.
+pub const UNUSED_MS: i64 = 24 * 3_600 * 1_000;
 
 /// What a call gives.
 pub type Result<T> = std::result::Result<T, LedgerError>;
@@ -122,6 +128,31 @@ pub trait Ledger: Send + Sync + 'static {
         at_ms: i64,
     ) -> impl Future<Output = Result<()>> + Send;
 
+    /// A wallet asks the mint for a quote by itself, locked to its key; the mint makes it under
+    /// this id. Refused when a quote has the name or the id.
+    fn new_wallet_quote(
+        &self,
+        quote: QuoteRef,
+        key: PayoutKey,
+        quote_id: String,
+        at_ms: i64,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// The key of a quote that a wallet made ([`Books::wallet_quote`]).
+    fn wallet_quote(
+        &self,
+        quote: QuoteRef,
+    ) -> impl Future<Output = Result<Option<PayoutKey>>> + Send;
+
+    /// Forgets quotes of wallets that nobody has used: those made by `made_by_ms`, and all but the
+    /// newest `keep`; at most `most`. Answers how many.
+    fn forget_quotes(
+        &self,
+        made_by_ms: i64,
+        keep: u64,
+        most: u64,
+    ) -> impl Future<Output = Result<u64>> + Send;
+
     /// The mint is about to be asked for the quote.
     fn quote_creating(&self, quote_ref: String) -> impl Future<Output = Result<()>> + Send;
 
@@ -161,8 +192,8 @@ pub trait Ledger: Send + Sync + 'static {
         most: u32,
     ) -> impl Future<Output = Result<Vec<Quote>>> + Send;
 
-    /// Lets quotes take no more credits that have `payments_max` or were opened by `opened_by_ms`.
-    /// Answers how many.
+    /// Lets quotes take no more credits that have `payments_max` or were opened by `opened_by_ms`;
+    /// a wallet's also when it was made [`UNUSED_MS`] before that. Answers how many.
     fn rotate(
         &self,
         payments_max: u64,
@@ -179,9 +210,10 @@ pub trait Ledger: Send + Sync + 'static {
         at_ms: i64,
     ) -> impl Future<Output = Result<u64>> + Send;
 
-    /// Gives sealed credits to the open quote of their account, in order, as long as it has less
-    /// than `payments_max`. Answers how many.
-    fn assign(&self, payments_max: u64) -> impl Future<Output = Result<u64>> + Send;
+    /// Gives sealed credits to the wallet's quote that their channels named, as long as that is
+    /// open and has less than `payments_max` of their account; others to the open quote of their
+    /// account, in order, as long as it has less than `payments_max`. Answers how many.
+    fn assign(&self, payments_max: u64, at_ms: i64) -> impl Future<Output = Result<u64>> + Send;
 
     /// Credits to be sent for the first time, in order. None while sending is stopped.
     fn due_credits(&self, at_ms: i64, most: u32) -> impl Future<Output = Result<Vec<Owed>>> + Send;

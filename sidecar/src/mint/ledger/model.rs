@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::mint::{PayoutKey, Scheme, Work};
-use crate::types::{Difficulty, Hash};
+use crate::types::{Difficulty, Hash, QuoteRef};
 
 use super::state::{CreditState, QuoteState};
 
@@ -41,6 +41,8 @@ pub struct LedgerShare {
     pub identity: Bytes,
     /// The key that its own channel carried when it was opened.
     pub payout_key: Option<PayoutKey>,
+    /// The quote of a wallet's that it named, which is locked to that key; only with a key.
+    pub quote: Option<QuoteRef>,
     /// Worker of extension 0x0002, 0 to 255 opaque bytes.
     pub worker: Bytes,
     /// What the pool booked.
@@ -161,6 +163,9 @@ pub struct Credit {
     pub payment_id: Option<String>,
     /// The quote it is paid on.
     pub quote_ref: Option<String>,
+    /// The wallet's quote that the channels of its shares named: where it is to be paid, as long as
+    /// that takes credits.
+    pub wish: Option<String>,
     /// Failed tries to send it.
     pub attempts: u32,
     /// Not to be sent before this time.
@@ -197,8 +202,8 @@ pub struct Owed {
 pub struct Quote {
     /// Our name of it, unique for ever.
     pub quote_ref: String,
-    /// The account it pays.
-    pub account_id: i64,
+    /// The account it was made for; `None`: a wallet made it, for all who name it.
+    pub account_id: Option<i64>,
     /// The key it is locked to.
     pub payout_key: PayoutKey,
     /// Its `request` text at the mint.
@@ -225,6 +230,17 @@ pub struct Quote {
     pub attempts: u32,
     /// Not to be tried before this time.
     pub next_try_ms: i64,
+}
+
+impl Quote {
+    /// Who asked the mint for it: `wallet` or `pool`.
+    #[must_use]
+    pub const fn made_by(&self) -> &'static str {
+        match self.account_id {
+            Some(_) => "pool",
+            None => "wallet",
+        }
+    }
 }
 
 /// A quote that somebody has to do something about.

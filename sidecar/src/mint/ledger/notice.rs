@@ -10,6 +10,9 @@ use super::store::SqliteLedger;
 use super::Result;
 use crate::mint::PayoutKey;
 
+/// Accounts that are told of one quote at most.
+const NOTICES_MAX: u32 = 16;
+
 /// Whose a credit or quote is, and where the quote stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
@@ -38,20 +41,26 @@ impl Books {
     /// # Errors
     /// [`LedgerError::Storage`].
     pub fn credit_notice(&self, credit: u64) -> std::result::Result<Option<Notice>, LedgerError> {
-        let find = "SELECT identity, payout_key, quote_id, paid_seen FROM credit \
+        let find = "SELECT identity, account.payout_key, quote_id, paid_seen FROM credit \
                     JOIN account ON account.id = credit.account_id \
                     LEFT JOIN quote ON quote.quote_ref = credit.quote_ref WHERE credit.id = ?1";
         Ok(self.conn.query_row(find, [credit], read_notice).optional()?)
     }
 
-    /// Of a quote, by its `request` text; `None`: no such quote.
+    /// Of a quote, by its `request` text, for each account that is paid on it, at most 16; none: no
+    /// such quote.
     ///
     /// # Errors
     /// [`LedgerError::Storage`].
-    pub fn quote_notice(&self, request: &str) -> std::result::Result<Option<Notice>, LedgerError> {
-        let find = "SELECT identity, payout_key, quote_id, paid_seen FROM quote \
-                    JOIN account ON account.id = quote.account_id WHERE request = ?1";
-        Ok(self.conn.query_row(find, [request], read_notice).optional()?)
+    pub fn quote_notices(&self, request: &str) -> std::result::Result<Vec<Notice>, LedgerError> {
+        let find = "SELECT identity, account.payout_key, quote_id, paid_seen FROM quote \
+                    JOIN account ON account.id = quote.account_id OR account.id IN \
+                    (SELECT naming.account_id FROM naming \
+                    WHERE naming.quote_ref = quote.quote_ref AND payments > 0) \
+                    WHERE request = ?1 ORDER BY account.id LIMIT ?2";
+        let mut find = self.conn.prepare(find)?;
+        let found = find.query_map((request, NOTICES_MAX), read_notice)?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 }
 
@@ -64,11 +73,11 @@ impl SqliteLedger {
         self.read(move |books| books.credit_notice(credit)).await
     }
 
-    /// [`Books::quote_notice`].
+    /// [`Books::quote_notices`].
     ///
     /// # Errors
     /// [`LedgerError`].
-    pub async fn quote_notice(&self, request: String) -> Result<Option<Notice>> {
-        self.read(move |books| books.quote_notice(&request)).await
+    pub async fn quote_notices(&self, request: String) -> Result<Vec<Notice>> {
+        self.read(move |books| books.quote_notices(&request)).await
     }
 }

@@ -10,7 +10,7 @@ use super::state::{CreditState, QuoteState};
 use super::turn::{key_bytes, Turn};
 
 /// Longest name of a quote, ours or the mint's, in bytes.
-const NAME_BYTES_MAX: usize = 128;
+pub(super) const NAME_BYTES_MAX: usize = 128;
 
 impl Turn<'_> {
     /// A quote by our name of it.
@@ -28,6 +28,9 @@ impl Turn<'_> {
             return Err(LedgerError::Quote { from, to });
         }
         self.conn.execute("UPDATE quote SET state = ?2 WHERE quote_ref = ?1", (quote, to))?;
+        if matches!(to, QuoteState::Closing | QuoteState::Lost) {
+            self.used_up(quote)?;
+        }
         Ok(true)
     }
 
@@ -43,21 +46,21 @@ impl Turn<'_> {
             return Err(LedgerError::Refused("the name of a quote has 1 to 128 bytes"));
         }
         if let Some(known) = super::books::quote(self.conn, quote)? {
-            return match known.account_id == account && known.request == request {
+            return match known.account_id == Some(account) && known.request == request {
                 true => Ok(()),
                 false => Err(LedgerError::Refused("another quote has this name")),
             };
         }
-        if self.owner(account)?.1.is_none() {
+        let Some(key) = self.owner(account)?.1 else {
             return Err(LedgerError::Refused("an account without a key gets no quote"));
-        }
+        };
         let taking = "SELECT 1 FROM quote WHERE account_id = ?1 AND state IN (0, 1, 2)";
         if self.conn.query_row(taking, [account], |_| Ok(())).optional()?.is_some() {
             return Err(LedgerError::Refused("the account has a quote that takes credits"));
         }
-        let add = "INSERT INTO quote(quote_ref, account_id, request, state, created_ms) \
-                   VALUES (?1, ?2, ?3, ?4, ?5)";
-        self.conn.execute(add, (quote, account, request, QuoteState::New, at_ms))?;
+        let add = "INSERT INTO quote(quote_ref, account_id, payout_key, request, state, \
+                   created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        self.conn.execute(add, (quote, account, key, request, QuoteState::New, at_ms))?;
         Ok(())
     }
 
@@ -87,7 +90,7 @@ impl Turn<'_> {
     }
 
     /// Refuses an id of the mint's that another quote has: one payment would count twice.
-    fn unused_id(&self, id: &str) -> Result<(), LedgerError> {
+    pub(super) fn unused_id(&self, id: &str) -> Result<(), LedgerError> {
         let used = "SELECT 1 FROM quote WHERE quote_id = ?1 OR candidate_quote_id = ?1";
         match self.conn.query_row(used, [id], |_| Ok(())).optional()? {
             Some(()) => Err(LedgerError::Refused("another quote has this id of the mint's")),
@@ -153,7 +156,9 @@ impl Turn<'_> {
         let set = "UPDATE quote SET quote_id = ?2, candidate_quote_id = NULL, expiry_s = ?3, \
                    opened_ms = ?4, attempts = 0, last_error = NULL WHERE quote_ref = ?1";
         self.conn.execute(set, (quote, id, expiry_s, at_ms))?;
-        let owner = self.owner(known.account_id)?;
+        // Who is paid on a wallet's quote hears of it with the first payment.
+        let Some(account) = known.account_id else { return Ok(()) };
+        let owner = self.owner(account)?;
         let opened = v1::MintQuoteOpened {
             user_identity: owner.0,
             payout_key: key_bytes(owner.1.as_ref()),
@@ -165,10 +170,14 @@ impl Turn<'_> {
 
     /// [`super::Ledger::rotate`].
     pub(super) fn rotate(&self, payments_max: u64, opened_by_ms: i64) -> Result<u64, LedgerError> {
-        let old = "SELECT quote_ref FROM quote WHERE state = ?1 \
-                   AND (payments >= ?2 OR opened_ms <= ?3)";
+        // A wallet's quote lives from its making on, for its expiry was told then; and its
+        // payments are counted for each account (assign_named).
+        let old = "SELECT quote_ref FROM quote WHERE state = 2 AND (opened_ms <= ?2 \
+                   OR account_id IS NOT NULL AND payments >= ?1 \
+                   OR account_id IS NULL AND created_ms <= ?3)";
         let mut old = self.conn.prepare(old)?;
-        let limits = (QuoteState::Open, payments_max, opened_by_ms);
+        let made_by_ms = opened_by_ms.saturating_sub(super::UNUSED_MS);
+        let limits = (payments_max, opened_by_ms, made_by_ms);
         let found = old.query_map(limits, |row| row.get(0))?;
         let found: Vec<String> = found.collect::<Result<_, _>>()?;
         for quote in &found {

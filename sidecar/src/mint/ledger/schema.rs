@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rand::rngs::OsRng;
 use rand::RngCore as _;
-use rusqlite::{Connection, OpenFlags, ToSql};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ToSql};
 
 use crate::mint::Scheme;
 
@@ -20,7 +20,7 @@ use super::model::Identity;
 const APPLICATION: i64 = 0x6770_316c;
 
 /// What brings a file from version n (its place) to n + 1.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// Pages that a connection keeps in memory, in KiB. Share hashes fall anywhere into their tree: a
 /// day of them has to fit, or each costs a read.
@@ -65,6 +65,7 @@ pub(super) fn open(path: &Path, scheme: Scheme) -> Result<Opened, OpenError> {
     quiet(&conn, "wal_autocheckpoint", PAGES_BOUND).map_err(&sqlite)?;
     check(&conn)?;
     migrate(&conn, path)?;
+    check(&conn)?;
     let identity = identity(&conn, scheme).map_err(&sqlite)?;
     if identity.scheme != scheme {
         let (found, wanted) = (identity.scheme.to_string(), scheme.to_string());
@@ -81,7 +82,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
     conn.pragma_update(None, "query_only", "ON").map_err(&sqlite)?;
     match version(&conn, path)? {
         found if found == known() => Ok(conn),
-        found => Err(OpenError::Newer { found, known: known() }),
+        found => Err(OpenError::Older { found, known: known() }),
     }
 }
 
@@ -211,13 +212,23 @@ fn migrate(conn: &Connection, path: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     let done = (|| {
+        // A table that others point to can be replaced only so; and only outside of a transaction.
+        quiet(conn, "foreign_keys", "OFF")?;
         let transaction = conn.unchecked_transaction()?;
         for step in todo {
             transaction.execute_batch(step)?;
         }
+        let stray = transaction.query_row("PRAGMA foreign_key_check", [], |_| Ok(()));
+        if stray.optional()?.is_some() {
+            return Err(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY),
+                Some("a row points nowhere".to_owned()),
+            ));
+        }
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", known())?;
-        transaction.commit()
+        transaction.commit()?;
+        quiet(conn, "foreign_keys", "ON")
     })();
     done.map_err(sqlite(path))
 }

@@ -10,7 +10,7 @@ use super::error::LedgerError;
 use super::model::{LedgerShare, Outcome, Source, NAME_BYTES_MAX};
 use super::sql;
 use super::state::CreditState;
-use super::turn::{difficulty, key_bytes, Group, Owner, Turn};
+use super::turn::{difficulty, key_bytes, Group, Owner, Turn, Whose};
 
 impl Turn<'_> {
     /// Writes one share; its credit follows with [`Turn::flush`]. An error is one of the storage:
@@ -34,7 +34,9 @@ impl Turn<'_> {
             Some(key) => Some(key),
             None => self.payout(&share.identity)?,
         };
-        let owner = (share.identity.clone(), key);
+        // Without a key there is no quote either.
+        let quote = share.quote.filter(|_| share.payout_key.is_some());
+        let owner = ((share.identity.clone(), key), quote);
         if !self.groups.contains_key(&owner) {
             let group = self.open_group(&owner, share.at_ms)?;
             self.groups.insert(owner.clone(), group);
@@ -68,10 +70,13 @@ impl Turn<'_> {
         Ok(key)
     }
 
-    /// The open credit of an owner; account and credit are made when there are none.
-    fn open_group(&mut self, owner: &Owner, at_ms: i64) -> Result<Group, LedgerError> {
+    /// The open credit of an owner, for the quote that was named; account and credit are made when
+    /// there are none.
+    fn open_group(&mut self, (owner, quote): &Whose, at_ms: i64) -> Result<Group, LedgerError> {
         let key = sql::owner_key(owner.1.as_ref());
-        let found = self.hot.group.query_row((&owner.0[..], key), |row| {
+        let wish = quote.map(|quote| quote.to_string());
+        let named = wish.as_deref().unwrap_or_default();
+        let found = self.hot.group.query_row((&owner.0[..], key, named), |row| {
             let account: i64 = row.get("account_id")?;
             let Some(credit_id) = row.get("credit_id")? else { return Ok((account, None)) };
             let group = Group {
@@ -87,15 +92,23 @@ impl Turn<'_> {
         });
         match found.optional()? {
             Some((_, Some(group))) => Ok(group),
-            Some((account, None)) => self.open_credit(account, at_ms),
-            None => self.open_credit(self.account(&owner.0, owner.1.as_ref())?, at_ms),
+            Some((account, None)) => self.open_credit(account, wish, at_ms),
+            None => self.open_credit(self.account(&owner.0, owner.1.as_ref())?, wish, at_ms),
         }
     }
 
-    fn open_credit(&self, account: i64, at_ms: i64) -> Result<Group, LedgerError> {
-        let add = "INSERT INTO credit(account_id, state, scheme, opened_ms, told_ms) \
-                   VALUES (?1, ?2, ?3, ?4, ?4) RETURNING id";
-        let row = (account, CreditState::Open, self.scheme.to_string(), at_ms);
+    fn open_credit(
+        &self,
+        account: i64,
+        wish: Option<String>,
+        at_ms: i64,
+    ) -> Result<Group, LedgerError> {
+        if let Some(quote) = &wish {
+            self.name_quote(account, quote)?;
+        }
+        let add = "INSERT INTO credit(account_id, state, scheme, opened_ms, told_ms, wish) \
+                   VALUES (?1, ?2, ?3, ?4, ?4, ?5) RETURNING id";
+        let row = (account, CreditState::Open, self.scheme.to_string(), at_ms, wish);
         let credit_id = self.conn.query_row(add, row, |row| row.get(0))?;
         Ok(Group {
             credit_id,
@@ -110,9 +123,9 @@ impl Turn<'_> {
 
     /// Writes what shares added to their credits, once for each, and tells what is due.
     pub(super) fn flush(&mut self) -> Result<(), LedgerError> {
-        for ((identity, key), mut group) in std::mem::take(&mut self.groups) {
+        for ((owner, _), mut group) in std::mem::take(&mut self.groups) {
             if group.at_ms.saturating_sub(group.told_ms) >= self.accrued_every_ms {
-                self.tell_accrued(&(identity, key), &mut group)?;
+                self.tell_accrued(&owner, &mut group)?;
             }
             self.hot.grow.execute((
                 group.credit_id,
@@ -197,7 +210,7 @@ impl Turn<'_> {
         if !claim_unassigned {
             return Ok(0);
         }
-        let open = "SELECT credit.id FROM credit JOIN account ON account.id = account_id \
+        let open = "SELECT credit.id FROM account CROSS JOIN credit ON account_id = account.id \
                     WHERE identity = ?1 AND payout_key IS NULL AND state = 0";
         let open = self.conn.query_row(open, [&identity[..]], |row| row.get(0)).optional()?;
         let Some(credit) = open else { return Ok(0) };

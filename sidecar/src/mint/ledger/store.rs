@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 use crate::mint::{PayoutKey, Scheme};
 use crate::sys::logging_thread;
+use crate::types::QuoteRef;
 
 use super::books::Books;
 use super::checkpoint::Checkpoints;
@@ -203,7 +204,7 @@ impl SqliteLedger {
 impl Ledger for SqliteLedger {
     fn record(&self, share: LedgerShare) -> bool {
         let tasks = self.shared.tasks.as_ref();
-        tasks.is_some_and(|tasks| tasks.try_send(Task::Share(share)).is_ok())
+        tasks.is_some_and(|tasks| tasks.try_send(Task::Share(Box::new(share))).is_ok())
     }
 
     async fn record_many(&self, shares: Vec<LedgerShare>) -> Result<Vec<Outcome>> {
@@ -261,6 +262,24 @@ impl Ledger for SqliteLedger {
         self.call(move |turn| turn.new_quote(account_id, &quote_ref, &request, at_ms)).await
     }
 
+    async fn new_wallet_quote(
+        &self,
+        quote: QuoteRef,
+        key: PayoutKey,
+        quote_id: String,
+        at_ms: i64,
+    ) -> Result<()> {
+        self.call(move |turn| turn.new_wallet_quote(quote, &key, &quote_id, at_ms)).await
+    }
+
+    async fn wallet_quote(&self, quote: QuoteRef) -> Result<Option<PayoutKey>> {
+        self.read(move |books| books.wallet_quote(quote)).await
+    }
+
+    async fn forget_quotes(&self, made_by_ms: i64, keep: u64, most: u64) -> Result<u64> {
+        self.call(move |turn| turn.forget_quotes(made_by_ms, keep, most)).await
+    }
+
     async fn quote_creating(&self, quote_ref: String) -> Result<()> {
         self.call(move |turn| turn.quote_creating(&quote_ref)).await
     }
@@ -305,8 +324,8 @@ impl Ledger for SqliteLedger {
         self.call(move |turn| turn.quote_lost(&quote_ref, &detail, at_ms)).await
     }
 
-    async fn assign(&self, payments_max: u64) -> Result<u64> {
-        self.call(move |turn| turn.assign(payments_max)).await
+    async fn assign(&self, payments_max: u64, at_ms: i64) -> Result<u64> {
+        self.call(move |turn| turn.assign(payments_max, at_ms)).await
     }
 
     async fn due_credits(&self, at_ms: i64, most: u32) -> Result<Vec<Owed>> {

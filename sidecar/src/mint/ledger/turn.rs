@@ -8,6 +8,7 @@ use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, Statement};
 
 use crate::mint::{PayoutKey, Scheme, Work};
+use crate::types::QuoteRef;
 
 use super::error::LedgerError;
 use super::schema;
@@ -34,7 +35,7 @@ impl<'c> Hot<'c> {
                 "SELECT account.id AS account_id, credit.id AS credit_id, work, shares, \
                  told_work, told_shares, told_ms FROM account LEFT JOIN credit \
                  ON credit.account_id = account.id AND credit.state = 0 \
-                 WHERE identity = ?1 AND ifnull(payout_key, x'') = ?2",
+                 AND ifnull(wish, '') = ?3 WHERE identity = ?1 AND ifnull(payout_key, x'') = ?2",
             )?,
             payout: conn.prepare("SELECT payout_key FROM payout WHERE identity = ?1")?,
             grow: conn.prepare(
@@ -47,6 +48,9 @@ impl<'c> Hot<'c> {
 
 /// Who a share goes to.
 pub(super) type Owner = (Bytes, Option<PayoutKey>);
+
+/// And the quote that the share's channel named.
+pub(super) type Whose = (Owner, Option<QuoteRef>);
 
 /// What the shares of this turn add to one open credit.
 pub(super) struct Group {
@@ -71,7 +75,7 @@ pub(super) struct Turn<'c> {
     /// Least time between two MintAccrued of an account, in milliseconds.
     pub(super) accrued_every_ms: i64,
     /// Open credits that shares of this turn went to; written by [`Turn::flush`].
-    pub(super) groups: HashMap<Owner, Group>,
+    pub(super) groups: HashMap<Whose, Group>,
     /// Keys set by the pool, of identities that were asked for in this turn.
     pub(super) payouts: HashMap<Bytes, Option<PayoutKey>>,
 }

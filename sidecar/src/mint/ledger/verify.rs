@@ -75,7 +75,7 @@ pub enum Export {
 
 impl Books {
     /// Checks every sum, root and link of the ledger, at one moment of it: the work of all shares
-    /// is in their credits; the amounts of an account and its carry make the work of its credits;
+    /// is in their credits; the amounts of an account and its carries make the work of its credits;
     /// roots and names of payments follow from the shares; no event is left out.
     ///
     /// # Errors
@@ -164,6 +164,7 @@ impl Books {
     ) -> Result<(), LedgerError> {
         let accounts = "SELECT id, payout_key, carry, closed_shares, confirmed FROM account";
         let mut accounts = self.conn.prepare(accounts)?;
+        let mut named = self.conn.prepare("SELECT carry FROM naming WHERE account_id = ?1")?;
         let mut rows = accounts.query([])?;
         let none = Sums::default();
         while let Some(row) = rows.next()? {
@@ -171,7 +172,12 @@ impl Books {
             let id: i64 = row.get("id")?;
             let sum = sums.get(&id).unwrap_or(&none);
             let carry: Work = row.get("carry")?;
-            audit.fault(sum.paid_work.checked_add(carry.0) != Some(sum.sealed_work), || {
+            let mut carry = Some(carry);
+            for own in named.query_map([id], |row| row.get(0))? {
+                carry = carry.zip(Some(own?)).and_then(|(sum, own)| sum.checked_add(own));
+            }
+            let all = carry.and_then(|carry| sum.paid_work.checked_add(carry.0));
+            audit.fault(all != Some(sum.sealed_work), || {
                 format!("the amounts and the carry of account {id} are not its work")
             });
             let shares: u64 = row.get("closed_shares")?;
@@ -191,15 +197,38 @@ impl Books {
     }
 
     fn verify_quotes(&self, audit: &mut Audit) -> Result<(), LedgerError> {
-        let stray = "SELECT credit.id FROM credit LEFT JOIN quote \
-                     ON quote.quote_ref = credit.quote_ref \
-                     AND quote.account_id = credit.account_id \
+        let stray = "SELECT credit.id FROM credit JOIN account ON account.id = credit.account_id \
+                     LEFT JOIN quote ON quote.quote_ref = credit.quote_ref \
+                     AND quote.payout_key = account.payout_key \
+                     AND ifnull(quote.account_id = account.id, quote.quote_ref = wish) \
                      WHERE credit.state IN (3, 4, 5) AND quote.quote_id IS NULL LIMIT 1";
         let stray: Option<u64> = self.conn.query_row(stray, [], |row| row.get(0)).optional()?;
         let credit = stray.unwrap_or_default();
         audit.fault(stray.is_some(), || {
-            format!("credit {credit} has no open quote of its own account")
+            format!("credit {credit} has no open quote of its own account, nor the one it named")
         });
+        let foreign = "SELECT quote_ref FROM quote JOIN account ON account.id = account_id \
+                       WHERE quote.payout_key <> ifnull(account.payout_key, x'') LIMIT 1";
+        let nameless = "SELECT wish FROM credit WHERE wish IS NOT NULL AND NOT EXISTS \
+                        (SELECT 1 FROM naming WHERE naming.account_id = credit.account_id \
+                        AND naming.quote_ref = wish) LIMIT 1";
+        let open = "SELECT naming.quote_ref FROM naming \
+                    JOIN account ON account.id = naming.account_id LEFT JOIN quote \
+                    ON quote.quote_ref = naming.quote_ref AND quote.account_id IS NULL \
+                    AND quote.payout_key = account.payout_key AND quote.state IN (1, 2) \
+                    WHERE takes AND quote.quote_ref IS NULL LIMIT 1";
+        let left = "SELECT quote_ref FROM naming WHERE NOT takes AND carry <> zeroblob(16) LIMIT 1";
+        for (query, what) in [
+            (foreign, "is locked to another key than its account's"),
+            (nameless, "was named for a credit, and nobody wrote down by whom"),
+            (open, "is not there, or not open, or of another key, and takes credits"),
+            (left, "takes no more credits, and something is carried for it"),
+        ] {
+            let found: Option<String> =
+                self.conn.query_row(query, [], |row| row.get(0)).optional()?;
+            let quote = found.clone().unwrap_or_default();
+            audit.fault(found.is_some(), || format!("quote {quote} {what}"));
+        }
         Ok(())
     }
 

@@ -30,7 +30,7 @@ pub(super) type Call = Box<dyn FnOnce(Result<&mut Turn<'_>, LedgerError>) -> (bo
 /// What the writer is asked for.
 pub(super) enum Task {
     /// Write a share.
-    Share(LedgerShare),
+    Share(Box<LedgerShare>),
     /// Do a call.
     Call(Call),
 }
@@ -62,7 +62,7 @@ impl Writer {
             let mut task = Some(first);
             while let Some(taken) = task {
                 match taken {
-                    Task::Share(share) => shares.push(share),
+                    Task::Share(share) => shares.push(*share),
                     Task::Call(call) => calls.push(call),
                 }
                 if shares.len() == BATCH_SHARES_MAX || calls.len() == BATCH_CALLS_MAX {

@@ -14,6 +14,8 @@ mod seen;
 mod stream;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod wallet;
 
 use std::future::Future;
 use std::net::SocketAddr;

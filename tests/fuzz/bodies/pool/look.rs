@@ -98,7 +98,7 @@ impl Model {
                     _ => self.held.clear(),
                 }
             }
-            Event::BlockResult { .. } | Event::MintCredit { .. } => {}
+            Event::BlockResult { .. } | Event::QuoteFound { .. } | Event::MintCredit { .. } => {}
         }
     }
 
@@ -130,7 +130,8 @@ impl Model {
         if let (Some(Heard::Open { .. } | Heard::Update { .. }), true, false) =
             (heard, self.set_up, over)
         {
-            assert_eq!(before + fx.out.len(), 1, "one answer or one question: {fx:?}");
+            let questions = before + fx.lookups.len();
+            assert_eq!(questions + fx.out.len(), 1, "one answer or one question: {fx:?}");
         }
         if let (Some(Heard::Submit { known: false, .. }), true, false) = (heard, self.set_up, over)
         {

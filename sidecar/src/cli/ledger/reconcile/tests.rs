@@ -14,7 +14,7 @@ fn key(hex: &[u8]) -> PayoutKey {
 fn quote(state: QuoteState) -> Quote {
     Quote {
         quote_ref: "gp1q:a".to_owned(),
-        account_id: 1,
+        account_id: Some(1),
         payout_key: key(KEY),
         request: "ehash:a".to_owned(),
         state,

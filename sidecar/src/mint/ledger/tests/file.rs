@@ -79,10 +79,10 @@ fn rejects_files_of_others_and_of_later_versions() {
     let mut stand = Stand::new();
     stand.ledger = None;
     let conn = rusqlite::Connection::open(&stand.settings.path).unwrap();
-    conn.pragma_update(None, "user_version", 2).unwrap();
-    assert!(matches!(start(&stand.settings), Err(OpenError::Newer { found: 2, known: 1 })));
+    conn.pragma_update(None, "user_version", 3).unwrap();
+    assert!(matches!(start(&stand.settings), Err(OpenError::Newer { found: 3, known: 2 })));
     assert!(matches!(Books::open(&stand.settings.path), Err(OpenError::Newer { .. })));
-    conn.pragma_update(None, "user_version", 1).unwrap();
+    conn.pragma_update(None, "user_version", 2).unwrap();
     conn.pragma_update(None, "application_id", 5).unwrap();
     assert!(matches!(start(&stand.settings), Err(OpenError::Foreign(_))));
     drop(conn);
@@ -177,4 +177,86 @@ async fn fails_calls_but_not_shares_when_only_the_call_can_not_be_done() {
     assert_eq!(outcomes, [Outcome::Recorded; 50]);
     assert!(matches!(call.await.unwrap(), Err(LedgerError::Storage(_))));
     assert_eq!(*stand.ledger().health().borrow(), Health::Up);
+}
+
+/// A ledger as version 1 wrote it: an account with a credit sent on a quote, and another with one
+/// that waits.
+fn write_version_1(settings: &Settings) {
+    let conn = rusqlite::Connection::open(&settings.path).unwrap();
+    fs::set_permissions(&settings.path, fs::Permissions::from_mode(0o600)).unwrap();
+    conn.execute_batch(include_str!("../schema.sql")).unwrap();
+    let hashes = [Hash([1; 32]), Hash([2; 32])];
+    let root = |hash: &Hash| {
+        let mut root = ShareRoot::default();
+        root.add(&hash.0);
+        root.root()
+    };
+    let add = "INSERT INTO meta(key, value) VALUES (?1, ?2)";
+    for (name, length) in [("pool_id", 16), ("source_id", 16), ("secret", 32)] {
+        conn.execute(add, (name, vec![7_u8; length])).unwrap();
+    }
+    conn.execute(add, ("scheme", Scheme::Linear.to_string())).unwrap();
+    conn.execute(add, ("event_seq", 0)).unwrap();
+    for (id, hash) in (1_u64..).zip(hashes) {
+        let add = "INSERT INTO account(id, identity, payout_key, carry, closed_shares) \
+                   VALUES (?1, ?2, ?3, ?4, 1)";
+        let carry = Work(worth(1).0 * 2 - TERMS.unit_work.0);
+        let identity = format!("a{id}").into_bytes();
+        conn.execute(add, (id, identity, key(id as u32), carry)).unwrap();
+        if id == 1 {
+            let add = "INSERT INTO quote(quote_ref, account_id, request, state, quote_id, \
+                       created_ms, opened_ms, payments) \
+                       VALUES ('q', 1, 'ehash:q', 2, 'i', 1, 2, 1)";
+            conn.execute(add, []).unwrap();
+        }
+        let add = "INSERT INTO credit(id, account_id, state, scheme, work, shares, told_ms, \
+                   opened_ms, unit_work, carry_in, amount, share_root, payment_id, quote_ref) \
+                   VALUES (?1, ?1, ?2, ?3, ?4, 1, 0, 1, ?5, zeroblob(16), 1, ?6, ?7, ?8)";
+        let (state, quote) = match id {
+            1 => (CreditState::Sent, Some("q")),
+            _ => (CreditState::Sealed, None),
+        };
+        let work = Work(worth(1).0 * 2);
+        let (root, name) = (root(&hash), payment_id(&[7; 16], id, &root(&hash)));
+        let row = (id, state, "linear", work, TERMS.unit_work, root, name, quote);
+        conn.execute(add, row).unwrap();
+        let add =
+            "INSERT INTO share(share_hash, credit_id, work, height, is_block, at_ms, worker) \
+                   VALUES (?1, ?2, ?3, 0, 0, 1, x'')";
+        conn.execute(add, (hash, id, work)).unwrap();
+    }
+    conn.pragma_update(None, "application_id", 0x6770_316c).unwrap();
+    conn.pragma_update(None, "user_version", 1).unwrap();
+}
+
+#[tokio::test]
+async fn survives_the_step_from_version_1_with_all_that_was_in_it() {
+    let mut stand = Stand::new();
+    stand.ledger = None;
+    fs::remove_dir_all(&stand.folder).unwrap();
+    fs::create_dir_all(&stand.folder).unwrap();
+    write_version_1(&stand.settings);
+    // Nothing of it is read as something else before.
+    assert!(matches!(Books::open(&stand.settings.path), Err(OpenError::Older { found: 1, .. })));
+    stand.reopen();
+    let audit = stand.assert_sound().await;
+    assert_eq!((audit.accounts, audit.credits, audit.shares), (2, 2, 2));
+    let quote = stand.ledger().quote("q".into()).await.unwrap().unwrap();
+    assert_eq!((quote.account_id, quote.payout_key), (Some(1), key(1)));
+    assert_eq!(stand.ledger().confirm("q".into(), 1, 0, 3).await, Ok(Reading::Even(1)));
+    // Rows still have to point somewhere.
+    let conn = rusqlite::Connection::open(&stand.settings.path).unwrap();
+    conn.pragma_update(None, "foreign_keys", "ON").unwrap();
+    let stray = "UPDATE credit SET quote_ref = 'nowhere' WHERE id = 2";
+    assert!(conn.execute(stray, []).unwrap_err().to_string().contains("FOREIGN KEY"));
+    drop(conn);
+    // And it goes on as a new one would.
+    let wallets = stand.wallet_quote(1, key(1), 4).await;
+    let named = |n| LedgerShare { quote: Some(wallets), ..share(n, "a1", Some(key(1))) };
+    stand.record_all(vec![named(9), named(10)]).await;
+    stand.seal(5).await;
+    assert_eq!(stand.prove_quotes(6).await, ["w1"]);
+    assert_eq!(stand.send(2, "q2").await.len(), 2);
+    stand.reopen();
+    stand.assert_sound().await;
 }

@@ -140,7 +140,7 @@ async fn stops_all_sending_when_a_mint_shows_too_much() {
     let b = stand.books("b", Some(key(2))).await.id;
     stand.send(a, "qa").await;
     stand.open_quote(b, "qb").await;
-    stand.ledger().assign(256).await.unwrap();
+    stand.ledger().assign(256, 3).await.unwrap();
     assert_eq!(stand.ledger().due_credits(0, 10).await.unwrap().len(), 1);
     let reading = stand.ledger().confirm("qa".into(), 7, 0, 5_000).await;
     assert_eq!(reading, Ok(Reading::Surplus { extra: 1 }));
@@ -234,7 +234,7 @@ async fn waits_before_it_tries_again() {
     }
     ledger.quote_creating("q".into()).await.unwrap();
     ledger.quote_opened("q".into(), "c2".into(), 0, 9_000).await.unwrap();
-    ledger.assign(256).await.unwrap();
+    ledger.assign(256, 3).await.unwrap();
     ledger.defer(1, 20_000, "mint away".into(), 9_000).await.unwrap();
     assert!(ledger.due_credits(19_999, 10).await.unwrap().is_empty());
     let due = ledger.due_credits(20_000, 10).await.unwrap();
@@ -384,7 +384,7 @@ async fn what_was_sent_later_comes_later_whatever_its_number() {
         stand.open_quote(account, identity).await;
     }
     let ledger = stand.ledger();
-    ledger.assign(256).await.unwrap();
+    ledger.assign(256, 3).await.unwrap();
     let due = ledger.due_credits(0, 10).await.unwrap();
     let (first, second) = (due[0].credit_id, due[1].credit_id);
     assert!(first < second);

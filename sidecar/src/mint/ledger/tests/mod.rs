@@ -14,6 +14,8 @@ mod replay;
 mod shares;
 #[cfg(test)]
 mod states;
+#[cfg(test)]
+mod wallet;
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,10 +29,13 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::mint::{Scheme, Work};
-use crate::types::{Difficulty, Hash};
+use crate::types::{Difficulty, Hash, QuoteRef};
 
 /// Work of one unit in tests: difficulty 10.
 const TERMS: Terms = Terms { unit_work: Work(10 << 32), min_amount: 1 };
+
+const TABLES: [&str; 9] =
+    ["meta", "account", "payout", "quote", "naming", "credit", "share", "event", "consumer"];
 
 /// Everything is due.
 const NOW: Due = Due { opened_by_ms: i64::MAX, work_from: Work::ZERO };
@@ -108,10 +113,31 @@ impl Stand {
         ledger.quote_opened(quote, format!("id-{name}"), 0, 2).await.unwrap();
     }
 
+    /// A wallet asks for a quote of this number, locked to a key.
+    async fn wallet_quote(&self, n: u64, key: PayoutKey, at_ms: i64) -> QuoteRef {
+        let quote = QuoteRef::from_number(n.into());
+        let made = self.ledger().new_wallet_quote(quote, key, format!("w{n}"), at_ms).await;
+        made.unwrap();
+        quote
+    }
+
+    /// The mint says that it has the wallets' quotes that credits wait for, under these ids.
+    async fn prove_quotes(&self, at_ms: i64) -> Vec<String> {
+        let mut proven = Vec::new();
+        for need in self.ledger().due_quotes(at_ms, 100).await.unwrap() {
+            let QuoteNeed::Unfinished(quote) = need else { continue };
+            let id = quote.candidate_quote_id.unwrap();
+            let name = quote.quote_ref;
+            self.ledger().quote_opened(name, id.clone(), 0, at_ms).await.unwrap();
+            proven.push(id);
+        }
+        proven
+    }
+
     /// Brings all that is sealed for an account as far as SENT on a new quote.
     async fn send(&self, account: i64, name: &str) -> Vec<Owed> {
         self.open_quote(account, name).await;
-        self.ledger().assign(256).await.unwrap();
+        self.ledger().assign(256, 3).await.unwrap();
         let due = self.ledger().due_credits(0, 1_000).await.unwrap();
         let ids = due.iter().map(|owed| owed.credit_id).collect();
         self.ledger().mark_sent(ids, 3).await.unwrap();
@@ -141,8 +167,7 @@ impl Stand {
     fn rows(&self) -> Vec<String> {
         let books = Books::open(&self.settings.path).unwrap();
         let mut rows = Vec::new();
-        for table in ["meta", "account", "payout", "quote", "credit", "share", "event", "consumer"]
-        {
+        for table in TABLES {
             let mut all = books.conn.prepare(&format!("SELECT * FROM {table}")).unwrap();
             let columns = all.column_count();
             let mut found = all.query([]).unwrap();
@@ -194,6 +219,7 @@ fn share(n: u64, identity: &str, payout_key: Option<PayoutKey>) -> LedgerShare {
         hash: Hash(Sha256::digest(n.to_be_bytes()).into()),
         identity: Bytes::copy_from_slice(identity.as_bytes()),
         payout_key,
+        quote: None,
         worker: Bytes::from_static(b"w"),
         credit: Difficulty { whole: 7, fraction: 1 << 31 },
         block_candidate: false,

@@ -9,8 +9,13 @@ use super::*;
 /// One call of the ledger.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Shares by number, each for one of the names with one of the keys, or none.
-    Record(Vec<(u64, u8, u8)>, bool),
+    /// Shares by number, each for one of the names with one of the keys, or none, and one of the
+    /// latest quotes of wallets, or none.
+    Record(Vec<(u64, u8, u8, u8)>, bool),
+    /// A wallet makes a quote for one of the keys.
+    Wallet(u8),
+    /// Quotes are forgotten that nobody used.
+    Forget,
     SetPayout(u8, u8, bool),
     Close(i64),
     Seal(u64),
@@ -27,9 +32,11 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let shares = prop::collection::vec((0_u64..400, 0_u8..3, 0_u8..3), 1..40);
+    let shares = prop::collection::vec((0_u64..400, 0_u8..3, 0_u8..3, 0_u8..4), 1..40);
     prop_oneof![
         6 => (shares, any::<bool>()).prop_map(|(shares, v1)| Step::Record(shares, v1)),
+        2 => (1_u8..3).prop_map(Step::Wallet),
+        1 => Just(Step::Forget),
         1 => (0_u8..3, 0_u8..3, any::<bool>()).prop_map(|(n, k, c)| Step::SetPayout(n, k, c)),
         2 => (0_i64..100_000).prop_map(Step::Close),
         3 => (0_u64..4).prop_map(Step::Seal),
@@ -53,6 +60,8 @@ struct Model {
     work: HashMap<(u8, u8), u128>,
     payouts: HashMap<u8, u8>,
     quotes: u32,
+    /// Quotes that wallets made, and their keys.
+    wallets: Vec<(QuoteRef, u8)>,
     /// What the mint has booked, by payment.
     mint: HashMap<String, u64>,
 }
@@ -84,20 +93,27 @@ impl Model {
                 // What was pruned is too old for the pool to take it again.
                 let file = Books::open(&stand.settings.path).unwrap();
                 let here = |n: &u64| file.credit_of(&share(*n, "", None).hash).unwrap().is_some();
-                let shares: Vec<(u64, u8, u8)> = shares
+                let shares: Vec<(u64, u8, u8, u8)> = shares
                     .iter()
                     .filter(|(n, ..)| !self.shares.contains_key(n) || here(n))
                     .copied()
                     .collect();
                 let made: Vec<LedgerShare> = shares
                     .iter()
-                    .map(|(n, name, key)| varied(*n, *name, *key, *v1, at_ms))
+                    .map(|(n, name, key, wish)| {
+                        let made = varied(*n, *name, *key, *v1, at_ms);
+                        let wallet = self.wallets.iter().rev().nth(usize::from(*wish));
+                        // Whose key it is was looked up when the channel was opened.
+                        let quote = wallet.filter(|wallet| wallet.1 == *key).map(|w| w.0);
+                        LedgerShare { quote, ..made }
+                    })
                     .collect();
                 let outcomes = match v1 {
                     true => stand.ledger().record_many(made.clone()).await.unwrap(),
                     false => stand.record_all(made.clone()).await,
                 };
-                for ((share, (n, name, key)), outcome) in made.iter().zip(&shares).zip(outcomes) {
+                for ((share, (n, name, key, _)), outcome) in made.iter().zip(&shares).zip(outcomes)
+                {
                     let key = match key {
                         0 => self.payouts.get(name).copied().unwrap_or(0),
                         key => *key,
@@ -109,6 +125,14 @@ impl Model {
                         *self.work.entry((*name, key)).or_default() += Work::from(share.credit).0;
                     }
                 }
+            }
+            Step::Wallet(key) => {
+                let n = self.wallets.len() as u64;
+                let locked = keyed(*key).unwrap();
+                self.wallets.push((stand.wallet_quote(n, locked, at_ms).await, *key));
+            }
+            Step::Forget => {
+                stand.ledger().forget_quotes(at_ms - 9_000, 3, 2).await.unwrap();
             }
             Step::SetPayout(name, key, claim) => {
                 let identity = Bytes::from_static(NAMES[usize::from(*name)].as_bytes());
@@ -140,7 +164,7 @@ impl Model {
             }
             Step::Quotes => self.quotes(stand, at_ms).await,
             Step::Send => {
-                stand.ledger().assign(3).await.unwrap();
+                stand.ledger().assign(3, at_ms).await.unwrap();
                 let due = stand.ledger().due_credits(at_ms, 4).await.unwrap();
                 let ids = due.iter().map(|owed| owed.credit_id).collect();
                 stand.ledger().mark_sent(ids, at_ms).await.unwrap();
@@ -177,6 +201,7 @@ impl Model {
                 stand.open_quote(account_id, &format!("q{}", self.quotes)).await;
             }
         }
+        stand.prove_quotes(at_ms).await;
     }
 
     /// The mint books some of what it was told, and is read.
@@ -220,6 +245,11 @@ impl Model {
         let file = Books::open(&stand.settings.path).unwrap();
         for id in 1.. {
             let Some(credit) = file.credit(id).unwrap() else { break };
+            // What was named is where it goes, or nowhere but to a quote of the account's own.
+            if let Some(quote) = &credit.quote_ref {
+                let wallets = file.quote(quote).unwrap().unwrap().account_id.is_none();
+                assert!(!wallets || credit.wish.as_ref() == Some(quote), "{credit:?}");
+            }
             if let Some(name) = credit.payment_id {
                 assert_eq!(payments.insert(name, id), None, "two payments of one name");
             }

@@ -70,7 +70,7 @@ async fn a_confirmed_credit_is_told_to_its_account_with_what_the_mint_shows() {
     // A second credit on the same quote: the sum is the quote's.
     stand.record_all((11..=14).map(|n| share(n, "a", Some(key(1)))).collect()).await;
     stand.seal(5_000).await;
-    stand.ledger().assign(256).await.unwrap();
+    stand.ledger().assign(256, 3).await.unwrap();
     let due = stand.ledger().due_credits(5_000, 10).await.unwrap();
     let ids: Vec<_> = due.iter().map(|owed| owed.credit_id).collect();
     stand.ledger().mark_sent(ids, 5_000).await.unwrap();

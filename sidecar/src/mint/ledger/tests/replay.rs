@@ -14,7 +14,7 @@ async fn changes_nothing_when_calls_are_made_ten_times() {
     let (a, b) = (stand.books("a", mine).await.id, stand.books("b", yours).await.id);
     let sent = stand.send(a, "qa").await;
     stand.open_quote(b, "qb").await;
-    stand.ledger().assign(256).await.unwrap();
+    stand.ledger().assign(256, 3).await.unwrap();
     let frozen = 2;
     stand.ledger().freeze_credit(frozen).await.unwrap();
     stand.ledger().confirm("qa".into(), sent[0].amount, 2, 4_000).await.unwrap();
@@ -45,7 +45,7 @@ async fn changes_nothing_when_calls_are_made_ten_times() {
         assert_eq!(reading, Reading::Even(0));
         ledger.freeze_credit(frozen).await.unwrap();
         ledger.rotate(1, 0).await.unwrap();
-        ledger.assign(256).await.unwrap();
+        ledger.assign(256, 3).await.unwrap();
         ledger.ack("pool".into(), 3).await.unwrap();
         ledger.ack("pool".into(), 1).await.unwrap();
         ledger.stop_sending("another reason".into()).await.unwrap();

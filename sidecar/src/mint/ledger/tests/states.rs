@@ -95,7 +95,7 @@ async fn rejects_calls_on_credits_that_stand_elsewhere() {
 async fn rejects_half_of_a_call() {
     let (stand, credit, account) = sealed().await;
     stand.open_quote(account, "q").await;
-    stand.ledger().assign(256).await.unwrap();
+    stand.ledger().assign(256, 3).await.unwrap();
     let rows = stand.rows();
     // The first would do, the second is unknown: neither is done, and no event is written.
     assert!(stand.ledger().mark_sent(vec![credit, 99], 3).await.is_err());
