@@ -24,7 +24,7 @@ use crate::listen::Listener;
 use crate::mint::{Bridge, BridgeError, Running};
 use crate::noise::Acceptor;
 use crate::obs::bounds::Teller;
-use crate::obs::{Bounds, Journal};
+use crate::obs::{Bounds, Clients, Counts, Journal};
 use crate::session::Context;
 use crate::sys::stopped;
 use renewal::Renewal;
@@ -148,21 +148,22 @@ impl Sidecar {
             None => Journal::off(),
         };
         let limits = config.limits;
-        let bounds = Bounds::default();
+        let counts = Counts::default();
+        let clients = Clients::new(counts.clone());
         let wanted = config.listen.address;
         let bind_error = |error| StartError::Bind(wanted, error);
         let listener =
-            Listener::bind(&config.listen, inherited, bounds.clone()).await.map_err(bind_error)?;
+            Listener::bind(&config.listen, inherited, counts.clone()).await.map_err(bind_error)?;
         let address = listener.address().map_err(bind_error)?;
         #[cfg(feature = "mint")]
-        let bridge = Bridge::open(&config.mint, limits.max_in_flight).await?;
+        let bridge = Bridge::open(&config.mint, limits.max_in_flight, counts.clone()).await?;
         #[cfg_attr(not(feature = "mint"), expect(unused_mut, reason = "nothing keeps shares"))]
         let (backend, mut link) = carrier::link(
             carrier,
             &config.pool,
             limits.max_in_flight,
             journal.clone(),
-            bounds.clone(),
+            counts.clone(),
         );
         #[cfg(feature = "mint")]
         let keeper = bridge.as_ref().map(|bridge| Arc::downgrade(&bridge.ledger()));
@@ -193,7 +194,8 @@ impl Sidecar {
             #[cfg(not(feature = "mint"))]
             ledger: None,
             journal: journal.clone(),
-            bounds: bounds.clone(),
+            clients: clients.clone(),
+            counts: counts.clone(),
         };
         let (stop_listener, listener_stops) = watch::channel(false);
         let (stop_link, link_stops) = watch::channel(false);
@@ -201,7 +203,7 @@ impl Sidecar {
             address,
             miner_url: key.miner_url(dialable(address)),
             renewal: tokio::spawn(renewal.run(looks, listener_stops.clone())),
-            teller: tokio::spawn(tell(bounds, listener_stops.clone())),
+            teller: tokio::spawn(tell(counts.bounds.clone(), listener_stops.clone())),
             look,
             stop_listener,
             stop_link,

@@ -18,8 +18,8 @@ use super::channels::{Channels, Update};
 use super::convert;
 use super::ledger::{Ledger, Returns, ShareLedger};
 use super::{Command, Directory, Event, InFlight, Judged, Sent};
-use crate::obs::Journal;
-use crate::types::{ChannelKey, ConnId, RefuseReason, RejectReason, Submit, Target, Verdict};
+use crate::obs::{Counts, Journal};
+use crate::types::{ChannelKey, ConnId, Hash, RefuseReason, RejectReason, Submit, Target, Verdict};
 
 /// Submits in one message at most (the contract's bound).
 pub(crate) const MAX_BATCH: usize = 256;
@@ -47,6 +47,9 @@ pub(crate) struct Link {
     told_open: Vec<u64>,
     directory: Directory,
     journal: Journal,
+    counts: Counts,
+    /// The block that the newest job builds on.
+    tip: Option<Hash>,
     /// Accepted shares are kept there before their miners hear.
     ledger: Option<Ledger>,
     /// The highest seq of a job so far, and when the present stream began. A session that begins
@@ -76,11 +79,19 @@ impl Link {
             told_open: Vec::new(),
             directory,
             journal,
+            counts: Counts::default(),
+            tip: None,
             ledger: None,
             warned_of_mask: false,
             warned_of_size: false,
             draining: false,
         }
+    }
+
+    /// Counts there.
+    pub(crate) fn counted(mut self, counts: Counts) -> Self {
+        self.counts = counts;
+        self
     }
 
     /// From now on accepted shares are kept before their miners hear. What became of them is told

@@ -1,6 +1,7 @@
 //! Answers in the order of the submits (SV2 spec 5.3.13: a Success is read as cumulative).
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -52,11 +53,14 @@ pub struct Settled {
     pub worker: Bytes,
     /// How it ended.
     pub outcome: Outcome,
+    /// When it came, as said to [`Answers::set_now`].
+    pub came: Duration,
 }
 
 #[derive(Debug)]
 struct Slot {
     sequence: u32,
+    came: Duration,
     worker: Bytes,
     submit_id: u64,
     outcome: Option<Outcome>,
@@ -69,6 +73,8 @@ pub struct Answers {
     queue: VecDeque<Slot>,
     /// Token of the front of the queue.
     first: Token,
+    /// When what comes next comes.
+    now: Duration,
     /// Credit below one difficulty that no Success has told yet.
     carry: u32,
 }
@@ -80,16 +86,27 @@ impl Answers {
         self.queue.len()
     }
 
+    /// Says when the submits to come come: kept here, the time is the connection's.
+    pub const fn set_now(&mut self, now: Duration) {
+        self.now = now;
+    }
+
     /// A submit that waits for the pool's verdict.
     pub fn wait(&mut self, sequence: u32, worker: Bytes) -> Token {
-        self.queue.push_back(Slot { sequence, worker, submit_id: 0, outcome: None });
+        self.queue.push_back(Slot {
+            sequence,
+            came: self.now,
+            worker,
+            submit_id: 0,
+            outcome: None,
+        });
         self.first + (self.queue.len() as Token) - 1
     }
 
     /// A submit answered here; its answer still waits for its elders.
     pub fn refuse(&mut self, sequence: u32, worker: Bytes, outcome: Outcome) {
-        let outcome = Some(outcome);
-        self.queue.push_back(Slot { sequence, worker, submit_id: 0, outcome });
+        let (outcome, came) = (Some(outcome), self.now);
+        self.queue.push_back(Slot { sequence, came, worker, submit_id: 0, outcome });
     }
 
     /// Settles a waiting submit. false when there is none under that token (any more): a second
@@ -121,11 +138,12 @@ impl Answers {
     pub fn drain(&mut self, mut answer: impl FnMut(Answer), mut settled: impl FnMut(Settled)) {
         let mut run = Run::default();
         while let Some(outcome) = self.queue.front().and_then(|slot| slot.outcome) {
-            let Some(Slot { sequence, worker, submit_id, .. }) = self.queue.pop_front() else {
+            let Some(Slot { sequence, came, worker, submit_id, .. }) = self.queue.pop_front()
+            else {
                 break;
             };
             self.first += 1;
-            settled(Settled { sequence, submit_id, worker, outcome });
+            settled(Settled { sequence, submit_id, worker, outcome, came });
             match outcome {
                 Outcome::Accepted(credit) => run.add(sequence, credit),
                 Outcome::Rejected(reason) | Outcome::Unjudged(reason) => {

@@ -17,6 +17,7 @@ pub use answers::{Answer, Outcome, Settled, Token};
 use answers::Answers;
 
 use crate::job::{Announcement, Check, Fields, JobTable, Shape};
+use crate::obs::clients::{ChannelFacts, OpenChannel};
 use crate::types::{
     Bucket, ChannelKey, Grant, Job, Kind, OpenRequest, RefuseReason, RejectReason, Seat, Submit,
     Target, TargetLimits,
@@ -53,13 +54,24 @@ pub struct Channel {
     known_to_pool: Target,
     jobs: JobTable,
     answers: Answers,
-    /// (request id, max_target) of updates that wait for the pool.
-    updates: VecDeque<(u32, Target)>,
+    nominal_hash_rate: f32,
+    /// Updates that wait for the pool.
+    updates: VecDeque<Update>,
     next_update: u32,
     update_pace: Bucket,
     told: Duration,
     /// Its place among those of the address, until it ends.
     seat: Option<Seat>,
+    /// Where it counts for those who look, until it ends.
+    book: Option<OpenChannel>,
+}
+
+/// An update that waits for the pool.
+#[derive(Debug, Clone, Copy)]
+struct Update {
+    request: u32,
+    nominal_hash_rate: f32,
+    max_target: Target,
 }
 
 impl Channel {
@@ -88,11 +100,13 @@ impl Channel {
             known_to_pool: grant.target,
             jobs: JobTable::default(),
             answers: Answers::default(),
+            nominal_hash_rate: request.nominal_hash_rate,
             updates: VecDeque::new(),
             next_update: 1,
             update_pace: Bucket::default(),
             told: Duration::ZERO,
             seat: None,
+            book: None,
         };
         channel.in_effect = channel.hardest_bound();
         channel
@@ -103,6 +117,38 @@ impl Channel {
     pub fn seated(mut self, seat: Seat) -> Self {
         self.seat = Some(seat);
         self
+    }
+
+    /// What those who look see of it. `user_identity`: opaque, less a payout key.
+    #[must_use]
+    pub fn facts(&self, user_identity: Bytes) -> ChannelFacts {
+        ChannelFacts {
+            key: self.key,
+            id: self.id,
+            kind: self.kind,
+            user_identity,
+            prefix: self.prefix.clone(),
+            extranonce_size: self.extranonce_size,
+            nominal_hash_rate: self.nominal_hash_rate,
+            target: self.in_effect,
+            max_target: self.max_target,
+        }
+    }
+
+    /// Counts there for those who look, as long as it is open.
+    pub fn set_book(&mut self, book: OpenChannel) {
+        self.book = Some(book);
+    }
+
+    /// Takes out where it counts, to be given back.
+    pub const fn take_book(&mut self) -> Option<OpenChannel> {
+        self.book.take()
+    }
+
+    /// Where it counts; `None`: nobody looks.
+    #[must_use]
+    pub const fn book(&self) -> Option<&OpenChannel> {
+        self.book.as_ref()
     }
 
     /// The link's name of it.
@@ -224,7 +270,11 @@ impl Channel {
 
     fn changed_target(&mut self) -> Option<Target> {
         let target = self.hardest_bound();
-        (std::mem::replace(&mut self.in_effect, target) != target).then_some(target)
+        let before = std::mem::replace(&mut self.in_effect, target);
+        if let Some(book) = &self.book {
+            book.retarget(target, self.max_target, self.nominal_hash_rate);
+        }
+        (before != target).then_some(target)
     }
 
     /// How often the miner updates it: kept here, held to its rate by the connection.
@@ -261,20 +311,27 @@ impl Channel {
         }
         let request = self.next_update;
         self.next_update = self.next_update.wrapping_add(1);
-        self.updates.push_back((request, max_target));
+        let nominal_hash_rate = nominal_hash_rate.abs();
+        self.updates.push_back(Update { request, nominal_hash_rate, max_target });
         Ok(request)
     }
 
     /// The pool's answer to an update. When it was taken, returns the target to tell the miner, if
     /// it changes. An answer nobody waits for changes nothing.
     pub fn updated(&mut self, request: u32, taken: bool) -> Option<Target> {
-        let index = self.updates.iter().position(|(waiting, _)| *waiting == request)?;
-        let (_, max_target) = self.updates.remove(index)?;
+        let index = self.updates.iter().position(|update| update.request == request)?;
+        let update = self.updates.remove(index)?;
         if !taken {
             return None;
         }
-        self.max_target = max_target;
+        self.max_target = update.max_target;
+        self.nominal_hash_rate = update.nominal_hash_rate;
         self.changed_target()
+    }
+
+    /// Says when the submits to come come; [`Settled::came`] repeats it.
+    pub const fn set_now(&mut self, now: Duration) {
+        self.answers.set_now(now);
     }
 
     /// A share of the miner. `worker`: whom it is of, empty when it doesn't say; or why the message

@@ -13,7 +13,7 @@ use v1::publish_request::Message as ToSink;
 use v1::publish_response::Message as FromSink;
 
 use super::{Source, SourceError, Stream, Way};
-use crate::obs::Trouble;
+use crate::obs::{Counts, Trouble};
 use crate::sys::stopped;
 
 /// Events in one message at most (the contract's bound).
@@ -56,14 +56,22 @@ pub struct Publisher<S, W> {
     way: W,
     sink: &'static str,
     sidecar_id: String,
+    counts: Counts,
 }
 
 impl<S: Source, W: Way> Publisher<S, W> {
     /// `sink`: its name in logs, and under which the source notes what it has. `sidecar_id`: the
     /// operator's name of this sidecar.
     #[must_use]
-    pub const fn new(source: Arc<S>, way: W, sink: &'static str, sidecar_id: String) -> Self {
-        Self { source, way, sink, sidecar_id }
+    pub fn new(source: Arc<S>, way: W, sink: &'static str, sidecar_id: String) -> Self {
+        Self { source, way, sink, sidecar_id, counts: Counts::default() }
+    }
+
+    /// Counts there, as the sink.
+    #[must_use]
+    pub fn counted(mut self, counts: Counts) -> Self {
+        self.counts = counts;
+        self
     }
 
     /// Runs until `stop` is true and the sink has all, or has had a second for it.
@@ -78,14 +86,15 @@ impl<S: Source, W: Way> Publisher<S, W> {
             match begun {
                 Ok((mut stream, have)) => {
                     trouble.over();
+                    self.counts.sink.standing.up();
                     tracing::info!(sink = self.sink, way = %self.way, have, "events flow");
                     wait = BACKOFF.0;
                     match self.flow(&mut stream, have, &mut stop).await {
                         Ok(()) => return,
-                        Err(end) => trouble.log(&end),
+                        Err(end) => self.lost(&end, &mut trouble),
                     }
                 }
-                Err(end) => trouble.log(&end),
+                Err(end) => self.lost(&end, &mut trouble),
             }
             let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             // Many sidecars must not come back in step.
@@ -96,6 +105,12 @@ impl<S: Source, W: Way> Publisher<S, W> {
             }
             wait = (wait * 2).min(BACKOFF.1);
         }
+    }
+
+    fn lost(&self, end: &End, trouble: &mut Trouble) {
+        trouble.log(end);
+        self.counts.sink.standing.down(&end.to_string());
+        self.counts.sink.newest.set(*self.source.newest().borrow());
     }
 
     /// One try: a stream, and up to where the sink has the events.
@@ -144,6 +159,8 @@ impl<S: Source, W: Way> Publisher<S, W> {
         let (mut sent, mut acked) = (have, have);
         let (mut grows, mut leaves) = (true, None);
         loop {
+            self.counts.sink.newest.set(*newest.borrow());
+            self.counts.sink.acked.set(acked);
             while sent < *newest.borrow_and_update() && sent - acked < WINDOW {
                 let events = self.source.read(sent, MAX_BATCH).await?;
                 let Some(last) = events.last() else { break };

@@ -48,6 +48,19 @@ pub enum Refusal {
     AddressRate,
 }
 
+impl Refusal {
+    /// Its name in statistics, one of [`REFUSALS`](crate::obs::counts::REFUSALS).
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::AddressFull => "address-full",
+            Self::Rate => "rate",
+            Self::AddressRate => "address-rate",
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Peer {
     open: u32,

@@ -18,7 +18,7 @@ pub use admission::{Admission, Refusal, Refused, TELL_EVERY};
 pub use proxy::{read as read_proxy_header, ProxyError, HEADER_MAX};
 
 use crate::config::Listen;
-use crate::obs::{self, Bounds};
+use crate::obs::{self, Counts};
 use crate::session::{self, Context, Peer};
 use crate::sys::stopped;
 use crate::types::{ConnId, Network, Seats};
@@ -52,7 +52,7 @@ impl Listener {
     pub async fn bind(
         listen: &Listen,
         inherited: Option<StdListener>,
-        bounds: Bounds,
+        counts: Counts,
     ) -> io::Result<Self> {
         let socket = match inherited {
             Some(inherited) => taken_over(inherited, listen.address)?,
@@ -60,7 +60,7 @@ impl Listener {
         };
         Ok(Self {
             socket,
-            door: Door::new(listen, bounds),
+            door: Door::new(listen, counts),
             proxies: listen.proxy_protocol_from.clone(),
             max_connections: listen.max_connections,
         })
@@ -91,6 +91,7 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    context.counts.connections.accepted.one();
                     let Some(seat) = self.door.seat(peer.ip()) else { continue };
                     let conn = ConnId(next_id);
                     next_id += 1;
@@ -111,6 +112,7 @@ impl Listener {
                 }
             }
         }
+        context.counts.stopping.set(1);
         drop(self.socket);
         let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
         // Every permit back: every connection has ended.
@@ -140,14 +142,14 @@ struct Door {
     admission: Arc<Mutex<Admission>>,
     opened: Instant,
     max: usize,
-    bounds: Bounds,
+    counts: Counts,
 }
 
 impl Door {
-    fn new(listen: &Listen, bounds: Bounds) -> Self {
+    fn new(listen: &Listen, counts: Counts) -> Self {
         Self {
             max: listen.max_connections,
-            bounds,
+            counts,
             permits: Arc::new(Semaphore::new(listen.max_connections)),
             admission: Arc::new(Mutex::new(Admission::new(listen))),
             opened: Instant::now(),
@@ -159,7 +161,7 @@ impl Door {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
         self.count();
         if permit.is_none() {
-            self.bounds.full(obs::Place::Connections);
+            self.counts.bounds.full(obs::Place::Connections);
             self.refuse(ip, Refusal::Full);
         }
         permit
@@ -178,13 +180,14 @@ impl Door {
     }
 
     fn refuse(&self, ip: IpAddr, why: Refusal) {
+        self.counts.connections.refused.one(why.as_str());
         self.books().refused(ip, why);
         self.tell();
     }
 
     fn count(&self) {
         let open = self.max.saturating_sub(self.permits.available_permits());
-        self.bounds.depth(obs::Place::Connections, open);
+        self.counts.bounds.depth(obs::Place::Connections, open);
     }
 
     fn tell(&self) {
@@ -252,8 +255,14 @@ async fn behind_proxy(
     };
     match read {
         Ok(Ok(source)) => newcomer.peer = source.unwrap_or(proxy),
-        Ok(Err(error)) => return tracing::info!(%proxy, %error, "connection refused"),
-        Err(_) => return tracing::info!(%proxy, "connection refused: no PROXY header in time"),
+        Ok(Err(error)) => {
+            context.counts.connections.handshakes.one("proxy-header");
+            return tracing::info!(%proxy, %error, "connection refused");
+        }
+        Err(_) => {
+            context.counts.connections.handshakes.one("proxy-header");
+            return tracing::info!(%proxy, "connection refused: no PROXY header in time");
+        }
     }
     if let Some(place) = door.enter(newcomer.peer.ip()) {
         serve(newcomer, (seat, place), context, stop).await;

@@ -9,6 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::callbacks::{self, CreditLog, QuoteCallbacks};
 use super::deposits::LedgerDeposits;
 use super::dispatch::{Dispatcher, Plan};
+use super::figures;
 use super::herald::Herald;
 use super::http::{self, MintHttp};
 use super::keeper::{tell, Keeper};
@@ -20,6 +21,7 @@ use super::work::Scheme;
 use crate::backend::ledger::{Returns, ShareLedger};
 use crate::config::{Mint, Valuation};
 use crate::event::{Publisher, Source as _, Way};
+use crate::obs::Counts;
 use crate::sys::stopped;
 
 /// Name of the pool among those that hear the ledger's events.
@@ -63,15 +65,21 @@ pub struct Bridge {
     outbox: Arc<Outbox>,
     callbacks: Arc<dyn QuoteCallbacks>,
     mint_url: String,
+    counts: Counts,
 }
 
 impl Bridge {
     /// Opens the ledger and the processor's port; `None`: the configuration has no bridge.
-    /// `max_in_flight`: most shares that wait for the ledger at a time.
+    /// `max_in_flight`: most shares that wait for the ledger at a time. `counts`: where all that it
+    /// does is counted.
     ///
     /// # Errors
     /// [`BridgeError`]; nothing runs then.
-    pub async fn open(config: &Mint, max_in_flight: usize) -> Result<Option<Self>, BridgeError> {
+    pub async fn open(
+        config: &Mint,
+        max_in_flight: usize,
+        counts: Counts,
+    ) -> Result<Option<Self>, BridgeError> {
         let Some(path) = config.ledger_file.clone() else { return Ok(None) };
         let client = http_settings(config);
         let client = tokio::task::spawn_blocking(move || MintHttp::new(&client)).await??;
@@ -82,8 +90,11 @@ impl Bridge {
             max_shares: max_in_flight,
             accrued_every_ms: ACCRUED_EVERY_MS,
         };
-        let opened =
-            tokio::task::spawn_blocking(move || SqliteLedger::open(&settings, told)).await??;
+        let counted = counts.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            SqliteLedger::open_counted(&settings, told, counted)
+        });
+        let opened = opened.await??;
         let secret = QuoteSecret::new(*opened.secret());
         let (sent, sends) = watch::channel(0);
         let deposits =
@@ -92,7 +103,8 @@ impl Bridge {
             Processor::open(processor_settings(config), secret.clone(), deposits).await?;
         let outbox = Arc::new(Outbox::new(opened.clone()).await?);
         let keeper = Arc::new(Keeper::new(opened.clone(), config.unit.clone()));
-        let dispatcher = Dispatcher::new(opened.clone(), client, secret, plan(config), sent);
+        let dispatcher =
+            Dispatcher::new(opened.clone(), client, secret, plan(config), sent, counts.clone());
         let mint_url = config.url.clone();
         Ok(Some(Self {
             ledger: opened,
@@ -103,6 +115,7 @@ impl Bridge {
             outbox,
             mint_url,
             callbacks: Arc::new(CreditLog),
+            counts,
         }))
     }
 
@@ -137,8 +150,9 @@ impl Bridge {
             self.outbox.newest(),
             stops.clone(),
         ));
+        tasks.spawn(figures::run(self.ledger.clone(), self.counts.clone(), stops.clone()));
         let publisher = Publisher::new(self.outbox, way, POOL, sidecar_id.to_owned());
-        tasks.spawn(publisher.run(stops));
+        tasks.spawn(publisher.counted(self.counts).run(stops));
         let teller = tokio::spawn(tell(self.outcomes, returns));
         Running { stop, tasks, teller, ledger: self.ledger }
     }

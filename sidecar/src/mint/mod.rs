@@ -18,6 +18,7 @@ mod deposits;
 pub mod dispatch;
 #[cfg(test)]
 pub mod fake;
+mod figures;
 mod herald;
 pub mod http;
 mod keeper;

@@ -34,6 +34,20 @@ pub enum HandshakeError {
     Stopping,
 }
 
+impl HandshakeError {
+    /// Its name in statistics, one of [`HANDSHAKES`](crate::obs::counts::HANDSHAKES).
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Deadline(_) => "deadline",
+            Self::Closed(_) => "closed",
+            Self::Io(_) => "socket",
+            Self::Crypto => "crypto",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 /// Answers handshakes with one authority key. Cheap to clone; any thread.
 #[derive(Clone)]
 pub struct Acceptor {

@@ -1,11 +1,18 @@
-//! What the sidecar writes about itself: log lines (through `tracing`) and the journal of answers.
+//! What the sidecar knows and writes about itself: log lines (through `tracing`), the journal of
+//! answers, counts, and who is connected.
 
 pub mod bounds;
+pub mod clients;
+pub mod counts;
 pub mod journal;
 mod line;
+#[cfg(feature = "bin")]
+pub mod metrics;
 mod trouble;
 
 pub use bounds::{Bounds, Place};
+pub use clients::{Clients, Presence};
+pub use counts::Counts;
 pub use journal::Journal;
 pub use line::Line;
 pub use trouble::Trouble;

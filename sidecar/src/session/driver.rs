@@ -15,13 +15,13 @@ use tokio::task::yield_now;
 use tokio::time::{sleep_until, timeout, Instant};
 
 use super::drain::Drain;
-use super::{caps, decode, farewell, Bounds, Cause, Effects, Rates, Session};
+use super::{caps, decode, farewell, Bounds, Cause, Effects, Outbound, Rates, Session};
 use crate::backend::ledger::ShareLedger;
 use crate::backend::{Backend, Command, Port};
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
 use crate::noise::{Acceptor, HandshakeError};
-use crate::obs::{self, Journal, Line, Place};
+use crate::obs::{Clients, Counts, Journal, Line, Place, Presence};
 use crate::sys::{stopped, unix_millis, unix_seconds};
 use crate::types::{ConnId, Seats};
 
@@ -64,8 +64,10 @@ pub struct Context {
     pub ledger: Option<Weak<dyn ShareLedger>>,
     /// The journal of answers.
     pub journal: Journal,
-    /// Where it counts what had no room.
-    pub bounds: obs::Bounds,
+    /// The connections, for those who look.
+    pub clients: Clients,
+    /// Where everything is counted.
+    pub counts: Counts,
 }
 
 /// Serves one connection until it ends. `arrived`: when it was accepted. `stop`: true when the
@@ -88,6 +90,7 @@ pub async fn run(
             "handshake-failed".to_owned()
         }
     };
+    context.counts.connections.closed.one(&cause);
     context.journal.record(Line::ConnectionClosed { conn: conn.0, cause });
 }
 
@@ -99,10 +102,14 @@ async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> Result<Cause, HandshakeError> {
     let connected_ms = unix_millis();
-    let (encryptor, decryptor) = tokio::select! {
-        accepted = context.acceptor.accept(&mut stream, arrived, unix_seconds()) => accepted?,
-        () = stopped(&mut stop) => return Err(HandshakeError::Stopping),
+    let accepted = tokio::select! {
+        accepted = context.acceptor.accept(&mut stream, arrived, unix_seconds()) => accepted,
+        () = stopped(&mut stop) => Err(HandshakeError::Stopping),
     };
+    let ended = accepted.as_ref().err().map_or("ok", HandshakeError::name);
+    context.counts.connections.handshakes.one(ended);
+    let (encryptor, decryptor) = accepted?;
+    let presence = context.clients.enter(conn, address.clone(), connected_ms);
     let limits = &context.limits;
     // Verdicts come one event per batch: in the worst case each alone. A new tip is one event per
     // channel, and a target may come with it.
@@ -126,6 +133,7 @@ async fn serve(
         writer: Writer::new(encryptor),
         session: Session::new(conn, address, connected_ms, bounds, port.limits)
             .seated(channels)
+            .counted(presence.clone())
             .crediting(context.ledger.is_some())
             .requiring(Arc::clone(&context.required_extensions)),
         port,
@@ -134,7 +142,8 @@ async fn serve(
         turn: 0,
         limits,
         journal: &context.journal,
-        places: &context.bounds,
+        counts: &context.counts,
+        presence,
         stop,
     };
     Ok(driver.run().await)
@@ -156,7 +165,8 @@ struct Driver<'a> {
     turn: usize,
     limits: &'a Limits,
     journal: &'a Journal,
-    places: &'a obs::Bounds,
+    counts: &'a Counts,
+    presence: Presence,
     stop: watch::Receiver<bool>,
 }
 
@@ -164,8 +174,8 @@ impl Driver<'_> {
     async fn run(mut self) -> Cause {
         let cause = self.until_closed().await;
         match cause {
-            Cause::MailboxFull => self.places.full(Place::Mailbox),
-            Cause::SlowReader => self.places.full(Place::Outbox),
+            Cause::MailboxFull => self.counts.bounds.full(Place::Mailbox),
+            Cause::SlowReader => self.counts.bounds.full(Place::Outbox),
             _ => {}
         }
         if cause == Cause::Stopping {
@@ -212,7 +222,7 @@ impl Driver<'_> {
             self.push_commands();
             let full = !self.session.takes_more();
             if full && !std::mem::replace(&mut was_full, full) {
-                self.places.full(Place::Unanswered);
+                self.counts.bounds.full(Place::Unanswered);
             }
             was_full = full;
             if self.turn >= TURN {
@@ -252,13 +262,14 @@ impl Driver<'_> {
                     Ok(0) => {
                         drain = Some(Drain::closed(drain, now, drain_timeout));
                     }
-                    Ok(_) => {}
+                    Ok(read) => self.presence.client().bytes_in.add(read as u64),
                     Err(error) => return socket_cause(&error),
                 },
                 sent = self.to_miner.write(self.writer.pending()), if writes => match sent {
                     Ok(0) => return Cause::PeerClosed,
                     Ok(sent) => {
                         self.writer.advance(sent);
+                        self.presence.client().bytes_out.add(sent as u64);
                         stall_deadline = Instant::now() + stall;
                     }
                     Err(error) => return socket_cause(&error),
@@ -337,6 +348,9 @@ impl Driver<'_> {
         let mut fx = Effects::default();
         let mut count = 0;
         let taken = self.take_frames(&mut fx, &mut count);
+        if count > 0 {
+            self.presence.active();
+        }
         self.apply(fx).and(taken)?;
         Ok(count)
     }
@@ -397,6 +411,9 @@ impl Driver<'_> {
         }
         self.commands.extend(fx.commands);
         for message in &fx.out {
+            if let Outbound::OpenError { reason, .. } = message {
+                self.counts.channels.refused(*reason);
+            }
             message.write(&mut self.writer).map_err(|error| {
                 tracing::error!(%error, ?message, "a message can't be sent");
                 match error {
@@ -414,7 +431,7 @@ impl Driver<'_> {
     fn push_commands(&mut self) {
         while let Some(command) = self.commands.pop_front() {
             if let Err(refused) = self.port.commands.try_send(command) {
-                self.places.full(Place::Commands);
+                self.counts.bounds.full(Place::Commands);
                 return self.commands.push_front(refused.into_inner());
             }
         }

@@ -203,6 +203,10 @@ impl Session {
         fx.lines.push(Line::Opened { conn, channel: key.to_wire(), kind });
         fx.out.push(Outbound::Opened(Opened::new(&channel, request_id)));
         report_target(&mut channel, fx);
+        if let Some(presence) = &self.presence {
+            let book = presence.open(channel.facts(request.user_identity));
+            channel.set_book(book);
+        }
         let share_target = channel.target();
         tracing::info!(channel = channel.id(), kind, %share_target, "channel opened");
         self.by_key.insert(key, channel.id());
@@ -270,6 +274,11 @@ impl Session {
     fn judged(&mut self, Judged { channel, token, submit_id, verdict }: Judged) {
         let outcome = match verdict {
             Verdict::Accepted { credit, hash, block_candidate } => {
+                let id = self.by_key.get(&channel);
+                let book = id.and_then(|id| self.channels.get(id)?.book());
+                if let Some(book) = book {
+                    book.judged(&hash, block_candidate);
+                }
                 if block_candidate {
                     tracing::info!(%hash, "block candidate");
                 }

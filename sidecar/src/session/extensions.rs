@@ -166,6 +166,7 @@ impl Session {
                     connection.extensions = self.extensions.in_force.clone();
                     connection.extensions.sort_unstable();
                 }
+                self.tell_setup();
                 fx.out.push(Outbound::ExtensionsSuccess { request_id, supported });
             }
             Reply::Error { unsupported, required } => {

@@ -195,8 +195,12 @@ impl Session {
         let Some(channel) = self.channels.get_mut(&channel_id).filter(|c| c.kind() == kind) else {
             self.pace.answered(Some(RejectReason::InvalidChannelId));
             let was_open = (1..self.next_channel_id).contains(&channel_id);
+            if let Some(presence) = &self.presence {
+                presence.counts().shares.rejected.add(RejectReason::InvalidChannelId, 1);
+            }
             return unknown_channel(self.conn, (channel_id, was_open), sequence, fx);
         };
+        channel.set_now(self.pace.now());
         match channel.submit(sequence, share, worker, now) {
             Taken::Forward(token, submit) => {
                 let (channel, generation) = (channel.key(), channel.generation());

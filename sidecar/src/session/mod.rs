@@ -55,9 +55,10 @@ use extensions::Extensions;
 
 use crate::backend::Command;
 use crate::channel::{Answer, Channel, Outcome};
-use crate::obs::Line;
+use crate::obs::{Line, Presence};
 use crate::types::{
-    ChannelKey, ConnId, Connection, OpenRequest, QuoteRef, RejectReason, Seat, Seats, TargetLimits,
+    ChannelKey, ConnId, Connection, Difficulty, OpenRequest, QuoteRef, RejectReason, Seat, Seats,
+    TargetLimits,
 };
 
 /// Bounds of one connection.
@@ -186,6 +187,8 @@ pub struct Session {
     opening: BTreeMap<ChannelKey, Opening>,
     /// Places for channels, shared with other connections of the address.
     shared: Seats,
+    /// Where it counts for those who look; `None`: nobody does.
+    presence: Option<Presence>,
     /// Payout keys are of use here.
     payout_keys: bool,
     /// It was told to connect anew.
@@ -223,6 +226,7 @@ impl Session {
             by_key: BTreeMap::new(),
             opening: BTreeMap::new(),
             shared: Seats::default(),
+            presence: None,
             payout_keys: false,
             dismissed: false,
             next_channel_id: 1,
@@ -287,6 +291,13 @@ impl Session {
     #[must_use]
     pub fn seated(mut self, channels: Seats) -> Self {
         self.shared = channels;
+        self
+    }
+
+    /// Counts there for those who look.
+    #[must_use]
+    pub fn counted(mut self, presence: Presence) -> Self {
+        self.presence = Some(presence);
         self
     }
 
@@ -367,20 +378,40 @@ impl Session {
 fn answers_of(conn: ConnId, channel: &mut Channel, pace: &mut Pace, fx: &mut Effects) {
     let (channel_id, key) = (channel.id(), channel.key().to_wire());
     let Effects { out, lines, .. } = fx;
+    // Out of the channel, so that both can be used.
+    let book = channel.take_book();
+    let (mut accepted, mut work, mut last) = (0, Difficulty::default(), 0);
     channel.drain_answers(
         |answer| out.push(Outbound::Answer { channel_id, answer }),
         |settled| {
             let reason = match settled.outcome {
-                Outcome::Accepted(_) => None,
+                Outcome::Accepted(credit) => {
+                    (accepted, last) = (accepted + 1, settled.sequence);
+                    work = work.saturating_add(credit);
+                    None
+                }
                 Outcome::Rejected(reason) | Outcome::Unjudged(reason) => Some(reason),
             };
+            let judged = !matches!(settled.outcome, Outcome::Unjudged(_));
+            if let Some(book) = &book {
+                book.answered(pace.now().saturating_sub(settled.came));
+                if let Some(reason) = reason {
+                    book.rejected(reason, judged);
+                }
+            }
             let answered = (settled.submit_id, settled.sequence, settled.worker);
-            if !matches!(settled.outcome, Outcome::Unjudged(_)) {
+            if judged {
                 pace.answered(reason);
             }
             lines.push(answer_line(conn, key, answered, reason));
         },
     );
+    if let Some(book) = book {
+        if accepted > 0 {
+            book.accepted(accepted, work, last);
+        }
+        channel.set_book(book);
+    }
 }
 
 fn answer_line(

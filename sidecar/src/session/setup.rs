@@ -32,6 +32,13 @@ impl Session {
         self.close(Cause::SetupRefused, fx);
     }
 
+    /// Says to those who look what the miner said of itself.
+    pub(super) fn tell_setup(&self) {
+        if let (Some(presence), Phase::Mining(connection)) = (&self.presence, &self.phase) {
+            presence.set_up(Arc::clone(connection));
+        }
+    }
+
     pub(super) fn set_up(&mut self, setup: Setup<'_>, fx: &mut Effects) {
         let refusal = if setup.protocol != MINING {
             Some((UNSUPPORTED_PROTOCOL, 0))
@@ -57,6 +64,7 @@ impl Session {
             extensions: Vec::new(),
             connected_ms: self.connected_ms,
         }));
+        self.tell_setup();
         // Bits of Success are demands of ours, not an echo: we have none.
         fx.out.push(Outbound::SetupSuccess { version: VERSION, flags: 0 });
     }

@@ -25,7 +25,7 @@ use super::ledger::{Returns, ShareLedger};
 use super::link::{Greeting, Life, Link};
 use super::{Backend, Command, Directory};
 use crate::config::Pool;
-use crate::obs::{Bounds, Journal, Trouble};
+use crate::obs::{Counts, Journal, Trouble};
 use crate::sys::stopped;
 use crate::types::{TargetLimits, Verdict};
 pub(super) use greet::{Breach, Introduction};
@@ -98,7 +98,7 @@ pub(crate) struct LinkTask<C> {
     verdict_timeout: Duration,
     patience: Patience,
     outage: Outage,
-    bounds: Bounds,
+    counts: Counts,
 }
 
 /// Makes a link to the pool and the [`Backend`] that connections attach to. `max_in_flight`: most
@@ -108,12 +108,12 @@ pub(crate) fn link<C: Carrier>(
     pool: &Pool,
     max_in_flight: usize,
     journal: Journal,
-    bounds: Bounds,
+    counts: Counts,
 ) -> (Backend, LinkTask<C>) {
     let (backend, receiver, directory) = Backend::new(COMMAND_QUEUE);
     let task = LinkTask {
         carrier,
-        link: Link::new(max_in_flight, directory.clone(), journal),
+        link: Link::new(max_in_flight, directory.clone(), journal).counted(counts.clone()),
         directory,
         commands: receiver,
         backoff: (
@@ -126,7 +126,7 @@ pub(crate) fn link<C: Carrier>(
             lost: Duration::from_millis(pool.lost_ms),
         },
         outage: Outage::of_a_start(Instant::now()),
-        bounds,
+        counts,
     };
     (backend, task)
 }
@@ -156,12 +156,16 @@ impl<C: Carrier> LinkTask<C> {
             match dialled {
                 Ok(stream) => {
                     trouble.over();
+                    self.counts.pool.standing.up();
+                    self.counts.pool.ups.one();
                     tracing::info!(pool = %self.carrier, "link to the pool is up");
                     wait = self.backoff.0;
                     let before = self.link.waiting_since().0;
                     let end = self.pump(stream, &mut stop).await;
                     let Some(end) = end else { return self.link.lost() };
                     trouble.log(&end);
+                    self.counts.pool.failures.one();
+                    self.counts.pool.standing.down(&end.to_string());
                     self.link.cut();
                     let oldest = (before, self.link.waiting_since().0);
                     self.outage.begins_unless_it_goes_on(oldest, self.patience, Instant::now());
@@ -170,7 +174,11 @@ impl<C: Carrier> LinkTask<C> {
                         self.outage.give_up(&mut self.link);
                     }
                 }
-                Err(error) => trouble.log(&error),
+                Err(error) => {
+                    trouble.log(&error);
+                    self.counts.pool.failures.one();
+                    self.counts.pool.standing.down(&error.to_string());
+                }
             }
             if !self.pause(jittered(wait), &mut stop).await {
                 return;

@@ -8,7 +8,7 @@ use gopool_sv2_proto::v1::Drain;
 use tokio::sync::watch;
 use tokio::time::{timeout, Instant};
 
-use super::watchdog::Watchdog;
+use super::watchdog::{Sample, Watchdog};
 use super::{Carrier, Incoming, LinkTask, Outgoing, Received, Stream};
 use crate::backend::link::MAX_BATCH;
 use crate::obs::Place;
@@ -62,26 +62,34 @@ impl<C: Carrier> LinkTask<C> {
         let mut watchdog = Watchdog::default();
         let mut written = 0;
         let freed = self.link.freed();
+        let mut sample = Sample::default();
         loop {
             pending.extend(made.drain(..));
             if pending.is_empty() && self.link.is_drained() {
                 return Some(StreamEnd::Drained);
             }
             let room = if pending.is_empty() { self.link.room() } else { 0 };
+            if let Some(took) = sample.look(&self.link, Instant::now) {
+                self.counts.pool.verdict.observe(took);
+            }
             let full = self.link.room() == 0;
             if full && !was_full {
-                self.bounds.full(Place::InFlight);
+                self.counts.bounds.full(Place::InFlight);
             }
             was_full = full;
-            self.bounds.depth(Place::InFlight, self.link.in_flight());
-            self.bounds.depth(Place::Commands, self.commands.len());
+            self.counts.bounds.depth(Place::InFlight, self.link.in_flight());
+            self.counts.bounds.depth(Place::Commands, self.commands.len());
             tokio::select! {
                 received = incoming.receive(), if pending.len() < PENDING_MAX => match received {
                     Ok(Some(Received::Message(message))) => {
+                        self.counts.pool.standing.heard();
                         self.link.receive(message, &mut made);
                         self.link.reopen(&mut made);
                     }
-                    Ok(Some(Received::Verdicts(verdicts))) => self.link.judged(verdicts),
+                    Ok(Some(Received::Verdicts(verdicts))) => {
+                        self.counts.pool.standing.heard();
+                        self.link.judged(verdicts);
+                    }
                     Ok(None) => return Some(StreamEnd::Ended),
                     Err(text) => return Some(StreamEnd::Broken(text)),
                 },

@@ -1,4 +1,9 @@
-//! Notices a pool that neither judges nor reads. Pure: who looks when is the caller's.
+//! Notices a pool that neither judges nor reads, and how long it takes to judge. Pure: who looks
+//! when is the caller's.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::backend::link::Link;
 
@@ -26,5 +31,28 @@ impl Watchdog {
         (self.mark, self.next_mark) = (self.next_mark, next);
         self.written = written;
         self.stuck > 2 || late
+    }
+}
+
+/// Measures how long verdicts take, one submit at a time: a clock for each would cost more than it
+/// tells.
+#[derive(Debug, Default)]
+pub(crate) struct Sample {
+    /// The submit with the highest id below this one, and when it was handed over.
+    since: Option<(u64, Instant)>,
+}
+
+impl Sample {
+    /// One look; what the submit that is watched took, when it and its elders have their verdicts.
+    pub(crate) fn look(&mut self, link: &Link, now: impl Fn() -> Instant) -> Option<Duration> {
+        let (oldest, next) = link.waiting_since();
+        let took = self.since.filter(|(mark, _)| oldest.is_none_or(|oldest| oldest >= *mark));
+        if took.is_some() {
+            self.since = None;
+        }
+        if self.since.is_none() && oldest.is_some() {
+            self.since = Some((next, now()));
+        }
+        took.map(|(_, since)| now().saturating_duration_since(since))
     }
 }

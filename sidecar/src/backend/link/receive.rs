@@ -208,6 +208,8 @@ impl Link {
     fn placed(&mut self, mut job: Job) -> Arc<Job> {
         job.seq = job.seq.saturating_add(self.jobs_before);
         self.jobs = self.jobs.max(job.seq);
+        let tip = self.tip.replace(job.prev_hash) != Some(job.prev_hash);
+        self.counts.pool.job(tip);
         Arc::new(job)
     }
 
@@ -303,6 +305,12 @@ impl Link {
             tracing::error!("the pool's BlockResult has no block hash; ignored");
             return;
         };
+        let became = match result.accepted {
+            Some(true) => "accepted",
+            Some(false) => "refused",
+            None => "unknown",
+        };
+        self.counts.pool.blocks.one(became);
         let event = Event::BlockResult {
             channel,
             hash: crate::types::Hash(hash),

@@ -13,7 +13,7 @@ use v1::session_response::Message as FromPool;
 use super::tests::{encoded, taken, welcome, IN_FLIGHT};
 use super::*;
 use crate::backend::{carrier, Command, Event as ToMiner, Judged, Port};
-use crate::obs::{Bounds, Journal};
+use crate::obs::{Counts, Journal};
 use crate::types::{
     ChannelKey, ConnId, Connection, Kind, OpenRequest, RejectReason, Submit, Target,
 };
@@ -142,7 +142,7 @@ async fn verdicts(port: &mut Port) -> Vec<(u64, Verdict)> {
 async fn a_submit_survives_a_stream_that_the_pool_ends_and_comes_again_under_its_id() {
     let pool = Pool::default();
     let (host, ring) = new(&pool, IN_FLIGHT).unwrap();
-    let (backend, task) = carrier::link(ring, &pool, IN_FLIGHT, Journal::off(), Bounds::default());
+    let (backend, task) = carrier::link(ring, &pool, IN_FLIGHT, Journal::off(), Counts::default());
     let (stop, stops) = watch::channel(false);
     let task = tokio::spawn(task.run(stops));
     let mut played = Played { host, waiting: Vec::new() };

@@ -20,7 +20,7 @@ use super::http::{MintError, MintHttp};
 use super::ledger::{Due, Ledger, LedgerError, Terms, UNUSED_MS};
 use super::token::QuoteSecret;
 use super::work::Work;
-use crate::obs::Trouble;
+use crate::obs::{Counts, Trouble};
 use crate::sys::stopped;
 use backoff::Breaker;
 
@@ -63,19 +63,22 @@ pub struct Dispatcher<L> {
     breaker: Mutex<Breaker>,
     /// Rises when there is more for the mint to be told.
     sent: watch::Sender<u64>,
+    counts: Counts,
 }
 
 impl<L: Ledger> Dispatcher<L> {
-    /// `sent`: rises when there is more for the mint to be told.
+    /// `sent`: rises when there is more for the mint to be told. `counts`: where calls are counted.
     pub fn new(
         ledger: L,
         mint: MintHttp,
         secret: QuoteSecret,
         plan: Plan,
         sent: watch::Sender<u64>,
+        counts: Counts,
     ) -> Arc<Self> {
         let clock = Clock::start();
-        Arc::new(Self { ledger, mint, secret, plan, clock, breaker: Mutex::default(), sent })
+        let breaker = Mutex::default();
+        Arc::new(Self { ledger, mint, secret, plan, clock, breaker, sent, counts })
     }
 
     /// Runs all tasks until `stop` is true.
@@ -97,12 +100,18 @@ impl<L: Ledger> Dispatcher<L> {
     fn note<T>(&self, called: &Result<T, MintError>) {
         let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
         match called {
-            Ok(_) | Err(MintError::Refused { .. } | MintError::NotAnId) => breaker.answered(),
+            Ok(_) | Err(MintError::Refused { .. } | MintError::NotAnId) => {
+                self.counts.mint.calls.one(if called.is_ok() { "answered" } else { "refused" });
+                self.counts.mint.standing.up();
+                breaker.answered();
+            }
             Err(
                 error @ (MintError::Unreachable(_)
                 | MintError::TimedOut(_)
                 | MintError::NotAMint(_)),
             ) => {
+                self.counts.mint.calls.one("failed");
+                self.counts.mint.standing.down(&error.to_string());
                 if breaker.failed(self.clock.now_ms()) {
                     tracing::warn!(%error, "the mint can't be used; credits wait in the ledger");
                 }

@@ -23,6 +23,7 @@ mod books;
 mod checkpoint;
 mod credits;
 mod error;
+mod figures;
 mod model;
 mod notice;
 mod quotes;
@@ -49,6 +50,7 @@ use crate::types::QuoteRef;
 
 pub use books::Books;
 pub use error::{LedgerError, OpenError};
+pub use figures::{Figures, OfState};
 pub use model::{
     AccountBooks, Credit, Due, Health, Identity, Kept, LedgerShare, Origin, Outcome, Owed, Quote,
     QuoteNeed, Reading, Sealing, Source, StoredEvent, Stuck, Terms, NAME_BYTES_MAX,

@@ -68,6 +68,19 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// Its name in statistics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Again => "again",
+            Self::Duplicate => "duplicate",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The outcome of one share of [`super::Ledger::record`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {

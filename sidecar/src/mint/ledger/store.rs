@@ -10,12 +10,14 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 use crate::mint::{PayoutKey, Scheme};
+use crate::obs::Counts;
 use crate::sys::logging_thread;
 use crate::types::QuoteRef;
 
 use super::books::Books;
 use super::checkpoint::Checkpoints;
 use super::error::{LedgerError, OpenError};
+use super::figures::Figures;
 use super::model::{
     AccountBooks, Due, Health, Identity, Kept, LedgerShare, Outcome, Owed, Quote, QuoteNeed,
     Reading, Sealing, StoredEvent, Terms,
@@ -93,6 +95,18 @@ impl SqliteLedger {
         settings: &Settings,
         outcomes: mpsc::Sender<Vec<Kept>>,
     ) -> std::result::Result<Self, OpenError> {
+        Self::open_counted(settings, outcomes, Counts::default())
+    }
+
+    /// As [`SqliteLedger::open`]; what the writer does is counted there.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing runs then.
+    pub fn open_counted(
+        settings: &Settings,
+        outcomes: mpsc::Sender<Vec<Kept>>,
+        counts: Counts,
+    ) -> std::result::Result<Self, OpenError> {
         let schema::Opened { conn, lock, identity } =
             schema::open(&settings.path, settings.scheme)?;
         let file = |source| OpenError::File { path: settings.path.clone(), source };
@@ -103,7 +117,10 @@ impl SqliteLedger {
         let accrued_every_ms = settings.accrued_every_ms;
         let log = schema::open_log(&settings.path)?;
         let checkpoints = Checkpoints::start(log).map_err(file)?;
-        let writer = Writer { tasks: queue, outcomes, health, accrued_every_ms, checkpoints };
+        counts.ledger.enabled.set(1);
+        counts.ledger.standing.up();
+        let writer =
+            Writer { tasks: queue, outcomes, health, accrued_every_ms, checkpoints, counts };
         let named = identity.clone();
         let writer = logging_thread("ledger", move || writer.run(&conn, &named)).map_err(file)?;
         Ok(Self {
@@ -145,6 +162,14 @@ impl SqliteLedger {
     /// [`LedgerError`].
     pub async fn event_range(&self) -> Result<(u64, u64)> {
         self.read(Books::event_range).await
+    }
+
+    /// Sums over the ledger ([`Books::figures`]).
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn figures(&self) -> Result<Figures> {
+        self.read(Books::figures).await
     }
 
     /// Whether the ledger can be written, as it changes.

@@ -5,6 +5,7 @@
 //! timer, and the busier it is the more shares go by one commit.
 
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
@@ -13,6 +14,7 @@ use super::checkpoint::Checkpoints;
 use super::error::LedgerError;
 use super::model::{Health, Identity, Kept, LedgerShare, Outcome};
 use super::turn::Turn;
+use crate::obs::Counts;
 
 /// Most shares of one transaction.
 pub const BATCH_SHARES_MAX: usize = 128;
@@ -42,6 +44,7 @@ pub(super) struct Writer {
     pub(super) health: watch::Sender<Health>,
     pub(super) accrued_every_ms: i64,
     pub(super) checkpoints: Checkpoints,
+    pub(super) counts: Counts,
 }
 
 impl Writer {
@@ -51,6 +54,7 @@ impl Writer {
             Ok(turn) => turn,
             Err(error) => {
                 tracing::error!(%error, "the ledger's writer could not start");
+                self.counts.ledger.standing.down(&error.to_string());
                 self.health.send_replace(Health::Down(error.to_string()));
                 return;
             }
@@ -78,6 +82,7 @@ impl Writer {
 
     /// One transaction: the shares, then the calls. Answers when it has ended.
     fn batch(&self, turn: &mut Turn<'_>, shares: Vec<LedgerShare>, calls: Vec<Call>) {
+        let begun = Instant::now();
         let mut outcomes = Vec::with_capacity(shares.len());
         let mut answers = Vec::with_capacity(calls.len());
         let mut calls = calls.into_iter();
@@ -92,11 +97,16 @@ impl Writer {
             }
             Ok(())
         });
+        let error = done.as_ref().err().map(ToString::to_string);
+        self.counts.ledger.committed(begun.elapsed(), error.as_deref());
         self.tell(&done);
         if done.is_err() {
             outcomes.clear();
             let failed = |share: &LedgerShare| Kept { id: share.id, outcome: Outcome::Failed };
             outcomes.extend(shares.iter().map(failed));
+        }
+        for kept in &outcomes {
+            self.counts.ledger.shares.one(kept.outcome.as_str());
         }
         // The receiver may be gone: then nobody waits for it.
         if !outcomes.is_empty() && self.outcomes.blocking_send(outcomes).is_err() {

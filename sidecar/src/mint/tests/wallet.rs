@@ -15,6 +15,7 @@ use crate::mint::ledger::{
 };
 use crate::mint::processor::{Asker, Deposits as _, Refused, Wish};
 use crate::mint::{Scheme, Work};
+use crate::obs::Counts;
 use crate::sys::unix_millis;
 use crate::types::{Difficulty, Hash, QuoteRef};
 
@@ -64,7 +65,8 @@ impl Rig {
         }));
         let mint = FakeMint::start(Mint::new(address), Database::default()).await.unwrap();
         let http = MintHttp::new(&api_settings(mint.url())).unwrap();
-        let dispatcher = Dispatcher::new(ledger.clone(), http, secret(), PLAN, sent);
+        let dispatcher =
+            Dispatcher::new(ledger.clone(), http, secret(), PLAN, sent, Counts::default());
         let work = tokio::spawn(async move {
             dispatcher.run(stops).await;
             serving.await.unwrap();
