@@ -10,6 +10,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "bin")]
+pub mod admin;
 pub mod app;
 pub mod backend;
 pub mod channel;

@@ -18,6 +18,7 @@ mod pool_away;
 mod probe;
 mod setup;
 mod siege;
+mod status;
 mod tips;
 mod tls;
 

@@ -5,13 +5,14 @@ mod renewal;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-#[cfg(feature = "mint")]
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+#[cfg(feature = "bin")]
+use crate::admin::View;
 use crate::backend::carrier::{self, Carrier};
 #[cfg(feature = "grpc")]
 use crate::backend::grpc;
@@ -24,6 +25,8 @@ use crate::listen::Listener;
 use crate::mint::{Bridge, BridgeError, Running};
 use crate::noise::Acceptor;
 use crate::obs::bounds::Teller;
+#[cfg(feature = "bin")]
+use crate::obs::LogFilter;
 use crate::obs::{Bounds, Clients, Counts, Journal};
 use crate::session::Context;
 use crate::sys::stopped;
@@ -92,8 +95,20 @@ pub struct Sidecar {
     /// Asks for a look at the key file.
     look: mpsc::Sender<()>,
     journal: Journal,
+    counts: Counts,
+    clients: Clients,
+    #[cfg(feature = "bin")]
+    show: Show,
     #[cfg(feature = "mint")]
     bridge: Option<Running>,
+}
+
+/// What of the configuration says how much is shown.
+#[cfg(feature = "bin")]
+#[derive(Debug, Clone, Copy)]
+struct Show {
+    lost_ms: u64,
+    addresses: bool,
 }
 
 impl Sidecar {
@@ -196,6 +211,7 @@ impl Sidecar {
             journal: journal.clone(),
             clients: clients.clone(),
             counts: counts.clone(),
+            strangers: Arc::default(),
         };
         let (stop_listener, listener_stops) = watch::channel(false);
         let (stop_link, link_stops) = watch::channel(false);
@@ -210,6 +226,10 @@ impl Sidecar {
             listener: tokio::spawn(listener.run(context, listener_stops)),
             link: tokio::spawn(link.run(link_stops)),
             journal,
+            counts,
+            clients,
+            #[cfg(feature = "bin")]
+            show: Show { lost_ms: config.pool.lost_ms, addresses: config.admin.show_addresses },
             #[cfg(feature = "mint")]
             bridge,
         })
@@ -225,6 +245,31 @@ impl Sidecar {
     #[must_use]
     pub fn miner_url(&self) -> &str {
         &self.miner_url
+    }
+
+    /// All that it counts, as it goes on.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Who is connected, as it changes.
+    #[must_use]
+    pub const fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    /// What the admin address shows of it; also after its end. `log`: the hand on the log filter.
+    #[cfg(feature = "bin")]
+    #[must_use]
+    pub fn view(&self, log: Option<LogFilter>) -> View {
+        View {
+            counts: self.counts.clone(),
+            clients: self.clients.clone(),
+            log,
+            lost_ms: self.show.lost_ms,
+            show_addresses: self.show.addresses,
+        }
     }
 
     /// Reads the key file again: a new key signs for all who connect from now on, a bad one is

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use gopool_sv2::admin::Token;
 use gopool_sv2::config::Config;
 
 use super::{complain, say, USAGE};
@@ -11,8 +12,9 @@ use super::{complain, say, USAGE};
 /// Check a configuration file without starting anything.
 ///
 /// Prints every problem with its place and remedy and exits 64. A file without any is good; then it
-/// looks at the key file and the place of the journal as `serve` would find them here, and exits 0,
-/// or 1 when `serve` could not start. With --print it looks at the configuration file only.
+/// looks at the key file, the token file and the place of the journal as `serve` would find them
+/// here, and exits 0, or 1 when `serve` could not start. With --print it looks at the configuration
+/// file only.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The configuration file.
@@ -55,6 +57,9 @@ fn obstacles(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     if let Err(error) = config.authority.key_file.load() {
         found.push(error.to_string());
+    }
+    if let Some(Err(error)) = config.admin.token_file.as_ref().map(Token::load) {
+        found.push(format!("[admin].token_file: {error}"));
     }
     let directory = config.log.journal.as_deref().and_then(Path::parent);
     if let Some(directory) = directory.filter(|d| !d.as_os_str().is_empty() && !d.is_dir()) {

@@ -9,6 +9,7 @@ mod ledger;
 mod miner;
 mod probe;
 mod serve;
+mod status;
 
 use std::fmt;
 use std::io::Write as _;
@@ -22,7 +23,7 @@ const USAGE: u8 = 64;
 /// Stratum V2 for Go mining pools.
 ///
 /// The usual order: `keygen` once, write a configuration, `check-config`, `serve`. Try it with
-/// `miner`; when something doesn't work, `probe` says what.
+/// `miner`; `status` shows how it stands; when something doesn't work, `probe` says what.
 #[derive(Debug, Parser)]
 #[command(name = "gopool-sv2", version, max_term_width = 100)]
 struct Arguments {
@@ -33,6 +34,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Arguments),
+    Status(status::Arguments),
     Keygen(keygen::Arguments),
     CheckConfig(check::Arguments),
     Miner(miner::Arguments),
@@ -53,6 +55,7 @@ pub fn run() -> ExitCode {
     };
     match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
         Command::CheckConfig(arguments) => check::run(&arguments),
         Command::Miner(arguments) => miner::run(arguments),

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use clap::Args;
 use gopool_sv2::app::Sidecar;
 use gopool_sv2::config::Config;
-use gopool_sv2::{obs, sys};
+use gopool_sv2::obs::LogFilter;
+use gopool_sv2::{admin, obs, sys};
 use tokio::signal::unix::{signal, SignalKind};
+use tokio::sync::watch;
 
 use super::{complain, stop_signal, USAGE};
 
@@ -34,10 +36,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    if let Err(error) = obs::init(config.log.format, &config.log.filter) {
-        complain(format_args!("gopool-sv2: {error}"));
-        return ExitCode::from(USAGE);
-    }
+    let log = match obs::init(config.log.format, &config.log.filter) {
+        Ok(log) => log,
+        Err(error) => {
+            complain(format_args!("gopool-sv2: {error}"));
+            return ExitCode::from(USAGE);
+        }
+    };
     fit_descriptors(&mut config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -46,10 +51,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, log))
 }
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(config: Config, log: LogFilter) -> ExitCode {
     let signals = signal(SignalKind::hangup()).and_then(|hangup| Ok((stop_signal()?, hangup)));
     let (mut stop, mut hangup) = match signals {
         Ok((stop, hangup)) => (Box::pin(stop), hangup),
@@ -68,6 +73,13 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    let admin = match admin::Listener::bind(&config.admin) {
+        Ok(admin) => admin,
+        Err(error) => {
+            complain(format_args!("gopool-sv2: {error}"));
+            return ExitCode::from(USAGE);
+        }
+    };
     let mut sidecar = match Sidecar::start_on(config, inherited).await {
         Ok(sidecar) => sidecar,
         Err(error) => {
@@ -80,6 +92,18 @@ async fn serve(config: Config) -> ExitCode {
     if sidecar.address().ip().is_unspecified() {
         tracing::info!("miners elsewhere: this machine's name or address instead of that host");
     }
+    let (stop_admin, admin_stops) = watch::channel(false);
+    let admin = admin.map(|admin| {
+        tracing::info!(address = admin.address(), "the admin address is served");
+        admin.start(sidecar.view(Some(log)), admin_stops)
+    });
+    let admin = match admin.transpose() {
+        Ok(admin) => admin,
+        Err(error) => {
+            complain(format_args!("gopool-sv2: no thread for the admin address: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let failed = loop {
         tokio::select! {
             signal = &mut stop => {
@@ -94,6 +118,12 @@ async fn serve(config: Config) -> ExitCode {
         }
     };
     sidecar.stop().await;
+    // Last: whoever watches sees the stop.
+    stop_admin.send_replace(true);
+    if let Some(admin) = admin {
+        // It ends within seconds.
+        let _ = tokio::task::spawn_blocking(move || admin.join()).await;
+    }
     tracing::info!("stopped");
     if failed {
         ExitCode::FAILURE

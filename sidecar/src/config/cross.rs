@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
-use super::model::{Config, Limits, Mint, Pool, PoolAddress};
+use super::model::{AdminAddress, Config, Limits, Mint, Pool, PoolAddress};
 use crate::keys::KeyFile;
 
 /// `sockaddr_un` holds 108 bytes with the closing NUL.
@@ -32,6 +32,7 @@ pub(super) fn check(table: &DeTable<'_>, config: &Config) -> Vec<Found> {
     cross.files(config);
     cross.limits(&config.limits);
     cross.mint(&config.mint);
+    cross.admin(config);
     cross.found
 }
 
@@ -114,6 +115,7 @@ impl Cross<'_> {
         let keys = [
             (Some(&config.authority.key_file), "the authority key"),
             (config.pool.tls.key_file.as_ref(), "the key of [pool.tls]"),
+            (config.admin.token_file.as_ref(), "the token of [admin]"),
         ];
         for (key, name) in keys {
             if let (Some(KeyFile::Path(key)), Some(journal)) = (key, &config.log.journal) {
@@ -181,6 +183,53 @@ impl Cross<'_> {
             let text = "needs [mint.processor].tls_dir, with ca.pem, server.pem and server.key \
                         (docs/mint.md makes them); for trials on one machine, allow_plain = true";
             self.at("mint", &["ledger_file"], text.to_owned());
+        }
+    }
+
+    fn admin(&mut self, config: &Config) {
+        let admin = &config.admin;
+        let Some(listen) = &admin.listen else {
+            if admin.token_file.is_some() {
+                let text = "does nothing without [admin].listen: add it, or remove this";
+                self.at("admin", &["token_file"], text.to_owned());
+            }
+            return;
+        };
+        if cfg!(not(feature = "bin")) {
+            let text = "the library serves no admin address: remove it, and ask the pool";
+            self.at("admin", &["listen"], text.to_owned());
+        }
+        if !listen.is_local() && admin.token_file.is_none() {
+            let text = "needs [admin].token_file, because others than this machine can reach it: \
+                        make one with `openssl rand -hex 32`, or listen on 127.0.0.1";
+            self.at("admin", &["listen"], text.to_owned());
+        }
+        match listen {
+            AdminAddress::Tcp(address) if address.port() == 0 && !address.ip().is_loopback() => {
+                let text = "port 0 would be another port at each start: choose one";
+                self.at("admin", &["listen"], text.to_owned());
+            }
+            AdminAddress::Tcp(address)
+                if *address == config.listen.address && address.port() > 0 =>
+            {
+                let text = "is the port of the miners, [listen].address: choose another";
+                self.at("admin", &["listen"], text.to_owned());
+            }
+            AdminAddress::Unix(path) => {
+                let bytes = path.as_os_str().len();
+                if bytes > SOCKET_PATH_BYTES_MAX {
+                    let text = format!(
+                        "the path of the socket has {bytes} bytes with its directory, the system \
+                         takes {SOCKET_PATH_BYTES_MAX}: use a shorter one"
+                    );
+                    self.at("admin", &["listen"], text);
+                }
+                if PoolAddress::Unix(path.clone()) == config.pool.address {
+                    let text = "is the socket of [pool].address: choose another";
+                    self.at("admin", &["listen"], text.to_owned());
+                }
+            }
+            AdminAddress::Tcp(_) => {}
         }
     }
 

@@ -6,6 +6,8 @@
 //! [`Config::to_toml`] prints the effective values and is the source of
 //! `examples/config/sidecar.toml`.
 
+#[cfg(all(test, feature = "bin"))]
+mod admin_tests;
 mod cross;
 mod extensions;
 #[cfg(test)]
@@ -26,8 +28,8 @@ mod text;
 pub use crate::keys::KeyFile;
 pub use crate::obs::Format;
 pub use model::{
-    Authority, Config, Extensions, Limits, Listen, Log, Mint, Pool, PoolAddress, PoolTls,
-    Processor, Valuation,
+    Admin, AdminAddress, Authority, Config, Extensions, Limits, Listen, Log, Mint, Pool,
+    PoolAddress, PoolTls, Processor, Valuation,
 };
 pub use problem::{Problem, Problems};
 

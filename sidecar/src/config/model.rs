@@ -2,6 +2,7 @@
 //!
 //! Ranges, the operator's text of each key and its spelling live in `schema`.
 
+mod admin;
 mod mint;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use crate::keys::KeyFile;
 use crate::obs::Format;
 use crate::types::Network;
 
+pub use admin::{Admin, AdminAddress};
 pub use mint::{Mint, Processor, Valuation};
 
 /// Everything an operator can set.
@@ -29,6 +31,8 @@ pub struct Config {
     pub limits: Limits,
     /// What becomes of credit that goes to payout keys.
     pub mint: Mint,
+    /// Where operators ask.
+    pub admin: Admin,
     /// What is written about the work.
     pub log: Log,
 }
@@ -300,6 +304,7 @@ impl Config {
             *path = directory.join(&*path);
         }
         self.mint.resolve(directory);
+        self.admin.resolve(directory);
         let tls = &mut self.pool.tls;
         if let Some(KeyFile::Path(path)) = &mut tls.key_file {
             *path = directory.join(&*path);

@@ -82,6 +82,7 @@ macro_rules! text {
     };
 }
 
+mod admin;
 mod limits;
 mod mint;
 
@@ -325,6 +326,7 @@ pub(super) const SECTIONS: &[Section] = &[
     limits::SECTION,
     mint::SECTION,
     mint::PROCESSOR,
+    admin::SECTION,
     Section {
         name: "log",
         about: "What is written about the work.",

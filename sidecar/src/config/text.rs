@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rustls_pki_types::ServerName;
 
-use super::model::PoolAddress;
+use super::model::{AdminAddress, PoolAddress};
 use super::suggest::nearest;
 use crate::keys::KeyFile;
 use crate::obs::{self, Format};
@@ -211,6 +211,15 @@ pub(super) fn optional_path(value: &str) -> Result<Option<PathBuf>, String> {
 /// The text of such a path.
 pub(super) fn path_or_empty(path: &Option<PathBuf>) -> String {
     path.as_deref().map_or_else(String::new, |path| path.display().to_string())
+}
+
+/// `127.0.0.1:PORT` or `unix:PATH`; empty stands for none.
+pub(super) fn admin_address(value: &str) -> Result<Option<AdminAddress>, String> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let address = value.parse().map_err(|error| format!("{} is no address: {error}", shown(value)));
+    address.map(Some)
 }
 
 /// As [`key_file`]; empty stands for none.

@@ -4,6 +4,9 @@
 pub mod bounds;
 pub mod clients;
 pub mod counts;
+#[cfg(feature = "bin")]
+mod filter;
+mod hush;
 pub mod journal;
 mod line;
 #[cfg(feature = "bin")]
@@ -13,6 +16,9 @@ mod trouble;
 pub use bounds::{Bounds, Place};
 pub use clients::{Clients, Presence};
 pub use counts::Counts;
+#[cfg(feature = "bin")]
+pub use filter::LogFilter;
+pub use hush::Hush;
 pub use journal::Journal;
 pub use line::Line;
 pub use trouble::Trouble;
@@ -111,13 +117,13 @@ pub enum InitError {
     Installed,
 }
 
-/// Sends the log lines of this process to standard error. For the program only, once, before
-/// anything logs: the library leaves its host's logger alone.
+/// Sends the log lines of this process to standard error, and gives the hand on which. For the
+/// program only, once, before anything logs: the library leaves its host's logger alone.
 ///
 /// # Errors
 /// The filter is wrong, or a logger is installed already.
 #[cfg(feature = "bin")]
-pub fn init(format: Format, directives: &str) -> Result<(), InitError> {
+pub fn init(format: Format, directives: &str) -> Result<LogFilter, InitError> {
     use std::io::IsTerminal;
 
     let terminal = std::io::stderr().is_terminal();
@@ -130,12 +136,21 @@ pub fn init(format: Format, directives: &str) -> Result<(), InitError> {
         // same stderr, and panic in whatever task wrote it.
         .log_internal_errors(false)
         .with_ansi(terminal && !plain);
-    let installed = match format {
-        Format::Json => builder.json().flatten_event(true).try_init(),
-        Format::Auto if !terminal => builder.json().flatten_event(true).try_init(),
-        Format::Human | Format::Auto => builder.try_init(),
+    let json = match format {
+        Format::Json => true,
+        Format::Auto => !terminal,
+        Format::Human => false,
     };
-    installed.map_err(|_| InitError::Installed)
+    // The format first: what can be changed later has it in its type.
+    let (change, installed) = if json {
+        let builder = builder.json().flatten_event(true).with_filter_reloading();
+        (LogFilter::of(builder.reload_handle()), builder.try_init())
+    } else {
+        let builder = builder.with_filter_reloading();
+        (LogFilter::of(builder.reload_handle()), builder.try_init())
+    };
+    installed.map_err(|_| InitError::Installed)?;
+    Ok(change)
 }
 
 /// Most bytes of a miner's text that are printed; SV2 strings have up to 255.

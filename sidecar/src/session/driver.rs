@@ -21,7 +21,7 @@ use crate::backend::{Backend, Command, Port};
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
 use crate::noise::{Acceptor, HandshakeError};
-use crate::obs::{Clients, Counts, Journal, Line, Place, Presence};
+use crate::obs::{Clients, Counts, Hush, Journal, Line, Place, Presence};
 use crate::sys::{stopped, unix_millis, unix_seconds};
 use crate::types::{ConnId, Seats};
 
@@ -68,6 +68,8 @@ pub struct Context {
     pub clients: Clients,
     /// Where everything is counted.
     pub counts: Counts,
+    /// What strangers do is not told without end.
+    pub strangers: Arc<Hush>,
 }
 
 /// Serves one connection until it ends. `arrived`: when it was accepted. `stop`: true when the
@@ -81,11 +83,23 @@ pub async fn run(
 ) {
     let conn = peer.conn;
     let cause = match serve(stream, arrived, peer, &context, stop).await {
-        Ok(cause) => {
-            tracing::info!(%cause, "connection closed");
+        Ok((cause, presence)) => {
+            let client = presence.client();
+            let lasted_ms = unix_millis() - client.connected_ms;
+            let (bytes_in, bytes_out) = (client.bytes_in.get(), client.bytes_out.get());
+            // Whoever did not get that far is perhaps no miner.
+            let left_out = match client.setup() {
+                Some(_) => Some(0),
+                None => context.strangers.lets(std::time::Instant::now()),
+            };
+            if let Some(left_out) = left_out {
+                let text = "connection closed";
+                tracing::info!(%cause, lasted_ms, bytes_in, bytes_out, left_out, "{text}");
+            }
             cause.to_string()
         }
         Err(error) => {
+            // Counted; goPool counts these lines, too.
             tracing::debug!(%error, "handshake failed");
             "handshake-failed".to_owned()
         }
@@ -100,7 +114,7 @@ async fn serve(
     Peer { conn, address, channels }: Peer,
     context: &Context,
     mut stop: watch::Receiver<bool>,
-) -> Result<Cause, HandshakeError> {
+) -> Result<(Cause, Presence), HandshakeError> {
     let connected_ms = unix_millis();
     let accepted = tokio::select! {
         accepted = context.acceptor.accept(&mut stream, arrived, unix_seconds()) => accepted,
@@ -143,10 +157,11 @@ async fn serve(
         limits,
         journal: &context.journal,
         counts: &context.counts,
-        presence,
+        presence: presence.clone(),
+        strangers: &context.strangers,
         stop,
     };
-    Ok(driver.run().await)
+    Ok((driver.run().await, presence))
 }
 
 struct Driver<'a> {
@@ -167,6 +182,7 @@ struct Driver<'a> {
     journal: &'a Journal,
     counts: &'a Counts,
     presence: Presence,
+    strangers: &'a Hush,
     stop: watch::Receiver<bool>,
 }
 
@@ -365,13 +381,17 @@ impl Driver<'_> {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(error) => {
-                    tracing::info!(%error, "closing: bad frame");
+                    if self.strangers.lets(std::time::Instant::now()).is_some() {
+                        tracing::info!(%error, "closing: bad frame");
+                    }
                     return Err(Cause::BadFrame);
                 }
             };
             self.turn += 1 + frame.payload.len() / MESSAGE;
             let message = decode(frame).map_err(|error| {
-                tracing::info!(%error, "closing: bad message");
+                if self.strangers.lets(std::time::Instant::now()).is_some() {
+                    tracing::info!(%error, "closing: bad message");
+                }
                 Cause::BadMessage
             })?;
             self.session.set_elapsed(self.begun.elapsed());

@@ -10,6 +10,7 @@ use common_messages_sv2::{
 };
 
 use super::{copied, Cause, Effects, Outbound, Phase, Session, Setup};
+use crate::obs::printable;
 use crate::types::Connection;
 
 /// The only version of the protocol there is.
@@ -65,6 +66,13 @@ impl Session {
             connected_ms: self.connected_ms,
         }));
         self.tell_setup();
+        tracing::info!(
+            vendor = printable(setup.vendor),
+            hardware = printable(setup.hardware_version),
+            firmware = printable(setup.firmware),
+            flags = setup.flags,
+            "connection set up"
+        );
         // Bits of Success are demands of ours, not an echo: we have none.
         fx.out.push(Outbound::SetupSuccess { version: VERSION, flags: 0 });
     }

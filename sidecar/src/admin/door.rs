@@ -1,0 +1,67 @@
+//! One connection at a time through the door: bounded in number, in length and in time, so that
+//! who is slow or hostile holds nothing for long.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::sys::stopped;
+
+/// Connections at a time; further ones are closed as they come.
+pub(super) const CONNECTIONS: usize = 32;
+/// Longest head, in bytes.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// How long what may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// A request's head, and asking nothing.
+    pub(super) head: Duration,
+    /// A connection: who asks all the time asks on another one after this.
+    pub(super) life: Duration,
+    /// An answer that is under way then, or when we stop.
+    pub(super) last: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let [head, life, last] = [10, 60, 5].map(Duration::from_secs);
+        Self { head, life, last }
+    }
+}
+
+/// Serves a connection until it ends, or has had its time.
+pub(super) async fn serve<S>(
+    stream: S,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+    patience: Patience,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(patience.head).max_buf_size(HEAD_BYTES);
+    let service = TowerToHyperService::new(router);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut done = tokio::select! {
+        done = &mut connection => Some(done),
+        () = sleep(patience.life) => None,
+        () = stopped(&mut stop) => None,
+    };
+    if done.is_none() {
+        connection.as_mut().graceful_shutdown();
+        done = timeout(patience.last, connection).await.ok();
+    }
+    match done {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(%error, "an admin connection ended"),
+        None => tracing::debug!("an admin connection was cut off"),
+    }
+}
