@@ -1,7 +1,7 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-mint bench-poll fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
+.PHONY: help demo kills mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-mint bench-poll fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
 
 # For tests of the sidecar and the library: Go's cache of results doesn't see that these are new.
 UNCACHED := -count=1
@@ -62,6 +62,11 @@ test-full: test fuzz ## test, and what takes long: fuzz, sanitizers, chaos, the 
 	$(MAKE) ffi-long
 	$(MAKE) ffi-sanitize
 	$(MAKE) chaos
+	$(MAKE) kills
+
+kills: prerequisites ## SIGKILLs between a share and its payment, books compared; 15 minutes (GOPOOL_SV2_KILLS=1000)
+	GOPOOL_SV2_KILLS=$(or $(GOPOOL_SV2_KILLS),1000) cargo test -p gopool-sv2-tests --test ledger -- --nocapture kills
+	GOPOOL_SV2_KILLS=$(or $(GOPOOL_SV2_KILLS),1000) cargo test -p gopool-sv2-tests --test mint -- --nocapture kills::
 
 chaos: prerequisites ## faults on a schedule, books compared share by share; 7 minutes (CHAOS_SEED=n: other faults)
 	cargo test -p gopool-sv2-tests --test stress -- --ignored --nocapture --test-threads 1 --skip leave_nothing_behind

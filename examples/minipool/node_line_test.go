@@ -7,9 +7,7 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,24 +23,6 @@ import (
 	"github.com/btcsuite/btcd/txscript/v2"
 	"github.com/btcsuite/btcd/wire/v2"
 )
-
-// sidecarProgram is the sidecar and the miner in one.
-func sidecarProgram(t testing.TB) string {
-	t.Helper()
-	program := os.Getenv("GOPOOL_SV2_BIN")
-	if program == "" {
-		program = filepath.Join("..", "..", "target", "debug", "gopool-sv2")
-	}
-	program, err := filepath.Abs(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(program); errors.Is(err, fs.ErrNotExist) {
-		t.Fatalf("no sidecar at %s: build it (cargo build --bin gopool-sv2), or set GOPOOL_SV2_BIN",
-			program)
-	}
-	return program
-}
 
 // nodePool starts a minipool for a node, with shares of this difficulty, which stands still.
 func nodePool(t testing.TB, n *bitcoinNode, difficulty float64, more ...string) *process {

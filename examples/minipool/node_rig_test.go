@@ -21,50 +21,6 @@ import (
 	"testing"
 )
 
-// daemon is a process that runs until the test ends it, or ends.
-type daemon struct {
-	*exec.Cmd
-	logs *logs
-	once sync.Once
-}
-
-// startDaemon starts a program; its output is shown when the test fails.
-func startDaemon(t testing.TB, program string, args ...string) *daemon {
-	t.Helper()
-	d := &daemon{Cmd: exec.Command(program, args...), logs: &logs{}}
-	d.Stdout, d.Stderr = d.logs, d.logs
-	if err := d.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		d.end(os.Kill)
-		if t.Failed() {
-			t.Logf("%s:\n%s", filepath.Base(program), d.logs)
-		}
-	})
-	return d
-}
-
-// end sends a signal and waits for the end of the process.
-func (d *daemon) end(sig os.Signal) {
-	d.once.Do(func() {
-		_ = d.Process.Signal(sig)
-		_ = d.Wait()
-	})
-}
-
-// await waits for a text in the log of a process and returns what follows it on its line.
-func (d *daemon) await(t testing.TB, text string) string {
-	t.Helper()
-	rest := ""
-	eventually(t, fmt.Sprintf("%q in the log of %s", text, filepath.Base(d.Path)), func() bool {
-		_, after, found := strings.Cut(d.logs.String(), text)
-		rest, _, _ = strings.Cut(after, "\n")
-		return found && strings.Contains(after, "\n")
-	})
-	return strings.TrimSpace(rest)
-}
-
 // bitcoinNode is a Bitcoin Core or btcd with its RPC.
 type bitcoinNode struct {
 	*daemon

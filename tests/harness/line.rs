@@ -36,6 +36,9 @@ pub struct LineOptions {
     pub with_pool: bool,
     /// How the sidecar reaches the pool; `None`: a Unix socket.
     pub tcp: Option<Tcp>,
+    /// What starts the sidecar, whose path and arguments are behind it, as the same process; in the
+    /// line's directory. Empty: nothing is between.
+    pub sidecar_by: Vec<String>,
 }
 
 /// A link over TCP, on loopback. The pool's port is chosen when it first starts, so it must start
@@ -65,6 +68,7 @@ impl Default for LineOptions {
             between: None,
             with_pool: true,
             tcp: None,
+            sidecar_by: Vec::new(),
         }
     }
 }
@@ -72,7 +76,7 @@ impl Default for LineOptions {
 impl LineOptions {
     /// Whether nothing of it is about what is between sidecar and pool.
     fn fits_one_process(&self) -> bool {
-        self.with_pool && self.between.is_none() && self.tcp.is_none()
+        self.with_pool && self.between.is_none() && self.tcp.is_none() && self.sidecar_by.is_empty()
     }
 }
 
@@ -141,7 +145,7 @@ impl Line {
             pool = Some(process);
         }
         fs::write(at(CONFIG), config(&options, &pool_address, 0))?;
-        let (mut sidecar, url) = start_sidecar(directory.path())?;
+        let (mut sidecar, url) = start_sidecar(directory.path(), &options.sidecar_by)?;
         if pool.is_some() && options.tcp.as_ref().is_none_or(|tcp| tcp.up) {
             sidecar.wait_for(LINKED)?;
         }
@@ -196,7 +200,7 @@ impl Line {
         fs::write(self.path(CONFIG), config(&self.options, &self.pool_address, port))?;
         (self.sidecar, self.url) = match self.pool_address.as_str() {
             INSIDE => start_both(self.directory.path(), &self.options)?,
-            _ => start_sidecar(self.directory.path())?,
+            _ => start_sidecar(self.directory.path(), &self.options.sidecar_by)?,
         };
         Ok(())
     }
@@ -307,8 +311,16 @@ fn config(options: &LineOptions, pool_address: &str, port: u16) -> String {
 }
 
 /// Starts the sidecar and waits until it listens; gives what miners type, too.
-fn start_sidecar(directory: &Path) -> Result<(Process, String)> {
-    let mut command = Command::new(&binaries()?.sidecar);
+fn start_sidecar(directory: &Path, by: &[String]) -> Result<(Process, String)> {
+    let sidecar = &binaries()?.sidecar;
+    let mut command = match by.split_first() {
+        None => Command::new(sidecar),
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(sidecar).current_dir(directory);
+            command
+        }
+    };
     command.arg("serve").arg("--config").arg(directory.join(CONFIG));
     let lives = said_so_far(directory, "sidecar", LISTENS);
     let mut sidecar = Process::start("sidecar", directory, &mut command)?;

@@ -60,7 +60,8 @@ impl ShareLedger for Keeper {
             credit: share.credit,
             block_candidate: share.block_candidate,
             height: 0,
-            at_ms: share.accepted_ms,
+            // Not the wall clock's time: one that jumps would hold the credit back, or hurry it.
+            at_ms: self.clock.now_ms(),
         })
     }
 
@@ -136,7 +137,7 @@ async fn serve(
             })))
         }
         Call::RecordShares(shares) => {
-            let shares = shares.into_iter().map(from_elsewhere).collect();
+            let shares = shares.into_iter().map(|share| from_elsewhere(share, now)).collect();
             let outcomes = ledger.record_many(shares).await?;
             let recorded = |outcome| outcome == ledger::Outcome::Recorded;
             Ok(Reply::Recorded(outcomes.into_iter().map(recorded).collect()))
@@ -144,7 +145,8 @@ async fn serve(
     }
 }
 
-fn from_elsewhere(share: RecordedShare) -> ledger::LedgerShare {
+/// `now`: the ledger's time. The pool's clock may be ahead of it.
+fn from_elsewhere(share: RecordedShare, now: i64) -> ledger::LedgerShare {
     ledger::LedgerShare {
         id: 0,
         source: ledger::Source::V1,
@@ -156,7 +158,7 @@ fn from_elsewhere(share: RecordedShare) -> ledger::LedgerShare {
         credit: share.credit,
         block_candidate: share.block_candidate,
         height: share.height,
-        at_ms: share.accepted_ms,
+        at_ms: share.accepted_ms.min(now),
     }
 }
 

@@ -61,6 +61,10 @@ pub struct Seen {
     pub repeated: u64,
     /// HTTP requests, when they came in.
     pub requests: u64,
+    /// HTTP requests that are not answered yet.
+    pub requests_open: u64,
+    /// Most of them at a time.
+    pub requests_at_once: u64,
 }
 
 /// The state of a mint that runs.
@@ -128,6 +132,10 @@ impl Desk {
 
     pub(super) fn pass_ten_seconds(&self) {
         lock(&self.database).quotes.values_mut().for_each(|row| row.checked = false);
+    }
+
+    pub(super) fn forget_payments(&self) {
+        lock(&self.database).quotes.values_mut().for_each(|row| row.payments.clear());
     }
 
     pub(super) fn release_rows(&self) {

@@ -149,6 +149,11 @@ impl FakeMint {
         self.desk.release_rows();
     }
 
+    /// Its table of payments is lost; its quotes are there.
+    pub fn forget_payments(&self) {
+        self.desk.forget_payments();
+    }
+
     /// A payment that is none of ours, as by the operator's override. `false`: no such quote, or
     /// the name was used.
     pub fn pay(&self, quote_id: &str, payment_id: &str, amount: u64) -> bool {

@@ -155,12 +155,32 @@ async fn serve(stream: TcpStream, desk: Arc<Desk>) {
     let _ = http1::Builder::new().serve_connection(TokioIo::new(wire), answer).await;
 }
 
+/// A request that is not answered yet.
+struct Open(Arc<Desk>);
+
+impl Open {
+    fn new(desk: Arc<Desk>) -> Self {
+        desk.count(|seen| {
+            seen.requests += 1;
+            seen.requests_open += 1;
+            seen.requests_at_once = seen.requests_at_once.max(seen.requests_open);
+        });
+        Self(desk)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.count(|seen| seen.requests_open -= 1);
+    }
+}
+
 /// One HTTP request. An error cuts the connection.
 async fn answer(
     request: Request<Incoming>,
     desk: Arc<Desk>,
 ) -> Result<Response<Full<Bytes>>, io::Error> {
-    desk.count(|seen| seen.requests += 1);
+    let _open = Open::new(Arc::clone(&desk));
     let slow = desk.faults().slow;
     sleep(slow).await;
     let place = format!("/v1/mint/quote/{}", desk.settings().method);

@@ -21,14 +21,16 @@ pub(super) struct Rooted {
 }
 
 impl Turn<'_> {
-    /// [`super::Ledger::close_due`].
+    /// [`super::Ledger::close_due`]. A credit of a time to come was opened by a clock that was
+    /// wrong: it is due, too.
     pub(super) fn close_due(&self, due: Due, at_ms: i64) -> Result<u64, LedgerError> {
         let mut open = self.conn.prepare(
             "SELECT credit.id FROM credit JOIN account ON account.id = account_id \
              WHERE credit.state = 0 AND payout_key IS NOT NULL AND NOT frozen AND shares > 0 \
-             AND (opened_ms <= ?1 OR work >= ?2)",
+             AND (opened_ms <= ?1 OR opened_ms > ?3 OR work >= ?2)",
         )?;
-        let found = open.query_map((due.opened_by_ms, due.work_from), |row| row.get(0))?;
+        let limits = (due.opened_by_ms, due.work_from, at_ms);
+        let found = open.query_map(limits, |row| row.get(0))?;
         let found: Vec<u64> = found.collect::<Result<_, _>>()?;
         for credit in &found {
             self.close_credit(*credit, at_ms)?;

@@ -71,8 +71,16 @@ pub(super) fn open(path: &Path, scheme: Scheme) -> Result<Opened, OpenError> {
         let (found, wanted) = (identity.scheme.to_string(), scheme.to_string());
         return Err(OpenError::Scheme { found, wanted });
     }
+    conn.execute_batch(FORGET_WAITS).map_err(&sqlite)?;
     Ok(Opened { conn, lock, identity })
 }
+
+/// Waits are those of one process: what the next one does first is to try. They may have been
+/// counted from a clock that was wrong, too, and end who knows when.
+const FORGET_WAITS: &str = "BEGIN IMMEDIATE; \
+    UPDATE quote SET next_try_ms = 0 WHERE state IN (0, 1) AND next_try_ms > 0; \
+    UPDATE quote SET last_read_ms = 0 WHERE state IN (2, 3) AND last_read_ms > 0; \
+    UPDATE credit SET next_try_ms = 0 WHERE state NOT IN (0, 5, 6) AND next_try_ms > 0; COMMIT";
 
 /// Opens the ledger for reading only, beside whoever writes.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {

@@ -15,6 +15,8 @@ mod shares;
 #[cfg(test)]
 mod states;
 #[cfg(test)]
+mod waits;
+#[cfg(test)]
 mod wallet;
 
 use std::fs;

@@ -172,3 +172,26 @@ async fn rejects_shares_when_there_is_no_room() {
     drop(ledger);
     assert_eq!(outcomes.recv().await.unwrap().len(), 1, "what was taken is written first");
 }
+
+/// A pool such as goPool accepts what is 0.98 of the difficulty that it assigned, and for a while
+/// what the one before asked for. It credits what it assigned.
+#[tokio::test]
+async fn mq_8_the_credit_of_the_pool_counts_and_not_the_luck_of_the_share() {
+    let mut stand = Stand::new();
+    // 15286.8 and 46340.95, as vardiff had them.
+    let assigned = Difficulty { whole: 15_286, fraction: 3_435_973_836 };
+    let before = Difficulty { whole: 46_340, fraction: 4_080_218_931 };
+    // Zero bytes at the end are luck: just enough, by far enough, and a block.
+    for (n, zeros, credit) in [(1, 0, assigned), (2, 6, assigned), (3, 12, before), (4, 9, before)]
+    {
+        let mut given = LedgerShare { credit, ..share(n, "a", Some(key(1))) };
+        given.hash.0[32 - zeros..].fill(0);
+        given.block_candidate = zeros > 8;
+        assert_eq!(stand.record(given).await, Outcome::Recorded);
+    }
+    let sum = Work::from(assigned).checked_add(Work::from(assigned)).unwrap();
+    let sum = sum.checked_add(Work::from(before)).unwrap().checked_add(Work::from(before)).unwrap();
+    assert_eq!(sum, Work(((2 * 15_286 + 2 * 46_340) << 32) + 2 * (3_435_973_836 + 4_080_218_931)));
+    assert_eq!(stand.books("a", Some(key(1))).await.accrued, sum);
+    stand.assert_sound().await;
+}

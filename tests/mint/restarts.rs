@@ -1,0 +1,205 @@
+//! Pool and sidecar go and come back, and what an old copy of the ledger does.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use gopool_sv2_tests::attacker::Attacker;
+use gopool_sv2_tests::fake_mint::Database;
+use gopool_sv2_tests::peer::{Kind, Peer};
+use gopool_sv2_tests::{Line, LineOptions};
+
+use crate::block_on;
+use crate::miners::{mine_all, place};
+use crate::rig::{until, Options, Rig, KEYS};
+
+#[test]
+fn row_pool_restarts_and_mq_13_each_event_arrives_once_however_often_its_way_breaks() {
+    let mut rig = Rig::start(Options::default());
+    block_on(async {
+        let mint = rig.start_mint(Database::default()).await;
+        for round in 0..6 {
+            mine_all(&rig.line, "a", Some(KEYS[0]), 20).await;
+            // Sometimes in the middle of the events, sometimes long after them.
+            let sealed = 20 * round;
+            until("some are paid", || mint.database().paid() >= sealed).await;
+            rig.line.pool.take().unwrap().kill().unwrap();
+            rig.line.start_pool().unwrap();
+        }
+        rig.settled(&mint).await;
+        assert_eq!((mint.database().paid(), mint.seen().streams), (120, 1));
+        // `events` counts them.
+        let newest = || rig.books().event_range().unwrap().0;
+        until("the pool has all", || rig.events().len() as u64 == newest()).await;
+        assert_eq!(rig.told("mint_confirmed", "amount"), 120);
+    });
+    rig.line.stop().unwrap();
+}
+
+#[test]
+fn row_sidecar_restarts_and_what_was_open_is_sealed_and_what_was_sent_is_sent_again() {
+    let mut rig = Rig::start(Options::default());
+    block_on(async {
+        // Sent, and not confirmed: all events are dropped, and no reading comes through.
+        let mint = rig.start_mint(Database::default()).await;
+        mine_all(&rig.line, "a", Some(KEYS[0]), 20).await;
+        rig.settled(&mint).await;
+        mint.faults().drop_events = u64::MAX;
+        mint.faults().slow = std::time::Duration::from_secs(3);
+        mine_all(&rig.line, "a", Some(KEYS[0]), 20).await;
+        mint.until(|seen| seen.dropped > 0).await;
+        // Not sealed yet.
+        mine_all(&rig.line, "b", Some(KEYS[1]), 20).await;
+        rig.line.start_sidecar().unwrap();
+        let again = mint.seen().events;
+        *mint.faults() = Default::default();
+        mint.until(|seen| seen.events > again).await;
+        rig.settled(&mint).await;
+        assert_eq!(mint.database().paid(), 60);
+    });
+    rig.line.stop().unwrap();
+}
+
+#[test]
+fn survives_a_ledger_that_was_restored_from_an_old_copy() {
+    let mut rig = Rig::start(Options::default());
+    block_on(async {
+        let mint = rig.start_mint(Database::default()).await;
+        mine_all(&rig.line, "a", Some(KEYS[0]), 20).await;
+        rig.settled(&mint).await;
+        rig.while_stopped(|rig| {
+            fs::copy(rig.line.path("ledger.db"), rig.line.path("copy.db")).unwrap();
+            assert!(!rig.line.path("ledger.db-wal").exists(), "the copy is not whole");
+        });
+        for _ in 0..3 {
+            mine_all(&rig.line, "a", Some(KEYS[0]), 20).await;
+            rig.settled(&mint).await;
+        }
+        let newest = rig.books().event_range().unwrap().0;
+        until("the pool has all", || rig.events().len() as u64 == newest).await;
+        rig.while_stopped(|rig| {
+            fs::rename(rig.line.path("copy.db"), rig.line.path("ledger.db")).unwrap();
+        });
+        rig.line.sidecar.wait_for("was the ledger restored from an old copy?").unwrap();
+        // What it forgot shows as a surplus once the quote is read.
+        mine_all(&rig.line, "a", Some(KEYS[0]), 20).await;
+        rig.line.sidecar.wait_for("the mint shows more on a quote than was ever sent").unwrap();
+        mine_all(&rig.line, "a", Some(KEYS[0]), 20).await;
+        until("it waits", || rig.confirmed_and_pending().1 >= 20).await;
+        assert!(mint.database().paid() <= 100, "sending did not stop");
+        rig.while_stopped(|rig| drop(rig.operator(&["resume", "--yes"])));
+        until("all is paid once", || {
+            mint.pass_ten_seconds();
+            mint.database().paid() == 120 && rig.confirmed_and_pending() == (60, 0)
+        })
+        .await;
+        assert_eq!(rig.owed(), 120);
+        rig.verify();
+    });
+    rig.line.stop().unwrap();
+}
+
+#[test]
+fn row_mint_and_jdc_connect_at_once_and_neither_holds_up_the_other() {
+    let rig = Rig::start(Options::default());
+    block_on(async {
+        let (_, processor) = rig.addresses();
+        // Handshakes that don't go on, at both doors, stay open until the end.
+        let mut stalled = Vec::new();
+        for door in [processor.to_string(), format!("127.0.0.1:{}", rig.line.port())] {
+            for _ in 0..8 {
+                let mut socket = TcpStream::connect(&door).unwrap();
+                socket.write_all(b"PRI * HTTP/2").unwrap();
+                stalled.push(socket);
+            }
+        }
+        let jdc = || {
+            // SetupConnection with protocol 1, Job Declaration, its texts empty.
+            let setup = [vec![1, 2, 0, 2, 0], vec![0; 11]].concat();
+            let mut jdc = Attacker::new(&rig.line);
+            jdc.send(0, 0, &setup).until_closed()
+        };
+        let (mint, refused, told) = tokio::join!(
+            rig.start_mint(Database::default()),
+            async { tokio::task::block_in_place(jdc) },
+            mine_all(&rig.line, "a", Some(KEYS[0]), 20),
+        );
+        assert!(matches!(&refused[..], [(2, text)] if text.ends_with(b"unsupported-protocol")));
+        assert_eq!(told.accepted.len(), 20);
+        rig.settled(&mint).await;
+    });
+    rig.line.stop().unwrap();
+}
+
+#[test]
+fn mq_11_quotes_are_rotated_and_old_ones_answered_for() {
+    let mint = "quote_payments = 2\n";
+    let rig = Rig::start(Options { mint, ..Options::default() });
+    block_on(async {
+        let mint = rig.start_mint(Database::default()).await;
+        for _ in 0..5 {
+            mine_all(&rig.line, "a", Some(KEYS[0]), 10).await;
+            rig.settled(&mint).await;
+        }
+        let ids = mint.database().quote_ids();
+        let mut counts: Vec<_> = ids
+            .iter()
+            .map(|id| mint.database().quote(id).map(|quote| quote.payments.len()))
+            .collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [Some(1), Some(2), Some(2)]);
+        // A mint that has lost a payment on the first of them is told of it again.
+        mint.forget_payments();
+        assert_eq!(mint.database().paid(), 0);
+        mint.pass_ten_seconds();
+        for id in &ids {
+            mint.get_quote(id).await.unwrap();
+        }
+        assert_eq!(mint.database().paid(), 50);
+    });
+    rig.line.stop().unwrap();
+}
+
+#[test]
+fn mq_16_without_the_bridge_the_pool_works_the_same_and_keys_are_refused() {
+    let flags = ["-share-seconds", "0.05", "-events", "events"];
+    let minipool = flags.map(Into::into).to_vec();
+    let network_bits = "1c00ffff";
+    let line = Line::start(LineOptions { network_bits, minipool, ..LineOptions::default() });
+    let line = line.unwrap();
+    block_on(async {
+        let mut options = line.miner("a").unwrap();
+        options.share_limit = Some(20);
+        let summary = gopool_sv2::miner::run(options, std::future::pending()).await.unwrap();
+        assert_eq!((summary.accepted, summary.unanswered), (20, 0), "{summary}");
+        let place = place(&line, "a", Some(KEYS[0]));
+        let mut peer = Peer::connect(&place, Kind::Extended).await.unwrap();
+        let refused = peer.open(&place).await.unwrap_err().to_string();
+        assert!(refused.contains("payout-key-not-supported"), "{refused}");
+    });
+    let kept = fs::read_dir(line.path("")).unwrap().map(|file| file.unwrap().file_name());
+    assert!(kept.into_iter().all(|name| !name.to_string_lossy().contains(".db")), "a ledger");
+    assert_eq!(fs::read_dir(line.path("events")).unwrap().count(), 0, "nobody tells anything");
+    line.stop().unwrap();
+}
+
+#[test]
+fn row_block_shares_are_credited_like_others_and_stale_ones_are_not_owed() {
+    // Many a share is a block.
+    let line = LineOptions { network_bits: "1f00ffff", ..LineOptions::default() };
+    let rig = Rig::start(Options { searched: true, line, ..Options::default() });
+    block_on(async {
+        let mint = rig.start_mint(Database::default()).await;
+        let mut options = rig.line.miner("a").unwrap();
+        options.user = format!("{}~ehash={}", options.user, KEYS[0]);
+        options.share_limit = Some(80);
+        let told = gopool_sv2::miner::run(options, std::future::pending()).await.unwrap();
+        let blocks = rig.booked().iter().filter(|line| line["block"] == true).count();
+        assert!(blocks > 0, "no block: {told}");
+        // What came too late for its tip is told so, and nobody owes anything for it.
+        assert_eq!((rig.booked().len() as u64, told.unanswered), (told.accepted, 0), "{told}");
+        rig.settled(&mint).await;
+        assert_eq!(rig.verify(), told.accepted);
+    });
+    rig.line.stop().unwrap();
+}

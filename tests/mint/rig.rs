@@ -1,0 +1,223 @@
+//! A line with a mint bridge, and what its books say.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use gopool_sv2::mint::ledger::{Books, Export};
+use gopool_sv2_tests::fake_mint::{Database, FakeMint, Settings};
+use gopool_sv2_tests::{binaries, Line, LineOptions};
+use serde_json::Value;
+
+/// The generator of secp256k1, its double and its triple (SEC 2).
+pub const KEYS: [&str; 3] = [
+    "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+    "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5",
+    "02f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9",
+];
+
+/// The easiest difficulty that minipool gives, 2^-32: nearly every hash is a share.
+const EASIEST: &str = "2.3283064365386963e-10";
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How a rig differs from the usual one.
+pub struct Options {
+    /// Shares are searched for; otherwise nearly every hash is one, and counts one unit exactly.
+    pub searched: bool,
+    /// More TOML for `[mint]`.
+    pub mint: &'static str,
+    /// What the rest of the line is.
+    pub line: LineOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { searched: false, mint: "request_timeout_ms = 2000\n", line: LineOptions::default() }
+    }
+}
+
+/// A line with a mint bridge.
+pub struct Rig {
+    pub line: Line,
+    mint: SocketAddr,
+    processor: SocketAddr,
+    unit: u128,
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl Rig {
+    pub fn start(options: Options) -> Self {
+        let (mint, processor) = (free_address(), free_address());
+        let Options { searched, mint: more, mut line } = options;
+        // 2^-16 of difficulty 1, so that a share that was searched for makes several units, or the
+        // credit of one hash.
+        let (unit, unit_difficulty) = match searched {
+            true => (1 << 16, "0.0000152587890625"),
+            false => (1, "0.000000000232830644"),
+        };
+        line.sections += &format!(
+            "[mint]\nledger_file = \"ledger.db\"\nurl = \"http://{mint}\"\nseal_interval_sec = 1\n\
+             unit_difficulty = \"{unit_difficulty}\"\n{more}\
+             [mint.processor]\nlisten = \"{processor}\"\nallow_plain = true\n"
+        );
+        let shares = match searched {
+            true => "-share-seconds 0.05".to_owned(),
+            false => format!("-min-difficulty {EASIEST} -max-difficulty {EASIEST}"),
+        };
+        let flags = format!("{shares} -template-seconds 3600 -events events");
+        line.minipool.extend(flags.split_whitespace().map(Into::into));
+        // Miners come back as often as they like.
+        line.listen += "connections_per_sec = 0\nconnections_per_sec_per_address = 0\n";
+        if line.network_bits == LineOptions::default().network_bits {
+            // No block, hence no stale share.
+            line.network_bits = "1c00ffff";
+        }
+        Self { line: Line::start(line).unwrap(), mint, processor, unit }
+    }
+
+    /// Where the mint's HTTP API is to be, and what it dials.
+    pub const fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        (self.mint, self.processor)
+    }
+
+    /// One try to start the mint; fails as long as its processor is away.
+    pub async fn try_mint(&self, database: Database) -> Result<FakeMint, String> {
+        let settings = Settings { listen: self.mint, ..Settings::new(self.processor) };
+        FakeMint::start(settings, database).await
+    }
+
+    /// Starts the mint.
+    pub async fn start_mint(&self, database: Database) -> FakeMint {
+        self.try_mint(database).await.unwrap()
+    }
+
+    /// The whole lines of a file.
+    pub fn lines(&self, file: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.line.path(file)).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        // A pool that was killed leaves half a line, and goes on in the next.
+        whole.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// What the pool has accepted.
+    pub fn booked(&self) -> Vec<Value> {
+        let lines = self.lines("minipool.journal").into_iter();
+        lines.filter(|line| line["event"] == "verdict" && line["accepted"] == true).collect()
+    }
+
+    /// Hashes of what the pool has accepted, as explorers print them.
+    pub fn booked_hashes(&self) -> BTreeSet<String> {
+        self.booked().iter().map(|line| line["hash"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Whole units in what the pool has booked.
+    pub fn owed(&self) -> u64 {
+        let credit = |line: &Value| {
+            let part = |name: &str| u128::from(line["credit"][name].as_u64().unwrap());
+            (part("whole") << 32) + part("fraction")
+        };
+        u64::try_from(self.booked().iter().map(credit).sum::<u128>() / self.unit).unwrap()
+    }
+
+    /// What the pool kept of the ledger's events, which must be a sequence.
+    pub fn events(&self) -> Vec<Value> {
+        let files = fs::read_dir(self.line.path("events")).unwrap();
+        let files: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+        if files.is_empty() {
+            return Vec::new();
+        }
+        let [file] = files.as_slice() else { panic!("one source: {files:?}") };
+        let events = self.lines(&format!("events/{}", file.to_str().unwrap()));
+        for (event, seq) in events.iter().zip(1_u64..) {
+            assert_eq!(event["seq"], seq.to_string(), "{event}");
+        }
+        events
+    }
+
+    /// Sum of a field over the events of a kind.
+    pub fn told(&self, kind: &str, field: &str) -> u64 {
+        let amount = |event: &Value| event[kind][field].as_str().map(|text| text.parse::<u64>());
+        self.events().iter().filter_map(amount).map(Result::unwrap).sum()
+    }
+
+    /// The ledger, as it is now.
+    pub fn books(&self) -> Books {
+        Books::open(&self.line.path("ledger.db")).unwrap()
+    }
+
+    /// Amounts that the mint confirmed, and those that it did not confirm yet, of all accounts.
+    pub fn confirmed_and_pending(&self) -> (u64, u64) {
+        let accounts = self.books().accounts(0, 1_000).unwrap();
+        let sum = |(confirmed, pending), account: &gopool_sv2::mint::ledger::AccountBooks| {
+            (confirmed + account.confirmed_amount, pending + account.pending_amount)
+        };
+        accounts.iter().fold((0, 0), sum)
+    }
+
+    /// Hashes of the shares in the ledger, as explorers print them.
+    pub fn ledger_hashes(&self) -> BTreeSet<String> {
+        let mut hashes = BTreeSet::new();
+        let take = |row| {
+            if let Export::Share { hash, .. } = row {
+                let hex = hash.iter().rev().map(|byte| format!("{byte:02x}")).collect();
+                assert!(hashes.insert(hex), "a hash twice");
+            }
+            true
+        };
+        self.books().export(take).unwrap();
+        hashes
+    }
+
+    /// Checks that the ledger adds up. Shares in it.
+    pub fn verify(&self) -> u64 {
+        let audit = self.books().verify().unwrap();
+        assert!(audit.faults.is_empty(), "{:?}", audit.faults);
+        audit.shares
+    }
+
+    /// Stops the sidecar, has the operator do this to its ledger, and starts it again.
+    pub fn while_stopped(&mut self, change: impl FnOnce(&Self)) {
+        self.line.sidecar.signal("TERM").unwrap();
+        assert!(self.line.sidecar.wait().unwrap().success());
+        change(self);
+        self.line.start_sidecar().unwrap();
+    }
+
+    /// `gopool-sv2 ledger`, on this ledger. What it prints.
+    pub fn operator(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(&binaries().unwrap().sidecar);
+        command.arg("ledger").args(arguments).arg("--ledger").arg(self.line.path("ledger.db"));
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let text = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
+        assert!(status.success(), "{arguments:?}: {text}");
+        text
+    }
+
+    /// Waits until the mint has all that the pool has booked, and the ledger knows. The mint asks
+    /// its processor as often as it is asked.
+    pub async fn settled(&self, mint: &FakeMint) {
+        let (owed, what) = (self.owed(), "the mint has it all, and the ledger knows");
+        until(what, || {
+            mint.pass_ten_seconds();
+            mint.database().paid() == owed && self.confirmed_and_pending() == (owed, 0)
+        })
+        .await;
+        self.verify();
+    }
+}
+
+/// Waits until it holds.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
