@@ -129,9 +129,9 @@ pub unsafe extern "C" fn gsv2_runtime_new(
 ///
 /// GetAccount: an Account of the stream's verdicts: shares and accrued of those accepted,
 /// confirmed_amount: how many rejected, issued_amount: how many block candidates, pending_amount:
-/// how many submits wait; quote_requests: the newest 16, newest first, as "ID accepted
-/// WHOLE+FRACTION HASH" (with " block" behind a candidate's) or "ID rejected REASON", where HASH is
-/// written as explorers do and REASON as miners get it.
+/// how many submits wait; frozen: ChannelOpened has not come; quote_requests: the newest 16, newest
+/// first, as "ID accepted WHOLE+FRACTION HASH" (with " block" behind a candidate's) or "ID rejected
+/// REASON", where HASH is written as explorers do and REASON as miners get it.
 ///
 /// SetPayout, RecordShares: CallFailed. A verdict on what waits for none, and a first message that
 /// is no fitting Welcome (which ends the stream, and another begins) are told as lines of the log.

@@ -54,6 +54,8 @@ struct Talk {
     asked: Option<(u64, v1::Pong)>,
     last_submit: u64,
     waiting: BTreeSet<u64>,
+    /// ChannelOpened has come.
+    opened: bool,
     job: u64,
     extranonce_size: usize,
     books: Books,
@@ -158,6 +160,7 @@ impl Echo {
             asked: None,
             last_submit: 0,
             waiting: BTreeSet::new(),
+            opened: false,
             job: 0,
             extranonce_size: 8,
             books: Books::default(),
@@ -230,6 +233,7 @@ impl Talk {
     fn message(&mut self, shared: &Shared, message: FromPool) {
         match message {
             FromPool::ChannelOpened(opened) => {
+                self.opened = true;
                 self.job = opened.job.map_or(0, |job| job.id);
                 let size = usize::try_from(opened.extranonce_size).unwrap_or(usize::MAX);
                 self.extranonce_size = size.min(32);
@@ -290,7 +294,7 @@ impl Talk {
             issued_amount: *block_candidates,
             unit: "echo".into(),
             quote_requests: newest.iter().map(in_words).collect(),
-            frozen: false,
+            frozen: !self.opened,
             quote_ids: Vec::new(),
         }
     }

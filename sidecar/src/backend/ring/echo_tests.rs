@@ -135,7 +135,7 @@ fn tells_what_it_was_told_of_its_submits() {
             "3 rejected stale-share".into(),
             format!("1 accepted 3+2147483648 {hash}"),
         ],
-        frozen: false,
+        frozen: true,
         quote_ids: Vec::new(),
     };
     assert_eq!(account, want);
