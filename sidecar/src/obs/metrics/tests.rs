@@ -111,3 +111,51 @@ fn a_scrape_shows_what_was_counted() {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
 }
+
+/// Every word of a text that begins as our metrics do.
+fn named(text: &str) -> impl Iterator<Item = &str> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(move |c| !word(c));
+    words.filter(|word| word.starts_with(&format!("{PREFIX}_")))
+}
+
+#[test]
+fn what_is_offered_to_operators_names_only_metrics_that_exist() {
+    let known: Vec<_> = METRICS.iter().map(scraped).collect();
+    let files = [
+        "docs/operate.md",
+        "docs/metrics.md",
+        "examples/deploy/prometheus/gopool-sv2.rules.yml",
+        "examples/deploy/prometheus/gopool-sv2.test.yml",
+        "examples/deploy/grafana/sidecar.json",
+    ];
+    for file in files {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        let mut count = 0;
+        for name in named(&text) {
+            count += 1;
+            let family = name.strip_suffix("_bucket").unwrap_or(name);
+            assert!(known.iter().any(|known| known == family), "{file}: there is no {name}");
+        }
+        assert!(count > 10, "{file}");
+    }
+}
+
+#[test]
+fn the_dashboard_has_a_query_in_every_panel() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/deploy/grafana/sidecar.json");
+    let board: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let panels = board["panels"].as_array().unwrap();
+    let ids: std::collections::BTreeSet<_> = panels.iter().map(|p| p["id"].as_u64()).collect();
+    assert_eq!(ids.len(), panels.len());
+    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+        let targets = panel["targets"].as_array().unwrap();
+        let asks = |target: &serde_json::Value| {
+            target["expr"].as_str().is_some_and(|expr| named(expr).next().is_some())
+        };
+        assert!(!targets.is_empty() && targets.iter().all(asks), "{}", panel["title"]);
+    }
+}
