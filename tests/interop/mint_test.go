@@ -4,7 +4,6 @@ package interop
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,9 +19,6 @@ const (
 )
 
 func TestTranslatorWithAMint(t *testing.T) {
-	if os.Getenv("GOPOOL_SV2_CARRIER") == "ffi" {
-		return // the library of these tests is built without the ledger
-	}
 	t.Run("Aggregated", func(t *testing.T) {
 		translate(t, setup{aggregate: true, miners: 2, vardiff: true, extranonceSize: 6, ehash: true})
 	})
