@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gopool_sv2::types::{RefuseReason, RejectReason};
+use gopool_sv2_tests::sources::{self, root};
 
 /// Requirements that may be documented instead: custom work, groups and redirects are not offered,
 /// and where the authority's secret lies is the operator's business.
@@ -36,7 +37,8 @@ struct Requirement {
 }
 
 fn table() -> Vec<Requirement> {
-    let text = fs::read_to_string(root().join("tests/conformance/requirements.txt")).unwrap();
+    let text =
+        fs::read_to_string(root().unwrap().join("tests/conformance/requirements.txt")).unwrap();
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let read = |line: &str| {
         let mut columns = line.splitn(3, '|').map(|column| column.trim().to_owned());
@@ -46,17 +48,13 @@ fn table() -> Vec<Requirement> {
     lines.map(read).collect()
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
-}
-
 /// Sources that may hold tests.
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+fn files_in(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() && !["target", ".git"].contains(&name.as_str()) {
-            sources(&path, found);
+            files_in(&path, found);
         } else if name.ends_with(".rs") || name.ends_with("_test.go") {
             found.push(path);
         }
@@ -64,13 +62,11 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// The ids in the name of a test function: `sc_5_…` or `TestSC5…`, also several.
-fn ids_of(line: &str) -> Vec<String> {
-    let (line, rust) = match line.trim_start() {
-        line if line.starts_with("func Test") => (&line[9..], false),
-        line => (line.strip_prefix("async ").unwrap_or(line), true),
+fn ids_of(name: &str) -> Vec<String> {
+    let (name, rust) = match name.strip_prefix("Test") {
+        Some(name) => (name, false),
+        None => (name, true),
     };
-    let name = if rust { line.strip_prefix("fn ").unwrap_or_default() } else { line };
-    let name = name.split('(').next().unwrap_or_default();
     let mut ids = Vec::new();
     for (group, _) in GROUPS {
         let mark = if rust { format!("_{}_", group.to_lowercase()) } else { group.to_owned() };
@@ -96,35 +92,22 @@ struct Tests {
     long: BTreeSet<String>,
 }
 
-/// The test functions of a text: those behind `#[test]` or `#[tokio::test]`, also in `proptest!`,
-/// and Go's.
+/// The test functions of a text.
 fn tests_of(text: &str) -> Tests {
     let mut tests = Tests::default();
-    let (mut attribute, mut ignored) = (false, false);
-    for line in text.lines().map(str::trim_start) {
-        if line.starts_with("#[") || line.starts_with("//") {
-            attribute |= line.starts_with("#[test") || line.starts_with("#[tokio::test");
-            ignored |= line.starts_with("#[") && line.contains("ignore");
-            continue;
-        }
-        if attribute || line.starts_with("func Test") {
-            let function = line.strip_prefix("async ").unwrap_or(line);
-            let name = function.strip_prefix("fn ").or_else(|| function.strip_prefix("func "));
-            let name = name.and_then(|name| name.split('(').next()).unwrap_or_default();
-            tests.names.insert(name.to_owned());
-            let ids = if ignored { &mut tests.long } else { &mut tests.ids };
-            ids.extend(ids_of(line));
-        }
-        (attribute, ignored) = (false, false);
+    for test in sources::tests_of(text) {
+        let ids = if test.ignored { &mut tests.long } else { &mut tests.ids };
+        ids.extend(ids_of(&test.name));
+        tests.names.insert(test.name);
     }
     tests
 }
 
 /// The tests of every source, by its path in the repository.
 fn tested() -> BTreeMap<String, Tests> {
-    let (root, mut files) = (root(), Vec::new());
+    let (root, mut files) = (root().unwrap(), Vec::new());
     for directory in ["sidecar", "tests", "go-bindings", "examples"] {
-        sources(&root.join(directory), &mut files);
+        files_in(&root.join(directory), &mut files);
     }
     let tests = |file: PathBuf| {
         let path = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
@@ -228,7 +211,7 @@ fn codes<'a>(text: &'a str, begins: &str) -> BTreeSet<&'a str> {
 
 #[test]
 fn every_error_string_is_explained() {
-    let text = fs::read_to_string(root().join("docs/sv2-support.md")).unwrap();
+    let text = fs::read_to_string(root().unwrap().join("docs/sv2-support.md")).unwrap();
     let setup = [
         common_messages_sv2::ERROR_CODE_SETUP_CONNECTION_UNSUPPORTED_PROTOCOL,
         common_messages_sv2::ERROR_CODE_SETUP_CONNECTION_PROTOCOL_VERSION_MISMATCH,
@@ -245,9 +228,10 @@ fn every_error_string_is_explained() {
 
 #[test]
 fn names_are_read_as_ids() {
-    assert_eq!(ids_of("    fn sc_5_flags() {"), ["SC-5"]);
-    assert_eq!(ids_of("async fn xn_1_and_xn_12_x() {"), ["XN-1", "XN-12"]);
-    assert_eq!(ids_of("func TestXN4AndCL7Stay(t *testing.T) {"), ["XN-4", "CL-7"]);
-    assert!(ids_of("fn asc_5_flags() {").is_empty());
-    assert!(ids_of("let sc_5_x = 1;").is_empty());
+    assert_eq!(ids_of("sc_5_flags"), ["SC-5"]);
+    assert_eq!(ids_of("xn_1_and_xn_12_x"), ["XN-1", "XN-12"]);
+    assert_eq!(ids_of("TestXN4AndCL7Stay"), ["XN-4", "CL-7"]);
+    assert!(ids_of("asc_5_flags").is_empty());
+    let lines = "    fn sc_5_x() {\n#[test]\n    async fn sc_6_x() {\nlet sc_7_x = 1;";
+    assert_eq!(tests_of(lines).ids, BTreeSet::from(["SC-6".to_owned()]));
 }

@@ -26,10 +26,5 @@ use std::future::Future;
 
 /// Runs a test's async part.
 fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(work)
+    gopool_sv2_tests::block_on(work).expect("a runtime")
 }

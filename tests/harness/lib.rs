@@ -14,6 +14,7 @@ pub mod peer;
 mod place;
 mod process;
 mod raw;
+pub mod sources;
 pub mod supply;
 
 pub use books::{Books, Event};
@@ -26,3 +27,12 @@ pub type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// A result whose error is shown as it is: harness faults fail the test that meets them.
 pub type Result<T> = std::result::Result<T, Fault>;
+
+/// Runs the async part of a test, on two threads.
+///
+/// # Errors
+/// The system grants no threads.
+pub fn block_on<T>(work: impl std::future::Future<Output = T>) -> Result<T> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    Ok(runtime.worker_threads(2).enable_all().build()?.block_on(work))
+}

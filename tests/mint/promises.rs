@@ -2,35 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use gopool_sv2_tests::sources;
 
 /// How many there are, so that none is lost from the table.
 const PROMISES: usize = 17;
 const ROWS: usize = 16;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
-}
-
-/// Names of the tests of a source that always run: Rust's behind `#[test]` or `#[tokio::test]`,
-/// and Go's.
+/// Names of the tests of a source that always run.
 fn tests_of(text: &str) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    let (mut attribute, mut ignored) = (false, false);
-    for line in text.lines().map(str::trim_start) {
-        if line.starts_with("#[") || line.starts_with("//") {
-            attribute |= line.starts_with("#[test") || line.starts_with("#[tokio::test");
-            ignored |= line.starts_with("#[") && line.contains("ignore");
-            continue;
-        }
-        if (attribute && !ignored) || line.starts_with("func Test") {
-            let function = line.strip_prefix("async ").unwrap_or(line);
-            let name = function.strip_prefix("fn ").or_else(|| function.strip_prefix("func "));
-            names.extend(name.and_then(|name| name.split('(').next()).map(str::to_owned));
-        }
-        (attribute, ignored) = (false, false);
-    }
-    names
+    let always = sources::tests_of(text).into_iter().filter(|test| !test.ignored);
+    always.map(|test| test.name).collect()
 }
 
 /// Reads the table: what is promised, and the tests of it, each as `path (name)`.
@@ -78,14 +60,15 @@ fn faults(
 
 #[test]
 fn every_promise_has_a_test() {
-    let table = fs::read_to_string(root().join("tests/mint/promises.txt")).unwrap();
+    let root = sources::root().unwrap();
+    let table = fs::read_to_string(root.join("tests/mint/promises.txt")).unwrap();
     let promises = read(&table);
     let rows = promises.keys().filter(|id| id.starts_with("row ")).count();
     assert_eq!((promises.len() - rows, rows), (PROMISES, ROWS));
     for number in (1..=18).filter(|number| *number != 14) {
         assert!(promises.contains_key(format!("MQ-{number}").as_str()), "MQ-{number}");
     }
-    let tests = |path: &str| fs::read_to_string(root().join(path)).ok().map(|text| tests_of(&text));
+    let tests = |path: &str| fs::read_to_string(root.join(path)).ok().map(|text| tests_of(&text));
     let wrong: Vec<_> =
         promises.iter().flat_map(|(id, places)| faults(id, places, tests)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
