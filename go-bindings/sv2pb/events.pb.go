@@ -456,6 +456,7 @@ type Event struct {
 	//	*Event_ShareTotals
 	//	*Event_BlockFound
 	//	*Event_Health
+	//	*Event_Snapshot
 	//	*Event_MintAccrued
 	//	*Event_MintSealed
 	//	*Event_MintQuoteOpened
@@ -582,6 +583,15 @@ func (x *Event) GetHealth() *Health {
 	return nil
 }
 
+func (x *Event) GetSnapshot() *Snapshot {
+	if x != nil {
+		if x, ok := x.Event.(*Event_Snapshot); ok {
+			return x.Snapshot
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetMintAccrued() *MintAccrued {
 	if x != nil {
 		if x, ok := x.Event.(*Event_MintAccrued); ok {
@@ -684,6 +694,11 @@ type Event_Health struct {
 	Health *Health `protobuf:"bytes,16,opt,name=health,proto3,oneof"`
 }
 
+type Event_Snapshot struct {
+	// How the sidecar as a whole stands, and what it counted; every few seconds.
+	Snapshot *Snapshot `protobuf:"bytes,17,opt,name=snapshot,proto3,oneof"`
+}
+
 type Event_MintAccrued struct {
 	// Mint: work entered the ledger.
 	MintAccrued *MintAccrued `protobuf:"bytes,20,opt,name=mint_accrued,json=mintAccrued,proto3,oneof"`
@@ -732,6 +747,8 @@ func (*Event_ShareTotals) isEvent_Event() {}
 func (*Event_BlockFound) isEvent_Event() {}
 
 func (*Event_Health) isEvent_Event() {}
+
+func (*Event_Snapshot) isEvent_Event() {}
 
 func (*Event_MintAccrued) isEvent_Event() {}
 
@@ -1026,7 +1043,10 @@ type ShareTotals struct {
 	// Rejected shares by reason.
 	Rejected []*RejectCount `protobuf:"bytes,5,rep,name=rejected,proto3" json:"rejected,omitempty"`
 	// Highest difficulty of a hash among the accepted.
-	Best          *Difficulty `protobuf:"bytes,6,opt,name=best,proto3" json:"best,omitempty"`
+	Best *Difficulty `protobuf:"bytes,6,opt,name=best,proto3" json:"best,omitempty"`
+	// When the sum begins: that of the last such event, or the opening of the channel. It is far back
+	// when the sink was away. 0: unknown.
+	SinceMs       int64 `protobuf:"varint,7,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1101,6 +1121,13 @@ func (x *ShareTotals) GetBest() *Difficulty {
 		return x.Best
 	}
 	return nil
+}
+
+func (x *ShareTotals) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
 }
 
 // Rejected shares of one reason.
@@ -1313,6 +1340,399 @@ func (x *Health) GetDetail() string {
 	return ""
 }
 
+// How the sidecar as a whole stands, and what it counted since the last such event.
+type Snapshot struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the counting begins. What is said to be open, waiting or confirmed is as of Event.at_ms.
+	SinceMs int64 `protobuf:"varint,1,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	// Connections with a successful SetupConnection.
+	Connections uint64 `protobuf:"varint,2,opt,name=connections,proto3" json:"connections,omitempty"`
+	// Open standard channels.
+	StandardChannels uint64 `protobuf:"varint,3,opt,name=standard_channels,json=standardChannels,proto3" json:"standard_channels,omitempty"`
+	// Open extended channels.
+	ExtendedChannels uint64 `protobuf:"varint,4,opt,name=extended_channels,json=extendedChannels,proto3" json:"extended_channels,omitempty"`
+	// How long submits took from their reading to the answer in the outbox: counts since since_ms,
+	// rising by upto_us, those of 0 left out.
+	Answers []*LatencyCount `protobuf:"bytes,5,rep,name=answers,proto3" json:"answers,omitempty"`
+	// Handshakes that failed since since_ms.
+	HandshakesFailed uint64 `protobuf:"varint,6,opt,name=handshakes_failed,json=handshakesFailed,proto3" json:"handshakes_failed,omitempty"`
+	// Connections closed as they arrived since since_ms: too many of them.
+	ConnectionsRefused uint64 `protobuf:"varint,7,opt,name=connections_refused,json=connectionsRefused,proto3" json:"connections_refused,omitempty"`
+	// Whatever the sidecar depends on.
+	Dependencies []*Dependency `protobuf:"bytes,8,rep,name=dependencies,proto3" json:"dependencies,omitempty"`
+	// The way of credits to the mint. Absent: there is no mint.
+	Mint          *MintStanding `protobuf:"bytes,9,opt,name=mint,proto3" json:"mint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Snapshot) Reset() {
+	*x = Snapshot{}
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Snapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Snapshot) ProtoMessage() {}
+
+func (x *Snapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
+func (*Snapshot) Descriptor() ([]byte, []int) {
+	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Snapshot) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *Snapshot) GetConnections() uint64 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *Snapshot) GetStandardChannels() uint64 {
+	if x != nil {
+		return x.StandardChannels
+	}
+	return 0
+}
+
+func (x *Snapshot) GetExtendedChannels() uint64 {
+	if x != nil {
+		return x.ExtendedChannels
+	}
+	return 0
+}
+
+func (x *Snapshot) GetAnswers() []*LatencyCount {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+func (x *Snapshot) GetHandshakesFailed() uint64 {
+	if x != nil {
+		return x.HandshakesFailed
+	}
+	return 0
+}
+
+func (x *Snapshot) GetConnectionsRefused() uint64 {
+	if x != nil {
+		return x.ConnectionsRefused
+	}
+	return 0
+}
+
+func (x *Snapshot) GetDependencies() []*Dependency {
+	if x != nil {
+		return x.Dependencies
+	}
+	return nil
+}
+
+func (x *Snapshot) GetMint() *MintStanding {
+	if x != nil {
+		return x.Mint
+	}
+	return nil
+}
+
+// Some that took as long.
+type LatencyCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most, in microseconds, and more than the next lower bound. 0: more than every bound.
+	UptoUs uint64 `protobuf:"varint,1,opt,name=upto_us,json=uptoUs,proto3" json:"upto_us,omitempty"`
+	// How many.
+	Count         uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LatencyCount) Reset() {
+	*x = LatencyCount{}
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LatencyCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LatencyCount) ProtoMessage() {}
+
+func (x *LatencyCount) ProtoReflect() protoreflect.Message {
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LatencyCount.ProtoReflect.Descriptor instead.
+func (*LatencyCount) Descriptor() ([]byte, []int) {
+	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *LatencyCount) GetUptoUs() uint64 {
+	if x != nil {
+		return x.UptoUs
+	}
+	return 0
+}
+
+func (x *LatencyCount) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// How a dependency stands.
+type Dependency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "pool", "template", "ledger", "mint", or "sink:<name>".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// "up", "degraded", "down" or "off".
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Since its last sign of life, in milliseconds; absent: it never gave one.
+	AgeMs *int64 `protobuf:"varint,3,opt,name=age_ms,json=ageMs,proto3,oneof" json:"age_ms,omitempty"`
+	// Text for people: what is wrong and what to do. Empty: nothing.
+	Detail        string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dependency) Reset() {
+	*x = Dependency{}
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dependency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dependency) ProtoMessage() {}
+
+func (x *Dependency) ProtoReflect() protoreflect.Message {
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dependency.ProtoReflect.Descriptor instead.
+func (*Dependency) Descriptor() ([]byte, []int) {
+	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Dependency) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Dependency) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Dependency) GetAgeMs() int64 {
+	if x != nil && x.AgeMs != nil {
+		return *x.AgeMs
+	}
+	return 0
+}
+
+func (x *Dependency) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// The way of credits to the mint, as of Event.at_ms.
+type MintStanding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Credits that wait, by state.
+	Credits []*CreditCount `protobuf:"bytes,1,rep,name=credits,proto3" json:"credits,omitempty"`
+	// When the oldest credit was sent that the mint does not show, since the epoch; 0: none.
+	OldestUnconfirmedMs int64 `protobuf:"varint,2,opt,name=oldest_unconfirmed_ms,json=oldestUnconfirmedMs,proto3" json:"oldest_unconfirmed_ms,omitempty"`
+	// All that the mint has shown as paid, in its unit.
+	Confirmed uint64 `protobuf:"varint,3,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	// What the mint shows beyond that, in its unit.
+	Surplus uint64 `protobuf:"varint,4,opt,name=surplus,proto3" json:"surplus,omitempty"`
+	// true: nothing is sent until the operator has looked.
+	SendingStopped bool `protobuf:"varint,5,opt,name=sending_stopped,json=sendingStopped,proto3" json:"sending_stopped,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *MintStanding) Reset() {
+	*x = MintStanding{}
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MintStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MintStanding) ProtoMessage() {}
+
+func (x *MintStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MintStanding.ProtoReflect.Descriptor instead.
+func (*MintStanding) Descriptor() ([]byte, []int) {
+	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *MintStanding) GetCredits() []*CreditCount {
+	if x != nil {
+		return x.Credits
+	}
+	return nil
+}
+
+func (x *MintStanding) GetOldestUnconfirmedMs() int64 {
+	if x != nil {
+		return x.OldestUnconfirmedMs
+	}
+	return 0
+}
+
+func (x *MintStanding) GetConfirmed() uint64 {
+	if x != nil {
+		return x.Confirmed
+	}
+	return 0
+}
+
+func (x *MintStanding) GetSurplus() uint64 {
+	if x != nil {
+		return x.Surplus
+	}
+	return 0
+}
+
+func (x *MintStanding) GetSendingStopped() bool {
+	if x != nil {
+		return x.SendingStopped
+	}
+	return false
+}
+
+// Credits of one state.
+type CreditCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "open", "closed", "sealed", "assigned", "sent", "frozen" or "lost".
+	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// How many.
+	Count uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// Their amounts, in the mint's unit; those that still take shares have none.
+	Amount        uint64 `protobuf:"varint,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreditCount) Reset() {
+	*x = CreditCount{}
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreditCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreditCount) ProtoMessage() {}
+
+func (x *CreditCount) ProtoReflect() protoreflect.Message {
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreditCount.ProtoReflect.Descriptor instead.
+func (*CreditCount) Descriptor() ([]byte, []int) {
+	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CreditCount) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *CreditCount) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *CreditCount) GetAmount() uint64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
 // Work of an account entered the ledger.
 type MintAccrued struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1330,7 +1750,7 @@ type MintAccrued struct {
 
 func (x *MintAccrued) Reset() {
 	*x = MintAccrued{}
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[15]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1762,7 @@ func (x *MintAccrued) String() string {
 func (*MintAccrued) ProtoMessage() {}
 
 func (x *MintAccrued) ProtoReflect() protoreflect.Message {
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[15]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1775,7 @@ func (x *MintAccrued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MintAccrued.ProtoReflect.Descriptor instead.
 func (*MintAccrued) Descriptor() ([]byte, []int) {
-	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MintAccrued) GetUserIdentity() []byte {
@@ -1407,7 +1827,7 @@ type MintSealed struct {
 
 func (x *MintSealed) Reset() {
 	*x = MintSealed{}
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[16]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1839,7 @@ func (x *MintSealed) String() string {
 func (*MintSealed) ProtoMessage() {}
 
 func (x *MintSealed) ProtoReflect() protoreflect.Message {
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[16]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1852,7 @@ func (x *MintSealed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MintSealed.ProtoReflect.Descriptor instead.
 func (*MintSealed) Descriptor() ([]byte, []int) {
-	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{16}
+	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MintSealed) GetCreditId() uint64 {
@@ -1494,7 +1914,7 @@ type MintQuoteOpened struct {
 
 func (x *MintQuoteOpened) Reset() {
 	*x = MintQuoteOpened{}
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[17]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1926,7 @@ func (x *MintQuoteOpened) String() string {
 func (*MintQuoteOpened) ProtoMessage() {}
 
 func (x *MintQuoteOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[17]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1939,7 @@ func (x *MintQuoteOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MintQuoteOpened.ProtoReflect.Descriptor instead.
 func (*MintQuoteOpened) Descriptor() ([]byte, []int) {
-	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MintQuoteOpened) GetUserIdentity() []byte {
@@ -1563,7 +1983,7 @@ type MintSent struct {
 
 func (x *MintSent) Reset() {
 	*x = MintSent{}
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[18]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +1995,7 @@ func (x *MintSent) String() string {
 func (*MintSent) ProtoMessage() {}
 
 func (x *MintSent) ProtoReflect() protoreflect.Message {
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[18]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +2008,7 @@ func (x *MintSent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MintSent.ProtoReflect.Descriptor instead.
 func (*MintSent) Descriptor() ([]byte, []int) {
-	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MintSent) GetCreditId() uint64 {
@@ -1620,7 +2040,7 @@ type MintConfirmed struct {
 
 func (x *MintConfirmed) Reset() {
 	*x = MintConfirmed{}
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[19]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1632,7 +2052,7 @@ func (x *MintConfirmed) String() string {
 func (*MintConfirmed) ProtoMessage() {}
 
 func (x *MintConfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[19]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1645,7 +2065,7 @@ func (x *MintConfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MintConfirmed.ProtoReflect.Descriptor instead.
 func (*MintConfirmed) Descriptor() ([]byte, []int) {
-	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MintConfirmed) GetCreditId() uint64 {
@@ -1682,7 +2102,7 @@ type MintIssued struct {
 
 func (x *MintIssued) Reset() {
 	*x = MintIssued{}
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[20]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +2114,7 @@ func (x *MintIssued) String() string {
 func (*MintIssued) ProtoMessage() {}
 
 func (x *MintIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[20]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +2127,7 @@ func (x *MintIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MintIssued.ProtoReflect.Descriptor instead.
 func (*MintIssued) Descriptor() ([]byte, []int) {
-	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{20}
+	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *MintIssued) GetQuoteRequest() string {
@@ -1743,7 +2163,7 @@ type MintFailed struct {
 
 func (x *MintFailed) Reset() {
 	*x = MintFailed{}
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[21]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +2175,7 @@ func (x *MintFailed) String() string {
 func (*MintFailed) ProtoMessage() {}
 
 func (x *MintFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_gopool_sv2_v1_events_proto_msgTypes[21]
+	mi := &file_gopool_sv2_v1_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +2188,7 @@ func (x *MintFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MintFailed.ProtoReflect.Descriptor instead.
 func (*MintFailed) Descriptor() ([]byte, []int) {
-	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{21}
+	return file_gopool_sv2_v1_events_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MintFailed) GetCreditId() uint64 {
@@ -1834,7 +2254,7 @@ const file_gopool_sv2_v1_events_proto_rawDesc = "" +
 	"EventBatch\x12,\n" +
 	"\x06events\x18\x01 \x03(\v2\x14.gopool.sv2.v1.EventR\x06events\"\x1c\n" +
 	"\bEventAck\x12\x10\n" +
-	"\x03seq\x18\x01 \x01(\x04R\x03seq\"\xdd\a\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\"\x94\b\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x13\n" +
 	"\x05at_ms\x18\x02 \x01(\x03R\x04atMs\x12N\n" +
@@ -1846,7 +2266,8 @@ const file_gopool_sv2_v1_events_proto_rawDesc = "" +
 	"\fshare_totals\x18\x0e \x01(\v2\x1a.gopool.sv2.v1.ShareTotalsH\x00R\vshareTotals\x12<\n" +
 	"\vblock_found\x18\x0f \x01(\v2\x19.gopool.sv2.v1.BlockFoundH\x00R\n" +
 	"blockFound\x12/\n" +
-	"\x06health\x18\x10 \x01(\v2\x15.gopool.sv2.v1.HealthH\x00R\x06health\x12?\n" +
+	"\x06health\x18\x10 \x01(\v2\x15.gopool.sv2.v1.HealthH\x00R\x06health\x125\n" +
+	"\bsnapshot\x18\x11 \x01(\v2\x17.gopool.sv2.v1.SnapshotH\x00R\bsnapshot\x12?\n" +
 	"\fmint_accrued\x18\x14 \x01(\v2\x1a.gopool.sv2.v1.MintAccruedH\x00R\vmintAccrued\x12<\n" +
 	"\vmint_sealed\x18\x15 \x01(\v2\x19.gopool.sv2.v1.MintSealedH\x00R\n" +
 	"mintSealed\x12L\n" +
@@ -1878,7 +2299,7 @@ const file_gopool_sv2_v1_events_proto_rawDesc = "" +
 	"\fChannelEnded\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x01 \x01(\x04R\tchannelId\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xfa\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x95\x02\n" +
 	"\vShareTotals\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x01 \x01(\x04R\tchannelId\x12\x16\n" +
@@ -1886,7 +2307,8 @@ const file_gopool_sv2_v1_events_proto_rawDesc = "" +
 	"\baccepted\x18\x03 \x01(\x04R\baccepted\x121\n" +
 	"\x06credit\x18\x04 \x01(\v2\x19.gopool.sv2.v1.DifficultyR\x06credit\x126\n" +
 	"\brejected\x18\x05 \x03(\v2\x1a.gopool.sv2.v1.RejectCountR\brejected\x12-\n" +
-	"\x04best\x18\x06 \x01(\v2\x19.gopool.sv2.v1.DifficultyR\x04best\"X\n" +
+	"\x04best\x18\x06 \x01(\v2\x19.gopool.sv2.v1.DifficultyR\x04best\x12\x19\n" +
+	"\bsince_ms\x18\a \x01(\x03R\asinceMs\"X\n" +
 	"\vRejectCount\x123\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1b.gopool.sv2.v1.RejectReasonR\x06reason\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"\xc0\x01\n" +
@@ -1906,7 +2328,37 @@ const file_gopool_sv2_v1_events_proto_rawDesc = "" +
 	"dependency\x18\x01 \x01(\tR\n" +
 	"dependency\x12\x0e\n" +
 	"\x02up\x18\x02 \x01(\bR\x02up\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x9c\x01\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xa6\x03\n" +
+	"\bSnapshot\x12\x19\n" +
+	"\bsince_ms\x18\x01 \x01(\x03R\asinceMs\x12 \n" +
+	"\vconnections\x18\x02 \x01(\x04R\vconnections\x12+\n" +
+	"\x11standard_channels\x18\x03 \x01(\x04R\x10standardChannels\x12+\n" +
+	"\x11extended_channels\x18\x04 \x01(\x04R\x10extendedChannels\x125\n" +
+	"\aanswers\x18\x05 \x03(\v2\x1b.gopool.sv2.v1.LatencyCountR\aanswers\x12+\n" +
+	"\x11handshakes_failed\x18\x06 \x01(\x04R\x10handshakesFailed\x12/\n" +
+	"\x13connections_refused\x18\a \x01(\x04R\x12connectionsRefused\x12=\n" +
+	"\fdependencies\x18\b \x03(\v2\x19.gopool.sv2.v1.DependencyR\fdependencies\x12/\n" +
+	"\x04mint\x18\t \x01(\v2\x1b.gopool.sv2.v1.MintStandingR\x04mint\"=\n" +
+	"\fLatencyCount\x12\x17\n" +
+	"\aupto_us\x18\x01 \x01(\x04R\x06uptoUs\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"u\n" +
+	"\n" +
+	"Dependency\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x1a\n" +
+	"\x06age_ms\x18\x03 \x01(\x03H\x00R\x05ageMs\x88\x01\x01\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detailB\t\n" +
+	"\a_age_ms\"\xd9\x01\n" +
+	"\fMintStanding\x124\n" +
+	"\acredits\x18\x01 \x03(\v2\x1a.gopool.sv2.v1.CreditCountR\acredits\x122\n" +
+	"\x15oldest_unconfirmed_ms\x18\x02 \x01(\x03R\x13oldestUnconfirmedMs\x12\x1c\n" +
+	"\tconfirmed\x18\x03 \x01(\x04R\tconfirmed\x12\x18\n" +
+	"\asurplus\x18\x04 \x01(\x04R\asurplus\x12'\n" +
+	"\x0fsending_stopped\x18\x05 \x01(\bR\x0esendingStopped\"Q\n" +
+	"\vCreditCount\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x16\n" +
+	"\x06amount\x18\x03 \x01(\x04R\x06amount\"\x9c\x01\n" +
 	"\vMintAccrued\x12#\n" +
 	"\ruser_identity\x18\x01 \x01(\fR\fuserIdentity\x12\x1d\n" +
 	"\n" +
@@ -1963,7 +2415,7 @@ func file_gopool_sv2_v1_events_proto_rawDescGZIP() []byte {
 	return file_gopool_sv2_v1_events_proto_rawDescData
 }
 
-var file_gopool_sv2_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_gopool_sv2_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_gopool_sv2_v1_events_proto_goTypes = []any{
 	(*PublishRequest)(nil),   // 0: gopool.sv2.v1.PublishRequest
 	(*PublishResponse)(nil),  // 1: gopool.sv2.v1.PublishResponse
@@ -1980,17 +2432,22 @@ var file_gopool_sv2_v1_events_proto_goTypes = []any{
 	(*RejectCount)(nil),      // 12: gopool.sv2.v1.RejectCount
 	(*BlockFound)(nil),       // 13: gopool.sv2.v1.BlockFound
 	(*Health)(nil),           // 14: gopool.sv2.v1.Health
-	(*MintAccrued)(nil),      // 15: gopool.sv2.v1.MintAccrued
-	(*MintSealed)(nil),       // 16: gopool.sv2.v1.MintSealed
-	(*MintQuoteOpened)(nil),  // 17: gopool.sv2.v1.MintQuoteOpened
-	(*MintSent)(nil),         // 18: gopool.sv2.v1.MintSent
-	(*MintConfirmed)(nil),    // 19: gopool.sv2.v1.MintConfirmed
-	(*MintIssued)(nil),       // 20: gopool.sv2.v1.MintIssued
-	(*MintFailed)(nil),       // 21: gopool.sv2.v1.MintFailed
-	(*Connection)(nil),       // 22: gopool.sv2.v1.Connection
-	(ChannelKind)(0),         // 23: gopool.sv2.v1.ChannelKind
-	(*Difficulty)(nil),       // 24: gopool.sv2.v1.Difficulty
-	(RejectReason)(0),        // 25: gopool.sv2.v1.RejectReason
+	(*Snapshot)(nil),         // 15: gopool.sv2.v1.Snapshot
+	(*LatencyCount)(nil),     // 16: gopool.sv2.v1.LatencyCount
+	(*Dependency)(nil),       // 17: gopool.sv2.v1.Dependency
+	(*MintStanding)(nil),     // 18: gopool.sv2.v1.MintStanding
+	(*CreditCount)(nil),      // 19: gopool.sv2.v1.CreditCount
+	(*MintAccrued)(nil),      // 20: gopool.sv2.v1.MintAccrued
+	(*MintSealed)(nil),       // 21: gopool.sv2.v1.MintSealed
+	(*MintQuoteOpened)(nil),  // 22: gopool.sv2.v1.MintQuoteOpened
+	(*MintSent)(nil),         // 23: gopool.sv2.v1.MintSent
+	(*MintConfirmed)(nil),    // 24: gopool.sv2.v1.MintConfirmed
+	(*MintIssued)(nil),       // 25: gopool.sv2.v1.MintIssued
+	(*MintFailed)(nil),       // 26: gopool.sv2.v1.MintFailed
+	(*Connection)(nil),       // 27: gopool.sv2.v1.Connection
+	(ChannelKind)(0),         // 28: gopool.sv2.v1.ChannelKind
+	(*Difficulty)(nil),       // 29: gopool.sv2.v1.Difficulty
+	(RejectReason)(0),        // 30: gopool.sv2.v1.RejectReason
 }
 var file_gopool_sv2_v1_events_proto_depIdxs = []int32{
 	2,  // 0: gopool.sv2.v1.PublishRequest.start:type_name -> gopool.sv2.v1.PublishStart
@@ -2005,27 +2462,32 @@ var file_gopool_sv2_v1_events_proto_depIdxs = []int32{
 	11, // 9: gopool.sv2.v1.Event.share_totals:type_name -> gopool.sv2.v1.ShareTotals
 	13, // 10: gopool.sv2.v1.Event.block_found:type_name -> gopool.sv2.v1.BlockFound
 	14, // 11: gopool.sv2.v1.Event.health:type_name -> gopool.sv2.v1.Health
-	15, // 12: gopool.sv2.v1.Event.mint_accrued:type_name -> gopool.sv2.v1.MintAccrued
-	16, // 13: gopool.sv2.v1.Event.mint_sealed:type_name -> gopool.sv2.v1.MintSealed
-	17, // 14: gopool.sv2.v1.Event.mint_quote_opened:type_name -> gopool.sv2.v1.MintQuoteOpened
-	18, // 15: gopool.sv2.v1.Event.mint_sent:type_name -> gopool.sv2.v1.MintSent
-	19, // 16: gopool.sv2.v1.Event.mint_confirmed:type_name -> gopool.sv2.v1.MintConfirmed
-	20, // 17: gopool.sv2.v1.Event.mint_issued:type_name -> gopool.sv2.v1.MintIssued
-	21, // 18: gopool.sv2.v1.Event.mint_failed:type_name -> gopool.sv2.v1.MintFailed
-	22, // 19: gopool.sv2.v1.ConnectionOpened.connection:type_name -> gopool.sv2.v1.Connection
-	23, // 20: gopool.sv2.v1.ChannelStarted.kind:type_name -> gopool.sv2.v1.ChannelKind
-	24, // 21: gopool.sv2.v1.ShareTotals.credit:type_name -> gopool.sv2.v1.Difficulty
-	12, // 22: gopool.sv2.v1.ShareTotals.rejected:type_name -> gopool.sv2.v1.RejectCount
-	24, // 23: gopool.sv2.v1.ShareTotals.best:type_name -> gopool.sv2.v1.Difficulty
-	25, // 24: gopool.sv2.v1.RejectCount.reason:type_name -> gopool.sv2.v1.RejectReason
-	24, // 25: gopool.sv2.v1.MintAccrued.credit:type_name -> gopool.sv2.v1.Difficulty
-	0,  // 26: gopool.sv2.v1.EventService.Publish:input_type -> gopool.sv2.v1.PublishRequest
-	1,  // 27: gopool.sv2.v1.EventService.Publish:output_type -> gopool.sv2.v1.PublishResponse
-	27, // [27:28] is the sub-list for method output_type
-	26, // [26:27] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	15, // 12: gopool.sv2.v1.Event.snapshot:type_name -> gopool.sv2.v1.Snapshot
+	20, // 13: gopool.sv2.v1.Event.mint_accrued:type_name -> gopool.sv2.v1.MintAccrued
+	21, // 14: gopool.sv2.v1.Event.mint_sealed:type_name -> gopool.sv2.v1.MintSealed
+	22, // 15: gopool.sv2.v1.Event.mint_quote_opened:type_name -> gopool.sv2.v1.MintQuoteOpened
+	23, // 16: gopool.sv2.v1.Event.mint_sent:type_name -> gopool.sv2.v1.MintSent
+	24, // 17: gopool.sv2.v1.Event.mint_confirmed:type_name -> gopool.sv2.v1.MintConfirmed
+	25, // 18: gopool.sv2.v1.Event.mint_issued:type_name -> gopool.sv2.v1.MintIssued
+	26, // 19: gopool.sv2.v1.Event.mint_failed:type_name -> gopool.sv2.v1.MintFailed
+	27, // 20: gopool.sv2.v1.ConnectionOpened.connection:type_name -> gopool.sv2.v1.Connection
+	28, // 21: gopool.sv2.v1.ChannelStarted.kind:type_name -> gopool.sv2.v1.ChannelKind
+	29, // 22: gopool.sv2.v1.ShareTotals.credit:type_name -> gopool.sv2.v1.Difficulty
+	12, // 23: gopool.sv2.v1.ShareTotals.rejected:type_name -> gopool.sv2.v1.RejectCount
+	29, // 24: gopool.sv2.v1.ShareTotals.best:type_name -> gopool.sv2.v1.Difficulty
+	30, // 25: gopool.sv2.v1.RejectCount.reason:type_name -> gopool.sv2.v1.RejectReason
+	16, // 26: gopool.sv2.v1.Snapshot.answers:type_name -> gopool.sv2.v1.LatencyCount
+	17, // 27: gopool.sv2.v1.Snapshot.dependencies:type_name -> gopool.sv2.v1.Dependency
+	18, // 28: gopool.sv2.v1.Snapshot.mint:type_name -> gopool.sv2.v1.MintStanding
+	19, // 29: gopool.sv2.v1.MintStanding.credits:type_name -> gopool.sv2.v1.CreditCount
+	29, // 30: gopool.sv2.v1.MintAccrued.credit:type_name -> gopool.sv2.v1.Difficulty
+	0,  // 31: gopool.sv2.v1.EventService.Publish:input_type -> gopool.sv2.v1.PublishRequest
+	1,  // 32: gopool.sv2.v1.EventService.Publish:output_type -> gopool.sv2.v1.PublishResponse
+	32, // [32:33] is the sub-list for method output_type
+	31, // [31:32] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_gopool_sv2_v1_events_proto_init() }
@@ -2050,6 +2512,7 @@ func file_gopool_sv2_v1_events_proto_init() {
 		(*Event_ShareTotals)(nil),
 		(*Event_BlockFound)(nil),
 		(*Event_Health)(nil),
+		(*Event_Snapshot)(nil),
 		(*Event_MintAccrued)(nil),
 		(*Event_MintSealed)(nil),
 		(*Event_MintQuoteOpened)(nil),
@@ -2059,13 +2522,14 @@ func file_gopool_sv2_v1_events_proto_init() {
 		(*Event_MintFailed)(nil),
 	}
 	file_gopool_sv2_v1_events_proto_msgTypes[13].OneofWrappers = []any{}
+	file_gopool_sv2_v1_events_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gopool_sv2_v1_events_proto_rawDesc), len(file_gopool_sv2_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

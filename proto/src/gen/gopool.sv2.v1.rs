@@ -1235,7 +1235,7 @@ pub struct Event {
     /// Exactly one is set; a sink keeps the seq of what it does not know and skips it.
     #[prost(
         oneof = "event::Event",
-        tags = "10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22, 23, 24, 25, 26"
     )]
     pub event: ::core::option::Option<event::Event>,
 }
@@ -1265,6 +1265,9 @@ pub mod event {
         /// A dependency of the sidecar changed state.
         #[prost(message, tag = "16")]
         Health(super::Health),
+        /// How the sidecar as a whole stands, and what it counted; every few seconds.
+        #[prost(message, tag = "17")]
+        Snapshot(super::Snapshot),
         /// Mint: work entered the ledger.
         #[prost(message, tag = "20")]
         MintAccrued(super::MintAccrued),
@@ -1364,6 +1367,10 @@ pub struct ShareTotals {
     /// Highest difficulty of a hash among the accepted.
     #[prost(message, optional, tag = "6")]
     pub best: ::core::option::Option<Difficulty>,
+    /// When the sum begins: that of the last such event, or the opening of the channel. It is far back
+    /// when the sink was away. 0: unknown.
+    #[prost(int64, tag = "7")]
+    pub since_ms: i64,
 }
 /// Rejected shares of one reason.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1409,6 +1416,96 @@ pub struct Health {
     /// Text for people.
     #[prost(string, tag = "3")]
     pub detail: ::prost::alloc::string::String,
+}
+/// How the sidecar as a whole stands, and what it counted since the last such event.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Snapshot {
+    /// When the counting begins. What is said to be open, waiting or confirmed is as of Event.at_ms.
+    #[prost(int64, tag = "1")]
+    pub since_ms: i64,
+    /// Connections with a successful SetupConnection.
+    #[prost(uint64, tag = "2")]
+    pub connections: u64,
+    /// Open standard channels.
+    #[prost(uint64, tag = "3")]
+    pub standard_channels: u64,
+    /// Open extended channels.
+    #[prost(uint64, tag = "4")]
+    pub extended_channels: u64,
+    /// How long submits took from their reading to the answer in the outbox: counts since since_ms,
+    /// rising by upto_us, those of 0 left out.
+    #[prost(message, repeated, tag = "5")]
+    pub answers: ::prost::alloc::vec::Vec<LatencyCount>,
+    /// Handshakes that failed since since_ms.
+    #[prost(uint64, tag = "6")]
+    pub handshakes_failed: u64,
+    /// Connections closed as they arrived since since_ms: too many of them.
+    #[prost(uint64, tag = "7")]
+    pub connections_refused: u64,
+    /// Whatever the sidecar depends on.
+    #[prost(message, repeated, tag = "8")]
+    pub dependencies: ::prost::alloc::vec::Vec<Dependency>,
+    /// The way of credits to the mint. Absent: there is no mint.
+    #[prost(message, optional, tag = "9")]
+    pub mint: ::core::option::Option<MintStanding>,
+}
+/// Some that took as long.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LatencyCount {
+    /// At most, in microseconds, and more than the next lower bound. 0: more than every bound.
+    #[prost(uint64, tag = "1")]
+    pub upto_us: u64,
+    /// How many.
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
+}
+/// How a dependency stands.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Dependency {
+    /// "pool", "template", "ledger", "mint", or "sink:<name>".
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// "up", "degraded", "down" or "off".
+    #[prost(string, tag = "2")]
+    pub state: ::prost::alloc::string::String,
+    /// Since its last sign of life, in milliseconds; absent: it never gave one.
+    #[prost(int64, optional, tag = "3")]
+    pub age_ms: ::core::option::Option<i64>,
+    /// Text for people: what is wrong and what to do. Empty: nothing.
+    #[prost(string, tag = "4")]
+    pub detail: ::prost::alloc::string::String,
+}
+/// The way of credits to the mint, as of Event.at_ms.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MintStanding {
+    /// Credits that wait, by state.
+    #[prost(message, repeated, tag = "1")]
+    pub credits: ::prost::alloc::vec::Vec<CreditCount>,
+    /// When the oldest credit was sent that the mint does not show, since the epoch; 0: none.
+    #[prost(int64, tag = "2")]
+    pub oldest_unconfirmed_ms: i64,
+    /// All that the mint has shown as paid, in its unit.
+    #[prost(uint64, tag = "3")]
+    pub confirmed: u64,
+    /// What the mint shows beyond that, in its unit.
+    #[prost(uint64, tag = "4")]
+    pub surplus: u64,
+    /// true: nothing is sent until the operator has looked.
+    #[prost(bool, tag = "5")]
+    pub sending_stopped: bool,
+}
+/// Credits of one state.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreditCount {
+    /// "open", "closed", "sealed", "assigned", "sent", "frozen" or "lost".
+    #[prost(string, tag = "1")]
+    pub state: ::prost::alloc::string::String,
+    /// How many.
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
+    /// Their amounts, in the mint's unit; those that still take shares have none.
+    #[prost(uint64, tag = "3")]
+    pub amount: u64,
 }
 /// Work of an account entered the ledger.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
