@@ -21,9 +21,9 @@ mod tests;
 use std::io;
 
 pub use gate::{read_token, Token, TokenError};
-pub use health::{Dependency, Health, Readiness};
 pub use listen::Listener;
 
+pub use crate::obs::health::{Dependency, Health, Readiness};
 use crate::obs::{Clients, Counts, LogFilter};
 
 /// Why the admin address can't be served. The texts say what to do.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::answer::{error, json_ok, json_with, text, Answer, Reason};
 use super::clients;
 use super::gate::{guard, Gate};
-use super::health::Readiness;
+use super::health::{read, to_json};
 use super::status::status;
 use super::View;
 use crate::obs::clients::Client;
@@ -59,12 +59,12 @@ async fn livez() -> Answer {
 }
 
 async fn readyz(State(view): State<View>) -> Answer {
-    let readiness = Readiness::of(&view);
+    let readiness = read(&view);
     let status = match readiness.serving {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    json_with(status, &readiness.to_json())
+    json_with(status, &to_json(&readiness))
 }
 
 async fn scrape(State(view): State<View>) -> Answer {
@@ -80,7 +80,7 @@ async fn openapi() -> Answer {
 
 async fn health(State(view): State<View>) -> Answer {
     // SRI's says "ok" as long as it answers.
-    let status = match Readiness::of(&view).state() {
+    let status = match read(&view).state() {
         "ready" => "ok",
         other => other,
     };

@@ -20,6 +20,8 @@ mod print;
 mod problem;
 mod read;
 mod schema;
+#[cfg(all(test, feature = "grpc"))]
+mod stats_tests;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,7 @@ pub use crate::keys::KeyFile;
 pub use crate::obs::Format;
 pub use model::{
     Admin, AdminAddress, Authority, Config, Extensions, Limits, Listen, Log, Mint, Pool,
-    PoolAddress, PoolTls, Processor, Valuation,
+    PoolAddress, PoolTls, Processor, SinkAddress, Stats, Valuation,
 };
 pub use problem::{Problem, Problems};
 

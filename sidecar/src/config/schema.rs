@@ -85,6 +85,7 @@ macro_rules! text {
 mod admin;
 mod limits;
 mod mint;
+mod stats;
 
 /// The whole file.
 pub(super) const SECTIONS: &[Section] = &[
@@ -327,6 +328,7 @@ pub(super) const SECTIONS: &[Section] = &[
     mint::SECTION,
     mint::PROCESSOR,
     admin::SECTION,
+    stats::SECTION,
     Section {
         name: "log",
         about: "What is written about the work.",
