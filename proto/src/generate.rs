@@ -35,8 +35,8 @@ fn repository() -> Result<PathBuf, Error> {
 /// A .proto that doesn't parse, or a Go plugin that can't be built or run.
 pub fn all() -> Result<Files, Error> {
     let set = protox::compile(PROTO_FILES, [proto_dir()])?;
-    let mut files = rust(&set, "grpc")?;
-    files.extend(rust(&protox::compile([PROCESSOR_FILE], [proto_dir()])?, "mint")?);
+    let mut files = rust(&set, ["grpc", "server"])?;
+    files.extend(rust(&protox::compile([PROCESSOR_FILE], [proto_dir()])?, ["mint", "mint"])?);
     files.extend(go(&set)?);
     Ok(files)
 }
@@ -56,13 +56,16 @@ pub fn write_all() -> Result<Vec<PathBuf>, Error> {
     Ok(files.into_keys().collect())
 }
 
-/// The Rust code of one package, its services behind `feature`. Only the mint's is served in Rust.
-fn rust(set: &prost_types::FileDescriptorSet, feature: &str) -> Result<Files, Error> {
+/// The Rust code of one package, its clients behind one feature and its servers behind the other.
+fn rust(
+    set: &prost_types::FileDescriptorSet,
+    [client, server]: [&str; 2],
+) -> Result<Files, Error> {
     let out = std::env::temp_dir().join(format!("gopool-sv2-gen-{}", std::process::id()));
     std::fs::create_dir_all(&out)?;
     tonic_prost_build::configure()
-        .build_server(feature == "mint")
-        .client_mod_attribute(".", format!("#[cfg(feature = {feature:?})]"))
+        .client_mod_attribute(".", format!("#[cfg(feature = {client:?})]"))
+        .server_mod_attribute(".", format!("#[cfg(feature = {server:?})]"))
         .bytes(".gopool")
         .out_dir(&out)
         .compile_fds(set.clone())?;

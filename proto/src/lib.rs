@@ -7,7 +7,8 @@
 #[cfg(feature = "gen")]
 pub mod generate;
 
-/// Messages and gRPC client of package `gopool.sv2.v1`. Generated; never edited.
+/// Messages of package `gopool.sv2.v1`, its gRPC clients (feature `grpc`) and servers (feature
+/// `server`). Generated; never edited.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[rustfmt::skip]
 pub mod v1 {

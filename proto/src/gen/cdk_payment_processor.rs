@@ -542,6 +542,7 @@ pub mod cdk_payment_processor_client {
     }
 }
 /// Generated server implementations.
+#[cfg(feature = "mint")]
 pub mod cdk_payment_processor_server {
     #![allow(
         unused_variables,
