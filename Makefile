@@ -59,6 +59,7 @@ test: prerequisites lint rust-test go-test ffi-test ## all tests that need no ot
 test-full: test fuzz ## test, and what takes long: fuzz, sanitizers, chaos, the siege, 2^32 hashes. Not: soak, node, interop, conformance-reference
 	cargo test -p gopool-sv2-tests --test e2e -- --ignored --nocapture
 	SIM_SEEDS=5000 cargo test -p gopool-sv2 --lib sim:: -- --nocapture
+	cargo test -p gopool-sv2 --lib a_week_of -- --ignored --nocapture
 	$(MAKE) ffi-long
 	$(MAKE) ffi-sanitize
 	$(MAKE) chaos

@@ -57,10 +57,7 @@ pub fn write_all() -> Result<Vec<PathBuf>, Error> {
 }
 
 /// The Rust code of one package, its clients behind one feature and its servers behind the other.
-fn rust(
-    set: &prost_types::FileDescriptorSet,
-    [client, server]: [&str; 2],
-) -> Result<Files, Error> {
+fn rust(set: &prost_types::FileDescriptorSet, [client, server]: [&str; 2]) -> Result<Files, Error> {
     let out = std::env::temp_dir().join(format!("gopool-sv2-gen-{}", std::process::id()));
     std::fs::create_dir_all(&out)?;
     tonic_prost_build::configure()

@@ -80,7 +80,7 @@ pub(super) fn pool_address(value: &str) -> Result<PoolAddress, String> {
     }
 }
 
-fn socket_path(value: &str, rest: &str) -> Result<PathBuf, String> {
+pub(super) fn socket_path(value: &str, rest: &str) -> Result<PathBuf, String> {
     // "unix:///path" is the same socket in the URL spelling; "unix://host/path" is nothing.
     let rest = match rest.strip_prefix("//") {
         Some(absolute) if absolute.starts_with('/') => absolute,
@@ -231,7 +231,7 @@ pub(super) fn optional_key_file(value: &str) -> Result<Option<KeyFile>, String> 
 }
 
 /// A path that an operator can also type.
-fn path(value: &str) -> Result<PathBuf, String> {
+pub(super) fn path(value: &str) -> Result<PathBuf, String> {
     if value.is_empty() {
         return Err("is empty: write a path".to_owned());
     }
