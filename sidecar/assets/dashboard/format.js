@@ -23,11 +23,12 @@ const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 /** Three significant digits without an exponent: 1.23, 12.3, 123, 0.00123. */
 function three(value) {
   const size = Math.abs(value);
-  if (size >= 100 || size === 0) {
+  // What rounds up to the next power of ten has its digits.
+  if (size >= 99.95 || size === 0) {
     return value.toFixed(0);
   }
-  if (size >= 1) {
-    return value.toFixed(size >= 10 ? 1 : 2);
+  if (size >= 0.9995) {
+    return value.toFixed(size >= 9.995 ? 1 : 2);
   }
   // Below 10^-6 the digits that count would be too far to the right.
   return size < 1e-6 ? value.toExponential(1) : String(Number(value.toPrecision(2)));
