@@ -14,6 +14,8 @@ const COLUMNS = [
 ];
 const inPercent = (value) => percent(value, 100);
 const rate = (value) => short(value);
+/** Over a longer step it is an average. */
+const whole = (value) => count(Math.round(value));
 
 const plots = {
   hashrate: new Plot("hashrate", "Hashrate", [
@@ -25,16 +27,16 @@ const plots = {
     { label: "rejected", write: inPercent, ink: 1, scale: "z", least: 2 },
   ]),
   connections: new Plot("connections", "Connections and channels", [
-    { label: "miners", write: count, ink: 0, whole: true, least: 4 },
-    { label: "standard", write: count, ink: 2, whole: true },
-    { label: "extended", write: count, ink: 3, whole: true },
+    { label: "miners", write: whole, ink: 0, whole: true, least: 4 },
+    { label: "standard", write: whole, ink: 2, whole: true },
+    { label: "extended", write: whole, ink: 3, whole: true },
   ]),
   ack: new Plot("ack", "Answer time", [
     { label: "median", write: latency, ink: 0 },
     { label: "p99", write: latency, ink: 1 },
   ]),
   mint: new Plot("mint", "Mint", [
-    { label: "credits waiting", write: count, ink: 1, whole: true, least: 4 },
+    { label: "credits waiting", write: whole, ink: 1, whole: true, least: 4 },
     { label: "confirmed", write: short, ink: 0, scale: "z" },
   ]),
 };

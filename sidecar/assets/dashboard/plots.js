@@ -164,10 +164,11 @@ export class Plot {
     return {
       label: line.label,
       scale: line.scale ?? "y",
-      stroke: ink(marker, line.faint ? 0.35 : 1),
+      stroke: ink(marker, line.faint ? 0.3 : 1),
       width: line.faint ? 1 : 1.75,
       fill: line.area ? ink(marker, 0.1) : undefined,
       spanGaps: false,
+      auto: !line.faint, // it may leave the plot rather than flatten what it belongs to
       points: {
         show: false, size: 4, fill: ink(marker),
         filter: () => (this.isolated[index].length > 0 ? this.isolated[index] : null),

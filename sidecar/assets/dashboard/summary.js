@@ -2,7 +2,7 @@
 
 import { byId, h, keyed, prose, say, set, show } from "./dom.js";
 import {
-  ago, count, duration, exact, hashrate, hashrateParts, latency, moment, NONE, percent, short,
+  ago, count, duration, ends, exact, hashrate, hashrateParts, latency, moment, NONE, percent, short,
 } from "./format.js";
 import { standing } from "./standing.js";
 
@@ -71,7 +71,8 @@ export function tiles(summary, now) {
     {
       key: "best", title: "Best share",
       figures: [[short(best?.difficulty), "", best === null ? "" : ago(best.at_ms, now), exact(best?.difficulty)]],
-      lines: best === null ? [] : [[best.identity, best.worker].filter(Boolean).join(" / ")],
+      lines: best === null ? [] : [nameOf(best, (name) => ends(name, 14))],
+      hint: best === null ? "" : nameOf(best, String),
     },
     {
       key: "blocks", title: "Blocks",
@@ -82,6 +83,8 @@ export function tiles(summary, now) {
     },
   ];
 }
+
+const nameOf = (one, write) => [one.identity, one.worker].filter(Boolean).map(write).join(" / ");
 
 const pair = ([value, unit]) => [value, unit ?? ""];
 
@@ -115,7 +118,7 @@ function update(element, tile) {
     (line) => line.index, () => h("p"),
     (line, { text }) => {
       say(line, text);
-      set(line, "title", text);
+      set(line, "title", tile.hint ?? text);
     },
   );
 }
