@@ -98,7 +98,7 @@ function create(tile) {
     "div", { class: `tile tile-${tile.key}` },
     h("h3", {}, tile.title),
     h("div", { class: "figures" }, tile.figures.map(() =>
-      h("p", { class: "figure" }, h("span", { class: "value" }), h("span", { class: "unit" }), h("span", { class: "label" })),
+      h("p", { class: "figure" }, ["value", "unit", "label"].map((part) => h("span", { class: part }))),
     )),
     h("div", { class: "lines" }),
   );
