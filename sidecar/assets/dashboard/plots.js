@@ -227,13 +227,13 @@ export class Plot {
     }
     const { t, values } = this.data;
     const head = (text, kind = null) => h("th", { scope: "col", role: "columnheader", class: kind }, text);
-    const labels = this.lines.map((line) => line.label);
-    const write = (n, index) => (values[n][index] === null ? NONE : this.lines[n].write(values[n][index]));
+    const shown = this.lines.map((line, n) => ({ ...line, n })).filter((line) => !line.faint);
+    const write = ({ n, write: text }, index) => (values[n][index] === null ? NONE : text(values[n][index]));
     const body = sample(t.length, TABLE_ROWS).map((index) =>
-      row([["Time", moment(t[index])], ...labels.map((label, n) => [label, write(n, index), "num"])]));
+      row([["Time", moment(t[index])], ...shown.map((line) => [line.label, write(line, index), "num"])]));
     const table = h("table", { role: "table", class: "plain" },
       h("thead", { role: "rowgroup" },
-        h("tr", { role: "row" }, head("Time"), labels.map((label) => head(label, "num")))),
+        h("tr", { role: "row" }, head("Time"), shown.map((line) => head(line.label, "num")))),
       h("tbody", { role: "rowgroup" }, body.reverse()));
     this.table.lastChild.replaceChildren(table);
     set(this.table.lastChild, "aria-label", this.data.title);
