@@ -21,7 +21,33 @@ macro_rules! files {
     };
 }
 
-files!("index.html");
+files!(
+    "NOTICE.txt",
+    "api.js",
+    "dom.js",
+    "drawer.js",
+    "format.js",
+    "health.js",
+    "history.js",
+    "icon.svg",
+    "index.html",
+    "lists.js",
+    "live.js",
+    "main.js",
+    "plots.js",
+    "repeat.js",
+    "series.js",
+    "standing.js",
+    "style.css",
+    "summary.js",
+    "tables.css",
+    "theme.js",
+    "uPlot.LICENSE.txt",
+    "uPlot.esm.js",
+    "uPlot.min.css",
+    "words.js",
+    "workers.js",
+);
 
 /// What a file is, by the ending of its name.
 fn media(name: &str) -> &'static str {
