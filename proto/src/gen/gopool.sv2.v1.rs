@@ -1277,11 +1277,7 @@ pub mod work_service_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as WorkService>::session(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
+                                <T as WorkService>::session(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -2063,11 +2059,7 @@ pub mod event_service_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as EventService>::publish(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
+                                <T as EventService>::publish(&inner, request).await
                             };
                             Box::pin(fut)
                         }

@@ -18,11 +18,11 @@ pub(crate) mod tests;
 
 use std::io;
 
-pub use health::{Dependency, Health, Readiness};
 pub use listen::Listener;
 
 use crate::http::hint;
 pub use crate::http::{read_token, Token, TokenError};
+pub use crate::obs::health::{Dependency, Health, Readiness};
 use crate::obs::{Clients, Counts, LogFilter};
 
 /// Why the admin address can't be served. The texts say what to do.

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::answer::{error, json_ok, json_with, text, Answer, Reason};
 use super::clients;
-use super::health::Readiness;
+use super::health::{read, to_json};
 use super::listen::guard;
 use super::status::status;
 use super::View;
@@ -60,12 +60,12 @@ async fn livez() -> Answer {
 }
 
 async fn readyz(State(view): State<View>) -> Answer {
-    let readiness = Readiness::of(&view);
+    let readiness = read(&view);
     let status = match readiness.serving {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    json_with(status, &readiness.to_json())
+    json_with(status, &to_json(&readiness))
 }
 
 async fn scrape(State(view): State<View>) -> Answer {
@@ -81,7 +81,7 @@ async fn openapi() -> Answer {
 
 async fn health(State(view): State<View>) -> Answer {
     // SRI's says "ok" as long as it answers.
-    let status = match Readiness::of(&view).state() {
+    let status = match read(&view).state() {
         "ready" => "ok",
         other => other,
     };

@@ -3,7 +3,7 @@
 use serde_json::{json, Map, Value};
 
 use super::clients;
-use super::health::Readiness;
+use super::health::{read, to_json};
 use super::View;
 use crate::obs::bounds::Place;
 use crate::obs::counts::{Tally, Times, CREDITS};
@@ -22,7 +22,7 @@ fn tally(tally: &Tally) -> Value {
 /// How everything stands.
 pub(super) fn status(view: &View) -> Value {
     let counts = &view.counts;
-    let (readiness, sums, now) = (Readiness::of(view).to_json(), clients::all(view), unix_millis());
+    let (readiness, sums, now) = (to_json(&read(view)), clients::all(view), unix_millis());
     let reasons = |read: &mut dyn Iterator<Item = (&'static str, u64)>| -> Map<String, Value> {
         let counted = read.filter(|(_, count)| *count > 0);
         counted.map(|(reason, count)| (reason.to_owned(), count.into())).collect()
@@ -47,6 +47,7 @@ pub(super) fn status(view: &View) -> Value {
         })
         .collect();
     let work = counts.shares.work.get();
+    let sink = &counts.sinks.pool;
     let has_ledger = counts.ledger.enabled.get() > 0;
     let ledger = json!({
         "commit": times(&counts.ledger.commit.read()),
@@ -61,7 +62,7 @@ pub(super) fn status(view: &View) -> Value {
         "surplus": counts.mint.surplus.get(),
         "oldest_unconfirmed_ms": Some(counts.mint.oldest_unconfirmed_ms.get()).filter(|at| *at > 0),
         "sending_stopped": counts.mint.sending_stopped.get() > 0,
-        "events_unacked": counts.sink.newest.get().saturating_sub(counts.sink.acked.get()),
+        "events_unacked": sink.newest.get().saturating_sub(sink.acked.get()),
     });
     json!({
         "state": readiness["state"],

@@ -1,6 +1,8 @@
 //! Wiring: configuration in, a running sidecar out, stopped in the right order.
 
 mod renewal;
+#[cfg(feature = "grpc")]
+mod stats;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -31,6 +33,8 @@ use crate::obs::{Bounds, Clients, Counts, Journal};
 use crate::session::Context;
 use crate::sys::stopped;
 use renewal::Renewal;
+#[cfg(feature = "grpc")]
+use stats::Stats;
 
 /// How often the log is told which places had no room.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -99,6 +103,8 @@ pub struct Sidecar {
     clients: Clients,
     #[cfg(feature = "bin")]
     show: Show,
+    #[cfg(feature = "grpc")]
+    stats: Option<Stats>,
     #[cfg(feature = "mint")]
     bridge: Option<Running>,
 }
@@ -162,7 +168,7 @@ impl Sidecar {
             }
             None => Journal::off(),
         };
-        let limits = config.limits;
+        let limits = config.limits.clone();
         let counts = Counts::default();
         let clients = Clients::new(counts.clone());
         let wanted = config.listen.address;
@@ -195,6 +201,8 @@ impl Sidecar {
             Duration::from_millis(limits.handshake_timeout_ms),
             limits.handshakes(),
         );
+        #[cfg(feature = "grpc")]
+        let stats = Stats::start(&config, &clients, &counts);
         let (look, looks) = mpsc::channel(1);
         let file = config.authority.key_file.clone();
         let renewal = Renewal::new(file, stamp, &key, acceptor.clone(), dialable(address));
@@ -230,6 +238,8 @@ impl Sidecar {
             clients,
             #[cfg(feature = "bin")]
             show: Show { lost_ms: config.pool.lost_ms, addresses: config.admin.show_addresses },
+            #[cfg(feature = "grpc")]
+            stats,
             #[cfg(feature = "mint")]
             bridge,
         })
@@ -299,6 +309,10 @@ impl Sidecar {
         ended(self.teller, "the report on full places").await;
         self.stop_link.send_replace(true);
         ended(self.link, "the link to the pool").await;
+        #[cfg(feature = "grpc")]
+        if let Some(stats) = self.stats {
+            stats.stop().await;
+        }
         #[cfg(feature = "mint")]
         if let Some(bridge) = self.bridge {
             bridge.stop().await;

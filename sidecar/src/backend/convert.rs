@@ -4,8 +4,9 @@ use bytes::Bytes;
 use gopool_sv2_proto::v1;
 
 use super::channels::Held;
+use crate::event::{connection_to_wire, kind_to_wire, reject_to_wire};
 use crate::types::{
-    ChannelKey, Difficulty, Grant, Hash, Job, Kick, KickAction, Kind, RefuseReason, RejectReason,
+    ChannelKey, Difficulty, Grant, Hash, Job, Kick, KickAction, RefuseReason, RejectReason,
     StaleRule, Submit, Target, TargetLimits, Verdict, VERSION_ROLLING_MASK,
 };
 
@@ -240,48 +241,14 @@ pub(super) fn submit_to_wire(id: u64, channel: ChannelKey, submit: &Submit) -> v
     }
 }
 
-const fn reject_to_wire(reason: RejectReason) -> v1::RejectReason {
-    use v1::RejectReason as W;
-    match reason {
-        RejectReason::InvalidChannelId => W::InvalidChannelId,
-        RejectReason::InvalidJobId => W::InvalidJobId,
-        RejectReason::Stale => W::StaleShare,
-        RejectReason::LowDifficulty => W::DifficultyTooLow,
-        RejectReason::Duplicate => W::DuplicateShare,
-        RejectReason::BadExtranonceSize => W::BadExtranonceSize,
-        RejectReason::VersionRollingNotAllowed => W::VersionRollingNotAllowed,
-        RejectReason::InvalidVersionBit => W::InvalidVersionBit,
-        RejectReason::NtimeTooOld => W::NtimeTooOld,
-        RejectReason::NtimeTooNew => W::NtimeTooNew,
-        RejectReason::InvalidShare => W::InvalidShare,
-        RejectReason::RateLimited => W::RateLimited,
-        RejectReason::BackendUnavailable => W::BackendUnavailable,
-        RejectReason::Unauthorized => W::Unauthorized,
-    }
-}
-
 /// A wish for a channel for the wire.
 pub(super) fn open_to_wire(channel: ChannelKey, held: &Held) -> v1::OpenChannel {
     let (connection, request) = (&held.connection, &held.request);
     let reopen = !held.prefix.is_empty();
     v1::OpenChannel {
         channel_id: channel.to_wire(),
-        connection: Some(v1::Connection {
-            id: connection.id.0,
-            remote_address: connection.remote_address.clone(),
-            vendor: connection.vendor.clone(),
-            hardware_version: connection.hardware_version.clone(),
-            firmware: connection.firmware.clone(),
-            device_id: connection.device_id.clone(),
-            setup_flags: connection.setup_flags,
-            extensions: connection.extensions.iter().map(|&e| e.into()).collect(),
-            connected_ms: connection.connected_ms,
-        }),
-        kind: match request.kind {
-            Kind::Standard => v1::ChannelKind::Standard,
-            Kind::Extended => v1::ChannelKind::Extended,
-        }
-        .into(),
+        connection: Some(connection_to_wire(connection)),
+        kind: kind_to_wire(request.kind).into(),
         user_identity: request.user_identity.clone(),
         nominal_hash_rate: request.nominal_hash_rate,
         max_target: target_to_wire(&request.max_target),

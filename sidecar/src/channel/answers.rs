@@ -21,6 +21,19 @@ pub enum Outcome {
     Unjudged(RejectReason),
 }
 
+impl Outcome {
+    /// The credit, or why there is none.
+    ///
+    /// # Errors
+    /// The reason.
+    pub const fn credit(self) -> Result<Difficulty, RejectReason> {
+        match self {
+            Self::Accepted(credit) => Ok(credit),
+            Self::Rejected(reason) | Self::Unjudged(reason) => Err(reason),
+        }
+    }
+}
+
 /// What goes to the miner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -109,13 +122,21 @@ impl Answers {
         self.queue.push_back(Slot { sequence, came, worker, submit_id: 0, outcome });
     }
 
+    /// The worker that a waiting submit named; empty: none, or nothing waits under that token.
+    #[must_use]
+    pub fn worker(&self, token: Token) -> &Bytes {
+        static NONE: Bytes = Bytes::new();
+        self.index(token).and_then(|index| self.queue.get(index)).map_or(&NONE, |slot| &slot.worker)
+    }
+
+    fn index(&self, token: Token) -> Option<usize> {
+        token.checked_sub(self.first).and_then(|index| usize::try_from(index).ok())
+    }
+
     /// Settles a waiting submit. false when there is none under that token (any more): a second
     /// verdict changes nothing.
     pub fn settle(&mut self, token: Token, submit_id: u64, outcome: Outcome) -> bool {
-        let slot = token
-            .checked_sub(self.first)
-            .and_then(|index| usize::try_from(index).ok())
-            .and_then(|index| self.queue.get_mut(index));
+        let slot = self.index(token).and_then(|index| self.queue.get_mut(index));
         match slot {
             Some(slot) if slot.outcome.is_none() => {
                 slot.outcome = Some(outcome);

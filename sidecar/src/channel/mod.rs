@@ -6,6 +6,7 @@ mod answers;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,6 +150,19 @@ impl Channel {
     #[must_use]
     pub const fn book(&self) -> Option<&OpenChannel> {
         self.book.as_ref()
+    }
+
+    /// Says to those who look why it is going to end.
+    pub fn ends(&mut self, reason: impl Into<Cow<'static, str>>) {
+        if let Some(book) = &mut self.book {
+            book.ends(reason);
+        }
+    }
+
+    /// The worker that a waiting submit named; empty: none.
+    #[must_use]
+    pub fn worker(&self, token: Token) -> &Bytes {
+        self.answers.worker(token)
     }
 
     /// The link's name of it.

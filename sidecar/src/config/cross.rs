@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
-use super::model::{AdminAddress, Config, Limits, Mint, Pool, PoolAddress};
+use super::model::{AdminAddress, Config, Limits, Mint, Pool, PoolAddress, SinkAddress};
 use crate::keys::KeyFile;
 
 /// `sockaddr_un` holds 108 bytes with the closing NUL.
@@ -33,6 +33,7 @@ pub(super) fn check(table: &DeTable<'_>, config: &Config) -> Vec<Found> {
     cross.limits(&config.limits);
     cross.mint(&config.mint);
     cross.admin(config);
+    cross.stats(config);
     cross.found
 }
 
@@ -231,6 +232,32 @@ impl Cross<'_> {
                 }
             }
             AdminAddress::Tcp(_) => {}
+        }
+    }
+
+    fn stats(&mut self, config: &Config) {
+        let Some(sink) = &config.stats.sink else { return };
+        if cfg!(not(feature = "grpc")) {
+            let text = "the library sends nothing to a stats service: remove it, or run the \
+                        program beside the pool (`gopool-sv2 serve`)";
+            self.at("stats", &["sink"], text.to_owned());
+        }
+        if PoolAddress::from(sink.clone()) == config.pool.address {
+            let text = "is [pool].address: name what the stats service has as `events`";
+            self.at("stats", &["sink"], text.to_owned());
+        }
+        let SinkAddress::Unix(path) = sink else { return };
+        let bytes = path.as_os_str().len();
+        if bytes > SOCKET_PATH_BYTES_MAX {
+            let text = format!(
+                "the path of the socket has {bytes} bytes with its directory, the system takes \
+                 {SOCKET_PATH_BYTES_MAX}: use a shorter one"
+            );
+            self.at("stats", &["sink"], text);
+        }
+        if config.admin.listen == Some(AdminAddress::Unix(path.clone())) {
+            let text = "is the socket of [admin].listen: choose another";
+            self.at("stats", &["sink"], text.to_owned());
         }
     }
 

@@ -23,6 +23,8 @@ mod schema;
 mod service;
 #[cfg(test)]
 mod service_tests;
+#[cfg(all(test, feature = "grpc"))]
+mod stats_tests;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -32,7 +34,7 @@ pub use crate::keys::KeyFile;
 pub use crate::obs::Format;
 pub use model::{
     Admin, AdminAddress, Authority, Config, Extensions, Limits, Listen, Log, Mint, Pool,
-    PoolAddress, PoolTls, Processor, Valuation,
+    PoolAddress, PoolTls, Processor, SinkAddress, Stats, Valuation,
 };
 pub use problem::{Problem, Problems};
 pub use service::{EventsAddress, ServiceLog, StatsFile, StatsService};

@@ -4,6 +4,7 @@
 
 mod admin;
 mod mint;
+mod stats;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,6 +16,7 @@ use crate::types::Network;
 
 pub use admin::{Admin, AdminAddress};
 pub use mint::{Mint, Processor, Valuation};
+pub use stats::{SinkAddress, Stats};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Config {
     pub mint: Mint,
     /// Where operators ask.
     pub admin: Admin,
+    /// Who keeps history.
+    pub stats: Stats,
     /// What is written about the work.
     pub log: Log,
 }
@@ -305,6 +309,7 @@ impl Config {
         }
         self.mint.resolve(directory);
         self.admin.resolve(directory);
+        self.stats.resolve(directory);
         let tls = &mut self.pool.tls;
         if let Some(KeyFile::Path(path)) = &mut tls.key_file {
             *path = directory.join(&*path);

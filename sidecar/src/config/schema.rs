@@ -86,6 +86,7 @@ mod admin;
 mod limits;
 mod mint;
 pub(super) mod service;
+mod stats;
 
 /// The whole file.
 pub(super) const SECTIONS: &[Section] = &[
@@ -328,6 +329,7 @@ pub(super) const SECTIONS: &[Section] = &[
     mint::SECTION,
     mint::PROCESSOR,
     admin::SECTION,
+    stats::SECTION,
     Section {
         name: "log",
         about: "What is written about the work.",

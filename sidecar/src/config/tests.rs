@@ -105,7 +105,7 @@ fn rejects_unknown_keys_and_says_what_was_meant() {
         (
             "[bank]\nurl = \"x\"",
             "the sections are [listen], [authority], [pool], [pool.tls], [extensions], [limits], \
-             [mint], [mint.processor], [admin], [log]",
+             [mint], [mint.processor], [admin], [stats], [log]",
         ),
         ("[log]\n\"a \\n b\" = 1", "log.\"a \\n b\": unknown key"),
         ("\"\" = 1", "\"\": unknown key"),

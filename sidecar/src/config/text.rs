@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rustls_pki_types::ServerName;
 
-use super::model::{AdminAddress, PoolAddress};
+use super::model::{AdminAddress, PoolAddress, SinkAddress};
 use super::suggest::nearest;
 use crate::keys::KeyFile;
 use crate::obs::{self, Format};
@@ -75,6 +75,32 @@ pub(super) fn pool_address(value: &str) -> Result<PoolAddress, String> {
         _ => Err(format!(
             "{} can't be used: write \"unix:/path/to/socket\", or \"tls:HOST:PORT\" for a pool on \
              another machine",
+            shown(value)
+        )),
+    }
+}
+
+/// `unix:PATH` or `tcp:LOOPBACK:PORT`; nothing for none.
+pub(super) fn sink_address(value: &str) -> Result<Option<SinkAddress>, String> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    match value.split_once(':') {
+        Some(("unix", rest)) => socket_path(value, rest).map(SinkAddress::Unix).map(Some),
+        Some(("tcp", rest)) => {
+            let address = rest.strip_prefix("//").unwrap_or(rest).parse::<SocketAddr>().ok();
+            let local = address.filter(|address| address.port() != 0 && address.ip().is_loopback());
+            local.map(SinkAddress::Tcp).map(Some).ok_or_else(|| {
+                format!(
+                    "{} is not a loopback address with a port: write \"tcp:127.0.0.1:PORT\"; what \
+                     miners do does not leave this machine in the clear",
+                    shown(value)
+                )
+            })
+        }
+        _ => Err(format!(
+            "{} can't be used: write \"unix:/path/to/socket\" or \"tcp:127.0.0.1:PORT\", where \
+             the stats service on this machine takes events",
             shown(value)
         )),
     }

@@ -2,6 +2,9 @@
 //! what it has. At least once, in order, never on the share path.
 
 mod publish;
+mod recent;
+mod report;
+mod wire;
 
 use std::fmt;
 use std::future::Future;
@@ -10,6 +13,9 @@ use gopool_sv2_proto::v1;
 use tokio::sync::watch;
 
 pub use publish::Publisher;
+pub use recent::Recent;
+pub use report::Reporter;
+pub(crate) use wire::{connection_to_wire, kind_to_wire, reject_to_wire};
 
 /// Where events come from: one sequence, numbered from 1 without a gap.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
@@ -31,6 +37,11 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
         after: u64,
         max: usize,
     ) -> impl Future<Output = Result<Vec<v1::Event>, SourceError>> + Send;
+
+    /// A stream to that sink begins, which has everything up to `have`.
+    fn begun(&self, _sink: &str, _have: u64) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 
     /// That sink has kept everything up to `seq`.
     fn acked(&self, sink: &str, seq: u64) -> impl Future<Output = Result<(), SourceError>> + Send;

@@ -86,7 +86,7 @@ impl<S: Source, W: Way> Publisher<S, W> {
             match begun {
                 Ok((mut stream, have)) => {
                     trouble.over();
-                    self.counts.sink.standing.up();
+                    self.counts.sinks.of(self.sink).standing.up();
                     tracing::info!(sink = self.sink, way = %self.way, have, "events flow");
                     wait = BACKOFF.0;
                     match self.flow(&mut stream, have, &mut stop).await {
@@ -109,8 +109,8 @@ impl<S: Source, W: Way> Publisher<S, W> {
 
     fn lost(&self, end: &End, trouble: &mut Trouble) {
         trouble.log(end);
-        self.counts.sink.standing.down(&end.to_string());
-        self.counts.sink.newest.set(*self.source.newest().borrow());
+        self.counts.sinks.of(self.sink).standing.down(&end.to_string());
+        self.counts.sinks.of(self.sink).newest.set(*self.source.newest().borrow());
     }
 
     /// One try: a stream, and up to where the sink has the events.
@@ -144,6 +144,7 @@ impl<S: Source, W: Way> Publisher<S, W> {
         if have > 0 {
             self.source.acked(self.sink, have).await?;
         }
+        self.source.begun(self.sink, have).await;
         // What every sink had once is gone.
         Ok((stream, have.max(first_seq.saturating_sub(1))))
     }
@@ -159,8 +160,8 @@ impl<S: Source, W: Way> Publisher<S, W> {
         let (mut sent, mut acked) = (have, have);
         let (mut grows, mut leaves) = (true, None);
         loop {
-            self.counts.sink.newest.set(*newest.borrow());
-            self.counts.sink.acked.set(acked);
+            self.counts.sinks.of(self.sink).newest.set(*newest.borrow());
+            self.counts.sinks.of(self.sink).acked.set(acked);
             while sent < *newest.borrow_and_update() && sent - acked < WINDOW {
                 let events = self.source.read(sent, MAX_BATCH).await?;
                 let Some(last) = events.last() else { break };

@@ -6,12 +6,15 @@ pub mod clients;
 pub mod counts;
 #[cfg(feature = "bin")]
 mod filter;
+pub mod health;
 mod hush;
 pub mod journal;
 mod line;
 #[cfg(feature = "bin")]
 pub mod metrics;
+pub mod totals;
 mod trouble;
+pub mod witness;
 
 pub use bounds::{Bounds, Place};
 pub use clients::{Clients, Presence};

@@ -92,6 +92,7 @@ pub async fn run(
                 Some(_) => Some(0),
                 None => context.strangers.lets(std::time::Instant::now()),
             };
+            presence.closed(&cause.to_string());
             if let Some(left_out) = left_out {
                 let text = "connection closed";
                 tracing::info!(%cause, lasted_ms, bytes_in, bytes_out, left_out, "{text}");

@@ -166,6 +166,7 @@ impl Session {
             let Some(mut channel) = self.channels.remove(&id) else { return };
             channel.settle_all(RejectReason::BackendUnavailable);
             answers_of(self.conn, &mut channel, &mut self.pace, fx);
+            channel.ends(reason.as_str());
             fx.out.push(Outbound::Close { channel_id: id, reason: reason.as_str().into() });
         } else {
             return;
@@ -275,9 +276,9 @@ impl Session {
         let outcome = match verdict {
             Verdict::Accepted { credit, hash, block_candidate } => {
                 let id = self.by_key.get(&channel);
-                let book = id.and_then(|id| self.channels.get(id)?.book());
-                if let Some(book) = book {
-                    book.judged(&hash, block_candidate);
+                let channel = id.and_then(|id| self.channels.get(id));
+                if let Some((channel, book)) = channel.and_then(|c| Some((c, c.book()?))) {
+                    book.judged(&hash, block_candidate, channel.worker(token));
                 }
                 if block_candidate {
                     tracing::info!(%hash, "block candidate");
@@ -364,6 +365,7 @@ impl Session {
             self.by_key.remove(&channel.key());
             channel.settle_all(RejectReason::Unauthorized);
             answers_of(self.conn, &mut channel, &mut self.pace, fx);
+            channel.ends(kick.reason.clone());
             if kick.action != KickAction::Reconnect {
                 let reason = kick.reason.clone();
                 fx.out.push(Outbound::Close { channel_id: id, reason });

@@ -235,7 +235,9 @@ impl Session {
     fn close_channel(&mut self, id: u32, fx: &mut Effects) {
         let found = self.channels.values().find(|c| c.id() == id || c.group_id() == id);
         let Some((id, channel)) = found.map(|c| (c.id(), c.key())) else { return };
-        self.channels.remove(&id);
+        if let Some(mut channel) = self.channels.remove(&id) {
+            channel.ends("closed by the miner");
+        }
         self.by_key.remove(&channel);
         fx.commands.push(Command::Close { channel, reason: "closed by the miner" });
     }

@@ -381,6 +381,7 @@ fn answers_of(conn: ConnId, channel: &mut Channel, pace: &mut Pace, fx: &mut Eff
     // Out of the channel, so that both can be used.
     let book = channel.take_book();
     let (mut accepted, mut work, mut last) = (0, Difficulty::default(), 0);
+    let mut named = Vec::new();
     channel.drain_answers(
         |answer| out.push(Outbound::Answer { channel_id, answer }),
         |settled| {
@@ -398,6 +399,9 @@ fn answers_of(conn: ConnId, channel: &mut Channel, pace: &mut Pace, fx: &mut Eff
                 if let Some(reason) = reason {
                     book.rejected(reason, judged);
                 }
+                if !settled.worker.is_empty() && book.tells_workers_apart() {
+                    named.push((settled.worker.clone(), settled.outcome.credit()));
+                }
             }
             let answered = (settled.submit_id, settled.sequence, settled.worker);
             if judged {
@@ -410,6 +414,7 @@ fn answers_of(conn: ConnId, channel: &mut Channel, pace: &mut Pace, fx: &mut Eff
         if accepted > 0 {
             book.accepted(accepted, work, last);
         }
+        book.named(named);
         channel.set_book(book);
     }
 }

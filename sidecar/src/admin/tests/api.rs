@@ -35,7 +35,7 @@ fn every_route_answers_as_it_is_described() {
     let (standard, extended) =
         (open(&one, 1, Kind::Standard, HOSTILE), open(&one, 3, Kind::Extended, b"bc1q.rig"));
     extended.accepted(2, Difficulty { whole: 9, fraction: 1 }, 4);
-    extended.judged(&Hash([0; 32]), true);
+    extended.judged(&Hash([0; 32]), true, &bytes::Bytes::new());
     standard.rejected(RejectReason::Stale, true);
     let unsaid = view.clients.enter(crate::types::ConnId(8), "192.0.2.8:1".into(), 5);
     let (served, root) = (serve(&view, None), openapi());

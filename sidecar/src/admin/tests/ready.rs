@@ -1,16 +1,16 @@
 //! When it is ready, when only degraded, and when not serving.
 
 use super::{enter, open, serve, view, View};
-use crate::admin::{Health, Readiness};
+use crate::admin::{health::read, Health};
 use crate::types::Kind;
 
 fn state(view: &View) -> (&'static str, bool) {
-    let readiness = Readiness::of(view);
+    let readiness = read(view);
     (readiness.state(), readiness.serving)
 }
 
 fn health(view: &View, name: &str) -> Health {
-    let readiness = Readiness::of(view);
+    let readiness = read(view);
     readiness.dependencies.iter().find(|one| one.name == name).unwrap().health
 }
 
@@ -36,9 +36,18 @@ fn degraded_is_not_dead() {
     view.counts.ledger.committed(std::time::Duration::ZERO, Some("disk full"));
     assert_eq!((state(&view), health(&view, "ledger")), (("degraded", true), Health::Degraded));
     view.counts.ledger.standing.up();
-    view.counts.sink.standing.down("the stream broke");
+    view.counts.sinks.pool.standing.down("the stream broke");
     assert_eq!((state(&view), health(&view, "sink:pool")), (("degraded", true), Health::Down));
-    view.counts.sink.standing.up();
+    view.counts.sinks.pool.standing.up();
+    let stats = &view.counts.sinks.stats;
+    assert_eq!(health(&view, "sink:stats"), Health::Off);
+    stats.standing.down("nobody listens");
+    assert_eq!((state(&view), health(&view, "sink:stats")), (("degraded", true), Health::Degraded));
+    stats.standing.up();
+    assert_eq!(state(&view), ("ready", true));
+    stats.oldest_ms.set(1);
+    assert_eq!(health(&view, "sink:stats"), Health::Degraded, "it takes nothing since 1970");
+    stats.oldest_ms.set(0);
     view.counts.pool.standing.down("the stream broke");
     assert_eq!(state(&view), ("degraded", true), "miners are kept");
     view.lost_ms = 0;
@@ -74,7 +83,7 @@ fn says_what_is_wrong_with_each() {
     assert_eq!((got.status, &got.json()["state"]), (200, &"ready".into()));
     assert!(got.json()["dependencies"][0]["age_ms"].is_u64());
     assert_eq!(served.get("/api/v1/health").json()["status"], "ok");
-    view.counts.sink.standing.down("the stream broke");
+    view.counts.sinks.pool.standing.down("the stream broke");
     let got = served.get("/readyz");
     assert_eq!((got.status, &got.json()["state"]), (200, &"degraded".into()));
     assert!(got.body.contains("the stream broke"));

@@ -2,6 +2,7 @@
 
 mod error;
 mod publish;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -27,6 +28,7 @@ use crate::backend::carrier::{Breach, Introduction, Stream};
 use crate::backend::link::Greeting;
 use crate::config::{Pool, PoolAddress};
 pub(super) use error::LinkError;
+pub(crate) use sink::SinkDialer;
 use wire::{Complaint, Wire};
 
 /// Messages the transport may hold before it has sent them: the fewer, the fuller the batches.

@@ -9,8 +9,8 @@ use tonic::Streaming;
 
 use super::carrier::{Carrier, Incoming, Outgoing, Received, Stream};
 use super::link::Greeting;
-pub(crate) use dial::Dialer;
 use dial::{broken, LinkError};
+pub(crate) use dial::{Dialer, SinkDialer};
 
 impl Carrier for Dialer {
     type Outgoing = mpsc::Sender<SessionRequest>;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use gopool_sv2_proto::v1;
 use v1::session_request::Message as ToPool;
 use v1::session_response::Message as FromPool;
@@ -12,11 +13,12 @@ use crate::backend::channels::{State, REVERT};
 use crate::backend::convert::{self, ContractError};
 use crate::backend::ledger::{failed_message, Call, CallError, Code};
 use crate::backend::{Event, Judged, Sent};
+use crate::obs::witness::Block;
 use crate::obs::Line;
 #[cfg(test)]
 use crate::types::planted;
 use crate::types::{
-    ChannelKey, ConnId, Grant, Job, Kick, KickAction, RefuseReason, Submit, Verdict,
+    ChannelKey, ConnId, Grant, Hash, Job, Kick, KickAction, RefuseReason, Submit, Verdict,
 };
 
 impl Link {
@@ -311,13 +313,13 @@ impl Link {
             None => "unknown",
         };
         self.counts.pool.blocks.one(became);
-        let event = Event::BlockResult {
-            channel,
-            hash: crate::types::Hash(hash),
-            height: result.height,
-            accepted: result.accepted,
-            detail: convert::printable(&result.detail),
-        };
+        let (hash, height, accepted) = (Hash(hash), result.height, result.accepted);
+        let detail = convert::printable(&result.detail);
+        if let Some(witness) = self.counts.witness() {
+            let (detail, worker) = (detail.as_str(), &Bytes::new());
+            witness.block(Block { channel, hash, height, accepted, detail, worker });
+        }
+        let event = Event::BlockResult { channel, hash, height, accepted, detail };
         self.directory.deliver(channel.conn(), event);
     }
 }

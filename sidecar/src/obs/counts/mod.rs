@@ -7,15 +7,16 @@ mod standing;
 mod value;
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use standing::{Stand, Standing, State};
 pub use value::{Count, Histogram, Level, Tally, Times, WorkSum, BUCKETS, BUCKET_ENDS_US, OTHER};
 
 use super::bounds::Bounds;
+use super::witness::Witness;
 use crate::sys::unix_millis;
-use crate::types::{Difficulty, Kind, RefuseReason, RejectReason};
+use crate::types::{Difficulty, Kind, RefuseReason, RejectReason, Seats};
 
 /// How a handshake can end.
 pub const HANDSHAKES: &[&str] =
@@ -61,6 +62,9 @@ pub const MINT_CALLS: &[&str] = &["answered", "refused", "failed"];
 /// States of credits that wait, as the ledger names them.
 pub const CREDITS: &[&str] = &["open", "closed", "sealed", "assigned", "sent", "frozen", "lost"];
 
+/// Workers that have sums of their own, of all channels: about 20 MiB.
+const WORKERS_MAX: usize = 65_536;
+
 /// All counts of a sidecar. Cheap to clone; clones count together; any thread.
 #[derive(Debug, Clone, Default)]
 pub struct Counts(Arc<All>);
@@ -70,6 +74,20 @@ impl Deref for Counts {
 
     fn deref(&self) -> &All {
         &self.0
+    }
+}
+
+impl Counts {
+    /// From now on it is told what happens. Once, before anything does: a second one is not heard.
+    pub fn tell(&self, witness: Arc<dyn Witness>) {
+        // The first one stays.
+        let _ = self.witness.set(witness);
+    }
+
+    /// Who is told what happens; `None`: nobody.
+    #[must_use]
+    pub fn witness(&self) -> Option<&dyn Witness> {
+        self.witness.get().map(Arc::as_ref)
     }
 }
 
@@ -92,8 +110,11 @@ pub struct All {
     pub ledger: Ledger,
     /// The mint.
     pub mint: Mint,
-    /// The pool as the sink of events.
-    pub sink: Sink,
+    /// The sinks of events.
+    pub sinks: Sinks,
+    /// Places for workers that have sums of their own, of all channels.
+    pub workers: Seats,
+    witness: OnceLock<Arc<dyn Witness>>,
     /// The listener takes no more connections.
     pub stopping: Level,
 }
@@ -109,7 +130,9 @@ impl Default for All {
             pool: PoolLink::default(),
             ledger: Ledger::default(),
             mint: Mint::default(),
-            sink: Sink::default(),
+            sinks: Sinks::default(),
+            workers: Seats::new(WORKERS_MAX),
+            witness: OnceLock::new(),
             stopping: Level::default(),
         }
     }
@@ -377,7 +400,41 @@ pub struct Sink {
     pub newest: Level,
     /// The newest event that the sink has.
     pub acked: Level,
+    /// When the oldest event happened that the sink does not have, milliseconds since the epoch; 0:
+    /// it has all, or that is not looked at.
+    pub oldest_ms: Level,
 }
+
+/// Where events go.
+#[derive(Debug, Default)]
+pub struct Sinks {
+    /// The pool: events of the ledger.
+    pub pool: Sink,
+    /// The stats service: what happens here.
+    pub stats: Sink,
+    /// Events that the stats service never got: too many waited for it.
+    pub stats_dropped: Arc<Count>,
+}
+
+impl Sinks {
+    /// The sink with this name, `pool` or `stats`.
+    #[must_use]
+    pub fn of(&self, name: &str) -> &Sink {
+        match name {
+            STATS => &self.stats,
+            _ => &self.pool,
+        }
+    }
+
+    /// Each sink with its name.
+    #[must_use]
+    pub const fn read(&self) -> [(&'static str, &Sink); 2] {
+        [("pool", &self.pool), (STATS, &self.stats)]
+    }
+}
+
+/// The name of the stats service as a sink.
+pub const STATS: &str = "stats";
 
 #[cfg(test)]
 mod tests {

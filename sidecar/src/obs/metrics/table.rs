@@ -135,10 +135,16 @@ pub(super) const METRICS: &[Metric] = metrics! {
     "mint_sending_stopped" Gauge [] "1: nothing is sent to the mint until the operator has looked."
         |c, s| s.put(&[], c.mint.sending_stopped.get());
 
-    "events_up" Gauge [] "1: events of the ledger flow to the pool."
-        |c, s| s.put(&[], is_up(&c.sink.standing));
-    "events_unacked" Gauge [] "Events of the ledger that the pool does not have yet."
-        |c, s| s.put(&[], c.sink.newest.get().saturating_sub(c.sink.acked.get()));
+    "events_up" Gauge ["sink"]
+        "1: events flow: those of the ledger to the pool, what happens here to the stats service."
+        |c, s| for (name, sink) in c.sinks.read() { s.put(&[name], is_up(&sink.standing)) };
+    "events_unacked" Gauge ["sink"] "Events that the sink does not have yet."
+        |c, s| for (name, sink) in c.sinks.read() {
+            s.put(&[name], sink.newest.get().saturating_sub(sink.acked.get()));
+        };
+    "stats_events_dropped" Counter []
+        "Events that the stats service never gets: too many waited for it ([stats].max_events)."
+        |c, s| s.put(&[], c.sinks.stats_dropped.get());
 };
 
 fn shares(counts: &Counts, samples: &mut Samples) {
