@@ -1,10 +1,11 @@
 //! `gopool-sv2 stats`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use gopool_sv2::config::StatsFile;
+use gopool_sv2::http::Token;
 use gopool_sv2::obs;
 use gopool_sv2::stats::Stats;
 use tokio::sync::watch;
@@ -22,7 +23,8 @@ pub(super) struct Arguments {
     /// The configuration file of the service.
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
-    /// Only check the file: print every problem with its place and remedy.
+    /// Only check the file: print every problem with its place and remedy, and exit 64; 1 when the
+    /// file is good but the service could not start here.
     #[arg(long)]
     check: bool,
     /// Print the effective values, defaults included, with what each means.
@@ -43,8 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if arguments.check {
-        say(format_args!("{}: good", arguments.config.display()));
-        return ExitCode::SUCCESS;
+        return check(&arguments.config, &file);
     }
     if let Err(error) = obs::init(file.log.format, &file.log.filter) {
         complain(format_args!("gopool-sv2: {error}"));
@@ -59,6 +60,27 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         }
     };
     runtime.block_on(serve(file))
+}
+
+/// What the file names and this machine does not have.
+fn check(path: &Path, file: &StatsFile) -> ExitCode {
+    let path = path.display();
+    let mut obstacles = Vec::new();
+    if let Some(Err(error)) = file.stats.token_file.as_ref().map(Token::load) {
+        obstacles.push(format!("[stats].token_file: {error}"));
+    }
+    let directory = file.stats.database.parent();
+    if let Some(directory) = directory.filter(|d| !d.as_os_str().is_empty() && !d.is_dir()) {
+        obstacles
+            .push(format!("[stats].database: {} is no directory: make it", directory.display()));
+    }
+    if obstacles.is_empty() {
+        say(format_args!("{path}: good"));
+        return ExitCode::SUCCESS;
+    }
+    complain(format_args!("{path}: good, but `stats` could not start here:"));
+    obstacles.iter().for_each(complain);
+    ExitCode::FAILURE
 }
 
 async fn serve(file: StatsFile) -> ExitCode {

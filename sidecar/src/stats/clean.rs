@@ -2,13 +2,13 @@
 
 use rusqlite::Connection;
 
-use super::ingest::{Keep, LEVELS, WORKER_LEVELS};
+use super::ingest::{Keep, LEVELS, SILENT, WORKER_LEVELS};
 
 /// Rows of one step at most, where rows are counted.
 const STEP: i64 = 2_000;
 
-/// Sidecars that were silent for this long have nothing open any more: a day.
-const SILENT: i64 = 86_400_000;
+/// Sidecars that were silent for this long have nothing open any more: a week.
+const SILENT_MS: i64 = 7 * 86_400_000;
 
 /// Pages that go back to the disk in one step.
 const PAGES: i64 = 2_000;
@@ -38,13 +38,13 @@ pub(super) fn step(conn: &Connection, keep: &Keep, now: i64) -> rusqlite::Result
         more |= deleted > 0;
     }
     conn.execute(
-        "UPDATE session SET ended_ms = last_ms, reason = 'its sidecar is silent' \
+        "UPDATE session SET ended_ms = last_ms, reason = ?2 \
          WHERE ended_ms IS NULL AND source IN (SELECT id FROM source WHERE last_ms < ?1)",
-        [now - SILENT],
+        (now - SILENT_MS, SILENT),
     )?;
     conn.execute(
         "DELETE FROM connection WHERE source IN (SELECT id FROM source WHERE last_ms < ?1)",
-        [now - SILENT],
+        [now - SILENT_MS],
     )?;
     let old = format!("SELECT id FROM session WHERE ended_ms < ?1 ORDER BY ended_ms LIMIT {STEP}");
     let before = [now - keep.sessions];

@@ -85,7 +85,8 @@ fn attempt(path: &Path) -> Result<Connection, OpenError> {
         let text = Some("it was found damaged when it was last used".to_owned());
         return Err(sqlite(rusqlite::Error::SqliteFailure(code, text)));
     }
-    let version = set(&conn, fresh).and_then(|()| number(&conn, "user_version")).map_err(sqlite)?;
+    // Nothing is written before it is known whose it is.
+    let version = number(&conn, "user_version").map_err(sqlite)?;
     let application = number(&conn, "application_id").map_err(sqlite)?;
     let tables = "SELECT count(*) FROM sqlite_schema";
     let tables: i64 = conn.query_row(tables, [], |row| row.get(0)).map_err(sqlite)?;
@@ -96,6 +97,8 @@ fn attempt(path: &Path) -> Result<Connection, OpenError> {
     if version > known {
         return Err(OpenError::Newer(path.to_owned(), version, known));
     }
+    private(path)?;
+    set(&conn, fresh).map_err(sqlite)?;
     check(&conn).map_err(sqlite)?;
     let step = || -> rusqlite::Result<()> {
         let transaction = conn.unchecked_transaction()?;
@@ -193,15 +196,19 @@ fn make(path: &Path) -> Result<bool, OpenError> {
     let failed = |error| OpenError::File(path.to_owned(), error);
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-            if mode & OTHERS != 0 {
-                fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-            }
-            Ok(false)
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Takes the file away from others: it says who mines, and from where.
+fn private(path: &Path) -> Result<(), OpenError> {
+    let failed = |error| OpenError::File(path.to_owned(), error);
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & OTHERS != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

@@ -22,6 +22,9 @@ pub(super) const WAITING: usize = 32;
 /// Most batches of one transaction.
 const TOGETHER: usize = 16;
 
+/// Tasks after which a step of retention has its turn, however busy the writer is.
+const TURN: u32 = 32;
+
 /// Why something was not written. The text is for the sidecar's operator, too.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
@@ -69,8 +72,11 @@ impl Writer {
                 return;
             }
         };
-        let mut cleans = None;
+        let (mut cleans, mut since) = (None, 0_u32);
         loop {
+            if let Some(now) = cleans.filter(|_| since >= TURN) {
+                (cleans, since) = (self.clean(conn, now).then_some(now), 0);
+            }
             let task = match (self.tasks.try_recv(), cleans) {
                 (Ok(task), _) => task,
                 (Err(TryRecvError::Empty), Some(now)) => {
@@ -83,6 +89,7 @@ impl Writer {
                 },
                 (Err(TryRecvError::Disconnected), _) => return,
             };
+            since = since.saturating_add(1);
             match task {
                 Task::Clean { now } => cleans = Some(now),
                 Task::Start { start, now, answer } => {

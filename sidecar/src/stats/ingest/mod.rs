@@ -11,6 +11,8 @@ use gopool_sv2_proto::v1;
 use rusqlite::{Connection, OptionalExtension as _, Statement};
 use v1::event::Event as What;
 
+pub(super) use people::SILENT;
+
 use super::work::Span;
 use sums::Sums;
 

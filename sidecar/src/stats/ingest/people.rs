@@ -17,6 +17,9 @@ const EXTENSIONS_MAX: usize = 64;
 /// Why sessions end whose end was never told.
 const LOST: &str = "its end was not heard of";
 
+/// Why sessions end whose sidecar says nothing any more.
+pub(in crate::stats) const SILENT: &str = "its sidecar is silent";
+
 pub(super) struct Statements<'c> {
     connect: Statement<'c>,
     connection: Statement<'c>,
@@ -77,7 +80,7 @@ impl<'c> Statements<'c> {
             end: conn.prepare("UPDATE session SET ended_ms = ?2, reason = ?3 WHERE id = ?1")?,
             reopen: conn.prepare(
                 "UPDATE session SET ended_ms = NULL, reason = NULL \
-                     WHERE id = ?1 AND reason = ?2",
+                     WHERE id = ?1 AND reason IN (?2, ?3)",
             )?,
         })
     }
@@ -273,7 +276,7 @@ impl Ingest<'_> {
         let found = found.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         if found.ended {
             // Its end was only guessed, or this is the rest of what it did.
-            self.people.reopen.execute((found.session, LOST))?;
+            self.people.reopen.execute((found.session, LOST, SILENT))?;
         }
         self.channels.insert((source.id, channel), found.clone());
         Ok(found)

@@ -1,18 +1,20 @@
 //! The pool in time, in columns for plots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::Connection;
 use serde_json::{json, Value};
 
 use super::super::ingest::{Keep, LEVELS};
-use super::super::work::Work;
 use super::summary::quantile_ms;
-use super::work;
+use super::{work, SILENT_MS};
 use crate::types::RejectReason;
 
 /// Points of an answer at most.
 const POINTS_MAX: i64 = 2_000;
+
+/// How far a sidecar may be behind the others before it is taken for silent, at least.
+const LATE_MS: i64 = 30_000;
 
 /// A time that is asked for, made to fit what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,8 @@ impl Range {
 struct Point {
     accepted: i64,
     rejected: i64,
-    work: Work,
+    /// In H/s.
+    rate: f64,
     /// Averages of what stood, summed up over sidecars: connections, standard, extended.
     open: Option<[f64; 3]>,
     /// Waiting and confirmed.
@@ -68,23 +71,14 @@ pub(in crate::stats) fn history(
     range: Range,
     now: i64,
 ) -> rusqlite::Result<Value> {
-    let points = points(conn, range)?;
+    let points = points(conn, range, now)?;
     let acks = acks(conn, range)?;
-    let horizon = horizon(conn, now)?;
     let times: Vec<i64> = range.times().collect();
-    let column = |of: &dyn Fn(&Point, i64) -> Option<Value>| -> Vec<Value> {
-        let value = |t: &i64| points.get(t).and_then(|point| of(point, *t));
-        times.iter().map(|t| value(t).unwrap_or(Value::Null)).collect()
+    let column = |of: &dyn Fn(&Point) -> Option<Value>| -> Vec<Value> {
+        times.iter().map(|t| points.get(t).and_then(of).unwrap_or(Value::Null)).collect()
     };
-    let rate = |point: &Point, t: i64| {
-        point.work.rate((t + range.step).min(horizon.max(t + 1)) - t).map(Value::from)
-    };
-    let open = |index: usize| {
-        move |point: &Point, _: i64| point.open?.get(index).copied().map(Value::from)
-    };
-    let mint = |index: usize| {
-        move |point: &Point, _: i64| point.mint?.get(index).copied().map(Value::from)
-    };
+    let open = |index: usize| move |point: &Point| point.open?.get(index).copied().map(Value::from);
+    let mint = |index: usize| move |point: &Point| point.mint?.get(index).copied().map(Value::from);
     let ack = |percent: u32| -> Vec<Option<f64>> {
         times.iter().map(|t| quantile_ms(acks.get(t)?, percent)).collect()
     };
@@ -93,9 +87,9 @@ pub(in crate::stats) fn history(
         "to_ms": range.to,
         "step_ms": range.step,
         "t": times,
-        "hashrate_hs": column(&rate),
-        "accepted": column(&|point, _| Some(point.accepted.into())),
-        "rejected": column(&|point, _| Some(point.rejected.into())),
+        "hashrate_hs": column(&|point| Some(point.rate.into())),
+        "accepted": column(&|point| Some(point.accepted.into())),
+        "rejected": column(&|point| Some(point.rejected.into())),
         "connections": column(&open(0)),
         "standard_channels": column(&open(1)),
         "extended_channels": column(&open(2)),
@@ -106,25 +100,42 @@ pub(in crate::stats) fn history(
     }))
 }
 
-/// Up to when something was heard: the last step is not over, and its rate is that of its part.
+/// Up to when each sidecar was heard: the last step is not over, and its rate is that of its part.
+/// One that has been silent for longer than the others counts up to when those were heard.
+fn horizons(conn: &Connection, now: i64) -> rusqlite::Result<HashMap<i64, i64>> {
+    let last = horizon(conn, now)?;
+    let mut statement = conn.prepare("SELECT id, max(heard_ms, last_ms), every_ms FROM sidecar")?;
+    let rows = statement.query_map([], |row| {
+        let (heard, every): (i64, i64) = (row.get(1)?, row.get(2)?);
+        let is_late = heard.min(now) < last - LATE_MS.max(3 * every.min(SILENT_MS / 3));
+        Ok((row.get(0)?, if is_late { last } else { heard.min(now) }))
+    })?;
+    rows.collect()
+}
+
+/// Up to when something was heard.
 pub(super) fn horizon(conn: &Connection, now: i64) -> rusqlite::Result<i64> {
     let heard = "SELECT ifnull(max(max(heard_ms, last_ms)), 0) FROM sidecar";
     let heard: i64 = conn.query_row(heard, [], |row| row.get(0))?;
     Ok(heard.min(now))
 }
 
-fn points(conn: &Connection, range: Range) -> rusqlite::Result<BTreeMap<i64, Point>> {
+fn points(conn: &Connection, range: Range, now: i64) -> rusqlite::Result<BTreeMap<i64, Point>> {
+    let horizons = horizons(conn, now)?;
     let mut statement = conn.prepare(
         "SELECT t / ?4 * ?4 AS at, sum(work), sum(fraction), sum(accepted), sum(rejected), \
          sum(heard_ms), sum(connections_ms), sum(standard_ms), sum(extended_ms), sum(mint_ms), \
-         sum(waiting_ms), max(confirmed) FROM history \
+         sum(waiting_ms), max(confirmed), sidecar FROM history \
          WHERE level = ?1 AND t >= ?2 AND t < ?3 GROUP BY at, sidecar",
     )?;
     let mut rows = statement.query((range.level as i64, range.from, range.to, range.step))?;
     let mut points: BTreeMap<i64, Point> = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let point = points.entry(row.get(0)?).or_default();
-        point.work = point.work.and(work(row, 1)?);
+        let t: i64 = row.get(0)?;
+        let point = points.entry(t).or_default();
+        let until = horizons.get(&row.get(12)?).copied().unwrap_or(now);
+        let ms = (t + range.step).min(until.max(t + 1)) - t;
+        point.rate += work(row, 1)?.rate(ms).unwrap_or_default();
         point.accepted = point.accepted.saturating_add(row.get(3)?);
         point.rejected = point.rejected.saturating_add(row.get(4)?);
         let heard: i64 = row.get(5)?;

@@ -49,14 +49,18 @@ fn rejects_files_that_are_not_its_own() {
     let conn = rusqlite::Connection::open(place.database()).unwrap();
     conn.execute_batch("CREATE TABLE precious(x); INSERT INTO precious VALUES (1)").unwrap();
     drop(conn);
-    let before = std::fs::read(place.database()).unwrap();
+    let look = || {
+        let mode = std::fs::metadata(place.database()).unwrap().permissions();
+        (std::fs::read(place.database()).unwrap(), mode)
+    };
+    let before = look();
     let runtime = runtime();
     let _inside = runtime.enter();
     let start = || Stats::start_with(&place.config(), Arc::new(|| T0), None);
     let refused = start().unwrap_err();
     assert!(matches!(refused, StartError::Database(OpenError::Foreign(_))), "{refused}");
     assert!(refused.to_string().contains("[stats].database"));
-    assert_eq!(std::fs::read(place.database()).unwrap(), before);
+    assert!(look() == before);
     std::fs::remove_file(place.database()).unwrap();
     let first = start().unwrap();
     let config = StatsService { events: EventsAddress::Unix(place.0.join("b")), ..place.config() };
