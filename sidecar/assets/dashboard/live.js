@@ -7,6 +7,8 @@ import { address, ask, get, Refused, Unreached } from "./api.js";
 
 /** Nothing heard for so long (the service says something every 15 s): the line is dead. */
 const SILENCE = 40_000;
+/** How long a page that nobody sees keeps its line: browsers have six for all pages of a service. */
+const UNSEEN = 30_000;
 /** Pauses between tries, from and to, in milliseconds. */
 const PAUSE = { least: 500, most: 30_000 };
 /** Between questions where there are no events, and how often before those are tried again. */
@@ -75,6 +77,7 @@ export function follow(heard, changed) {
     });
   (async () => {
     for (let failures = 0; ; ) {
+      await seen();
       try {
         await listen(heard, () => {
           failures = 0;
@@ -84,6 +87,9 @@ export function follow(heard, changed) {
         await sleep(PAUSE.least);
         continue;
       } catch (error) {
+        if (document.hidden) {
+          continue;
+        }
         if (error instanceof Refused && (await poll(heard, changed, sleep))) {
           failures = 0;
           continue;
@@ -102,6 +108,13 @@ export function follow(heard, changed) {
   return { retry: () => wake() };
 }
 
+/** When somebody sees the page. */
+async function seen() {
+  while (document.hidden) {
+    await new Promise((changed) => document.addEventListener("visibilitychange", changed, { once: true }));
+  }
+}
+
 /** Reads events until their end. Throws when there are none or they break off. */
 async function listen(heard, lives) {
   const dead = new AbortController();
@@ -110,7 +123,14 @@ async function listen(heard, lives) {
     clearTimeout(timer);
     timer = setTimeout(() => dead.abort(new Error("nothing was heard for 40 s")), SILENCE);
   };
+  let unseen;
+  const look = () => {
+    clearTimeout(unseen);
+    unseen = document.hidden ? setTimeout(() => dead.abort(new Error("nobody looks")), UNSEEN) : undefined;
+  };
   alive();
+  look();
+  document.addEventListener("visibilitychange", look);
   try {
     const response = await ask(address("live"), "text/event-stream", dead.signal);
     const events = new EventReader();
@@ -126,6 +146,8 @@ async function listen(heard, lives) {
     }
   } finally {
     clearTimeout(timer);
+    clearTimeout(unseen);
+    document.removeEventListener("visibilitychange", look);
     // Where an event could not be read, the rest of the stream is nobody's.
     dead.abort();
   }
