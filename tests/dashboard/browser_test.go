@@ -105,6 +105,12 @@ func (b *tab) run(actions ...chromedp.Action) {
 	}
 }
 
+// do runs JavaScript for its effect.
+func (b *tab) do(script string) {
+	b.t.Helper()
+	b.run(chromedp.Evaluate(script, nil))
+}
+
 // eval is the value of a JavaScript expression; promises are awaited.
 func eval[T any](b *tab, expression string) T {
 	b.t.Helper()
