@@ -42,7 +42,12 @@ func open(t *testing.T, url string) *tab {
 	allocator, endBrowser := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(endBrowser)
 	// Events of newer browsers that the library does not know are no errors.
-	ctx, closeTab := chromedp.NewContext(allocator, chromedp.WithErrorf(t.Logf))
+	report := func(format string, values ...any) {
+		if !strings.HasPrefix(format, "unhandled ") {
+			t.Logf(format, values...)
+		}
+	}
+	ctx, closeTab := chromedp.NewContext(allocator, chromedp.WithErrorf(report))
 	t.Cleanup(closeTab)
 	b := &tab{t: t, ctx: ctx}
 	chromedp.ListenTarget(ctx, b.hear)
