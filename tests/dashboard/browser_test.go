@@ -42,7 +42,12 @@ func open(t *testing.T, url string) *tab {
 	allocator, endBrowser := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(endBrowser)
 	// Events of newer browsers that the library does not know are no errors.
-	ctx, closeTab := chromedp.NewContext(allocator, chromedp.WithErrorf(t.Logf))
+	report := func(format string, values ...any) {
+		if !strings.HasPrefix(format, "unhandled ") {
+			t.Logf(format, values...)
+		}
+	}
+	ctx, closeTab := chromedp.NewContext(allocator, chromedp.WithErrorf(report))
 	t.Cleanup(closeTab)
 	b := &tab{t: t, ctx: ctx}
 	chromedp.ListenTarget(ctx, b.hear)
@@ -103,6 +108,12 @@ func (b *tab) run(actions ...chromedp.Action) {
 	case <-time.After(patience):
 		b.t.Fatalf("the browser did not answer within %v", patience)
 	}
+}
+
+// do runs JavaScript for its effect.
+func (b *tab) do(script string) {
+	b.t.Helper()
+	b.run(chromedp.Evaluate(script, nil))
 }
 
 // eval is the value of a JavaScript expression; promises are awaited.

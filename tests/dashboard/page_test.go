@@ -19,6 +19,9 @@ import (
 // hostile is a worker's name that is also markup, as far as SV2's identities go.
 const hostile = `<img src=x onerror=window.owned=1>`
 
+// screenshotsAfter is how long the line runs before its picture is taken: plots want something to show.
+const screenshotsAfter = 4 * time.Minute
+
 // Counts that the page shows; below 100,000 they are exact. NaN: none yet.
 var (
 	accepted = figure("shares", 0)
@@ -40,39 +43,13 @@ func TestPageShowsTheLine(t *testing.T) {
 		`document.querySelector("#state-word").textContent === "Serving"`)
 	one, other := l.mine("standard", "rig"), l.mine("extended", hostile)
 
-	t.Run("numbers change", func(t *testing.T) {
-		before := 0
-		for range 3 {
-			page.eventually("more shares are shown", fmt.Sprintf("%s > %d", accepted, before))
-			before = int(eval[float64](page, accepted))
-		}
-		page.eventually("a hash rate is shown",
-			`/[1-9]/.test(document.querySelector(".tile-hashrate .value").textContent)`)
-		page.eventually("both miners are online",
-			`document.querySelector(".tile-workers .value").textContent === "2"`)
-		page.eventually("the plot has points",
-			`/highest [^0]/.test(document.querySelector(".plot-hashrate .unseen").textContent)`)
-		page.eventually("events are shown", `document.querySelectorAll("#events-list li").length >= 4`)
-	})
-	t.Run("names of strangers are text", func(t *testing.T) {
-		name := l.address + "." + hostile
-		page.eventually("both workers are in the table",
-			`document.querySelectorAll("#workers-body tr").length === 2`)
-		shown := page.text("#workers-body")
-		if !strings.Contains(shown, name) {
-			t.Errorf("the table does not show %q: %q", name, shown)
-		}
-		if count := eval[int](page, `document.querySelectorAll("main img, main script, dialog img").length`); count != 0 {
-			t.Errorf("%d elements were made of names", count)
-		}
-		if eval[bool](page, "window.owned !== undefined") {
-			t.Error("a name was run")
-		}
-	})
-	t.Run("keyboard", func(t *testing.T) { checkKeyboard(t, page) })
-	t.Run("phone", func(t *testing.T) { checkPhone(t, page) })
+	checkNumbersChange(page)
+	checkNames(page, l.address+"."+hostile)
+	checkKeyboard(page)
+	checkPhone(page)
 	if os.Getenv("UPDATE_SCREENSHOTS") == "1" {
-		page.eventually("an hour's beginning is shown", accepted+" > 200")
+		page.do(`document.querySelector('#ranges input[value="10 min"]').click()`)
+		time.Sleep(screenshotsAfter)
 		takeScreenshots(page)
 	}
 
@@ -100,21 +77,50 @@ func TestPageShowsTheLine(t *testing.T) {
 	page.checkQuiet(false)
 }
 
+// checkNumbersChange waits until the page has shown three different sums, and whatever else comes by itself.
+func checkNumbersChange(page *tab) {
+	before := 0
+	for range 3 {
+		page.eventually("more shares are shown", fmt.Sprintf("%s > %d", accepted, before))
+		before = int(eval[float64](page, accepted))
+	}
+	page.eventually("a hash rate is shown",
+		`/[1-9]/.test(document.querySelector(".tile-hashrate .value").textContent)`)
+	page.eventually("both miners are online",
+		`document.querySelector(".tile-workers .value").textContent === "2"`)
+	page.eventually("the plot has points",
+		`/highest [^0]/.test(document.querySelector(".plot-hashrate .unseen").textContent)`)
+	page.eventually("events are shown", `document.querySelectorAll("#events-list li").length >= 4`)
+}
+
+// checkNames fails if a name that a stranger has chosen is anything but text.
+func checkNames(page *tab, name string) {
+	page.eventually("both workers are in the table",
+		`document.querySelectorAll("#workers-body tr").length === 2`)
+	if shown := page.text("#workers-body"); !strings.Contains(shown, name) {
+		page.t.Errorf("the table does not show %q: %q", name, shown)
+	}
+	made := eval[int](page, `document.querySelectorAll("main img, main script, dialog img").length`)
+	if made != 0 || eval[bool](page, "window.owned !== undefined") {
+		page.t.Errorf("%d elements were made of names", made)
+	}
+}
+
 // checkKeyboard sorts, opens and closes without a pointer.
-func checkKeyboard(t *testing.T, page *tab) {
-	eval[any](page, "document.body.focus()")
+func checkKeyboard(page *tab) {
+	page.do("document.body.focus()")
 	page.tabTo(`e.closest("th")?.dataset.column === "accepted"`)
 	if !eval[bool](page, `getComputedStyle(document.activeElement).outlineStyle !== "none"`) {
-		t.Error("the focus can't be seen")
+		page.t.Error("the focus can't be seen")
 	}
 	page.press(kb.Enter)
 	sorted := `document.querySelector('th[data-column="accepted"]').getAttribute("aria-sort")`
 	if order := eval[string](page, sorted); order != "descending" {
-		t.Errorf("sorted %q", order)
+		page.t.Errorf("sorted %q", order)
 	}
 	page.press(kb.Enter)
 	if order := eval[string](page, sorted); order != "ascending" {
-		t.Errorf("sorted %q the second time", order)
+		page.t.Errorf("sorted %q the second time", order)
 	}
 	page.tabTo(`e.classList.contains("name")`)
 	name := eval[string](page, "document.activeElement.title")
@@ -122,33 +128,35 @@ func checkKeyboard(t *testing.T, page *tab) {
 	page.eventually("the drawer has sessions", `document.querySelector("#drawer").open &&
 		document.querySelectorAll("#drawer tbody tr").length >= 1`)
 	if title := page.text("#drawer-title"); !strings.Contains(title, name) {
-		t.Errorf("the drawer of %q is named %q", name, title)
+		page.t.Errorf("the drawer of %q is named %q", name, title)
 	}
 	page.press(kb.Escape)
 	page.eventually("Esc closes the drawer and gives the focus back",
 		`!document.querySelector("#drawer").open && document.activeElement.classList.contains("name")`)
-	page.run(chromedp.SetValue("#search", "nobody has this name"), chromedp.Evaluate(
-		`document.querySelector("#search").dispatchEvent(new Event("input"))`, nil))
+	search := func(text string) {
+		page.do(fmt.Sprintf(`((field) => { field.value = %q; field.dispatchEvent(new Event("input")); })(`+
+			`document.querySelector("#search"))`, text))
+	}
+	search("nobody has this name")
 	page.eventually("a search finds nobody", `!document.querySelector("#workers-none").hidden &&
 		document.querySelector("#workers-none").textContent === "No worker matches."`)
-	page.run(chromedp.SetValue("#search", ""), chromedp.Evaluate(
-		`document.querySelector("#search").dispatchEvent(new Event("input"))`, nil))
+	search("")
 	page.eventually("all are back", `document.querySelectorAll("#workers-body tr").length === 2`)
 }
 
 // checkPhone looks for what would make a narrow page scroll sideways, in all its colours.
-func checkPhone(t *testing.T, page *tab) {
+func checkPhone(page *tab) {
 	page.run(emulation.SetDeviceMetricsOverride(360, 740, 1, true))
 	for _, theme := range []string{"light", "dark", "auto"} {
-		eval[any](page, fmt.Sprintf(`document.querySelector('input[name="theme"][value="%s"]').click()`, theme))
+		page.do(fmt.Sprintf(`document.querySelector('input[name="theme"][value="%s"]').click()`, theme))
 		if wide := eval[int](page, "document.documentElement.scrollWidth"); wide > 360 {
-			t.Errorf("%s: the page is %d wide on a phone of 360", theme, wide)
+			page.t.Errorf("%s: the page is %d wide on a phone of 360", theme, wide)
 		}
 	}
-	eval[any](page, `document.querySelector("#workers-body .name").click()`)
+	page.do(`document.querySelector("#workers-body .name").click()`)
 	page.eventually("the drawer is there", `document.querySelectorAll("#drawer tbody tr").length >= 1`)
 	if eval[bool](page, `document.querySelector("#drawer").scrollWidth > 360`) {
-		t.Error("the drawer is wider than a phone")
+		page.t.Error("the drawer is wider than a phone")
 	}
 	page.press(kb.Escape)
 	page.run(emulation.ClearDeviceMetricsOverride(), chromedp.EmulateViewport(1440, 900))
@@ -161,7 +169,7 @@ func takeScreenshots(page *tab) {
 	}{{"light", "light", 1440, 1000}, {"dark", "dark", 1440, 1000}, {"phone", "dark", 360, 740}} {
 		var png []byte
 		page.run(emulation.SetDeviceMetricsOverride(shot.width, shot.height, 1, shot.width < 500))
-		eval[any](page, fmt.Sprintf(`document.querySelector('input[name="theme"][value="%s"]').click(); scrollTo(0, 0)`, shot.theme))
+		page.do(fmt.Sprintf(`document.querySelector('input[name="theme"][value="%s"]').click(); scrollTo(0, 0)`, shot.theme))
 		page.run(chromedp.Sleep(time.Second), chromedp.CaptureScreenshot(&png))
 		name := "../../docs/dashboard-" + shot.name + ".png"
 		if err := os.WriteFile(name, png, 0o644); err != nil {

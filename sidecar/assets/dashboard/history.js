@@ -42,7 +42,7 @@ const plots = {
 };
 
 /** The range that is looked at. */
-export let range = RANGES[0];
+export let range = RANGES.find((one) => one.name === "1 h");
 
 /** Makes the plots and the buttons for ranges; `changed` is called for another one. */
 export function initHistory(changed) {
@@ -51,7 +51,7 @@ export function initHistory(changed) {
   try {
     range = RANGES.find((one) => one.name === localStorage.getItem(KEY)) ?? range;
   } catch {
-    // Storage may be forbidden: it begins with the first one.
+    // Storage may be forbidden: it begins with an hour.
   }
   byId("ranges").append(...RANGES.map((one) => {
     const radio = h("input", { type: "radio", name: "range", value: one.name });

@@ -15,6 +15,7 @@ const LATE = 40_000;
  * the mean of: in ten seconds even a large miner finds few shares.
  */
 export const RANGES = [
+  { name: "10 min", title: "last 10 minutes", span: 10 * MINUTE, step: 10_000, smooth: 6 },
   { name: "1 h", title: "last hour", span: HOUR, step: 10_000, smooth: 6 },
   { name: "6 h", title: "last 6 hours", span: 6 * HOUR, step: MINUTE, smooth: 1 },
   { name: "24 h", title: "last 24 hours", span: DAY, step: 5 * MINUTE, smooth: 1 },
