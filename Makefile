@@ -1,7 +1,7 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo kills mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-mint bench-poll fuzz lint rust-test go-test node interop conformance-reference gen prerequisites
+.PHONY: help demo kills mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-mint bench-poll fuzz lint rust-test go-test node interop dashboard conformance-reference gen prerequisites
 
 # For tests of the sidecar and the library: Go's cache of results doesn't see that these are new.
 UNCACHED := -count=1
@@ -10,6 +10,7 @@ RUST_FEATURES := --features gopool-sv2-proto/gen,gopool-sv2-ffi/mint
 SV2CLIENT := tests/sv2client
 GO_MODULES := go-bindings examples/minipool $(SV2CLIENT)
 INTEROP := tests/interop
+DASHBOARD := tests/dashboard
 # module:package:target
 GO_FUZZ := go-bindings:./sv2:FuzzJudge go-bindings:./sv2:FuzzChannels \
   go-bindings:./sv1host:FuzzReadLine go-bindings:./sv1host:FuzzWriteLine tests/sv2client:.:FuzzDecodeSurvivesAnyBytes
@@ -56,9 +57,10 @@ install-lib: lib ## header, library and pkg-config file into PREFIX (/usr/local;
 test: prerequisites lint rust-test go-test ffi-test ## all tests that need no other programs
 	@echo "make test: all passed"
 
-test-full: test fuzz ## test, and what takes long: fuzz, sanitizers, chaos, the siege, 2^32 hashes. Not: soak, node, interop, conformance-reference
+test-full: test fuzz ## test, and what takes long: fuzz, sanitizers, chaos, the siege, 2^32 hashes. Not: soak, node, interop, dashboard, conformance-reference
 	cargo test -p gopool-sv2-tests --test e2e -- --ignored --nocapture
 	SIM_SEEDS=5000 cargo test -p gopool-sv2 --lib sim:: -- --nocapture
+	cargo test -p gopool-sv2 --lib a_week_of -- --ignored --nocapture
 	$(MAKE) ffi-long
 	$(MAKE) ffi-sanitize
 	$(MAKE) chaos
@@ -81,6 +83,9 @@ fuzz: prerequisites ## each fuzz target for FUZZ_SECONDS (60)
 
 interop: prerequisites ## published Stratum V2 programs mine here; builds them first, once (docs/interop.md)
 	@$(INTEROP)/run
+
+dashboard: prerequisites ## the dashboard in headless Chromium, on the whole line (UPDATE_SCREENSHOTS=1: docs/dashboard-*.png)
+	@$(DASHBOARD)/run
 
 conformance-reference: prerequisites ## the conformance tests against SRI's pool_sv2 (docs/reference-pool.md)
 	@tests/conformance/reference
@@ -115,7 +120,7 @@ bench-poll: lib ## what an event costs from the ring to Go, and a verdict back: 
 lint: prerequisites ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(RUST_FEATURES) -- -D warnings
-	@for module in $(GO_MODULES) $(INTEROP); do \
+	@for module in $(GO_MODULES) $(INTEROP) $(DASHBOARD); do \
 	  unformatted=$$(gofmt -l $$module); \
 	  if [ -n "$$unformatted" ]; then echo "gofmt -w these: $$unformatted"; exit 1; fi; \
 	  echo "go vet, staticcheck: $$module"; \

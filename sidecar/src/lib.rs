@@ -20,6 +20,8 @@ pub mod client;
 pub mod config;
 pub mod event;
 pub mod frame;
+#[cfg(feature = "bin")]
+pub mod http;
 pub mod job;
 pub mod keys;
 pub mod listen;
@@ -34,5 +36,7 @@ pub mod probe;
 pub mod session;
 #[cfg(test)]
 mod sim;
+#[cfg(feature = "bin")]
+pub mod stats;
 pub mod sys;
 pub mod types;

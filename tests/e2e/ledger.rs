@@ -274,6 +274,61 @@ fn compares_with_the_mint_and_lets_sending_go_on_after_a_surplus() {
 }
 
 #[test]
+fn shows_that_the_ledger_is_an_old_copy_and_ends_that_when_the_operator_says_so() {
+    let directory = TempDir::new().unwrap();
+    let at = directory.path();
+    let ledger = open(at);
+    let source = ledger.identity().source_id;
+    block_on(async {
+        write(&ledger).await;
+        let overtaken = ledger.overtaken("pool".to_owned(), 99).await.unwrap();
+        assert_eq!(overtaken.map(|overtaken| overtaken.have), Some(99));
+    });
+    let config = format!(
+        "[mint]\nledger_file = \"ledger.db\"\nurl = \"{}\"\n[mint.processor]\n\
+         allow_plain = true\n",
+        mint(56)
+    );
+    fs::write(at.join("c.toml"), config).unwrap();
+    let reconcile = |json: &[&str], code: i32| {
+        let output = run(at, &[&["reconcile", "--config", "c.toml"], json].concat());
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        text
+    };
+    for text in [
+        says(at, &["stuck"], 0, &["docs/mint.md", "`ledger resume`"]),
+        says(at, &["accounts"], 0, &["sending is stopped"]),
+        reconcile(&[], 1),
+    ] {
+        assert!(text.contains("events are stopped because of the pool: it has event 99"), "{text}");
+    }
+    let json = reconcile(&["--json"], 1);
+    assert!(json.contains("\"events_stopped\":\"stopped because of the pool: it has event 99"));
+    for command in ["stuck", "accounts"] {
+        let lines = lines(at, &[command]);
+        assert!(lines.last().unwrap()["events_stopped"].is_string(), "{lines:?}");
+    }
+    let changes = || {
+        let lines = lines(at, &["resume"]);
+        let steps = lines.iter().filter(|line| line["kind"] == "step");
+        steps.map(|step| (step["change"].clone(), step["status"].clone())).collect::<Vec<_>>()
+    };
+    let both = |status: &str| {
+        ["resume", "resume-events"].map(|change| (change.into(), status.into())).to_vec()
+    };
+    assert_eq!(changes(), both("would"));
+    says(at, &["resume", "--yes"], 1, &["stop it"]);
+    drop(ledger);
+    says(at, &["resume", "--yes"], 0, &["done: let sending", "done: let events"]);
+    assert_eq!(changes(), both("nothing to do"));
+    assert!(!reconcile(&[], 0).contains("stopped"));
+    says(at, &["resume", "--recount"], 0, &["would: count anew"]);
+    assert_ne!(open(at).identity().source_id, source);
+    says(at, &["verify"], 0, &["adds up"]);
+}
+
+#[test]
 fn names_what_the_command_lacks() {
     let directory = TempDir::new().unwrap();
     let at = directory.path();

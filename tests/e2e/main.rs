@@ -7,6 +7,7 @@ mod admission;
 mod books;
 mod cli;
 mod drain;
+mod history;
 mod hostile;
 mod key_renewal;
 mod ledger;

@@ -11,6 +11,7 @@ mod miners;
 mod mint_faults;
 mod promises;
 mod restarts;
+mod restores;
 mod rig;
 
 use std::future::Future;

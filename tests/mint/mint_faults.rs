@@ -139,11 +139,36 @@ fn row_mint_database_lost_that_comes_back_refuses_the_second_payment() {
         drop(mint.stop().await);
         rig.while_stopped(|rig| drop(rig.operator(&["requeue", "--lost", "--yes"])));
         let mint = rig.start_mint(before).await;
-        mint.until(|seen| seen.dropped > 0).await;
-        // The first look at the new quote asks the processor, as ever, and the mint refuses.
-        mint.until(|seen| seen.checks > 0).await;
+        // The mint is asked for the old quote before the new one is paid, and has it.
+        rig.line.sidecar.wait_for("the mint knows a quote again that it had lost").unwrap();
+        rig.settled(&mint).await;
+        assert_eq!((mint.database().paid(), mint.seen().dropped), (40, 0), "paid twice");
+        mine_all(&rig.line, "a", Some(KEYS[0]), 20).await;
+        rig.settled(&mint).await;
+        assert_eq!(rig.confirmed_and_pending(), (60, 0));
+    });
+    rig.line.stop().unwrap();
+}
+
+#[test]
+fn row_mint_database_gone_for_a_while_is_all_there_again_without_a_word_of_the_operator() {
+    let mut rig = rig();
+    block_on(async {
+        let (before, mint) = lose_database(&mut rig).await;
+        // What is earned meanwhile is paid there.
+        mine_all(&rig.line, "b", Some(KEYS[1]), 20).await;
+        until("it is paid", || mint.database().paid() == 20).await;
+        drop(mint.stop().await);
+        let mint = rig.start_mint(before).await;
+        // A new process asks at once.
+        rig.while_stopped(|_| ());
+        rig.line.sidecar.wait_for("the mint knows a quote again that it had lost").unwrap();
+        until("what was lost is known as paid, and only once", || {
+            mint.pass_ten_seconds();
+            rig.confirmed_and_pending().0 >= 40
+        })
+        .await;
         assert_eq!(mint.database().paid(), 40, "paid twice");
-        assert_eq!(rig.confirmed_and_pending(), (20, 20));
         rig.verify();
     });
     rig.line.stop().unwrap();

@@ -1,4 +1,4 @@
-//! Pool and sidecar go and come back, and what an old copy of the ledger does.
+//! Pool and sidecar go and come back.
 
 use std::fs;
 use std::io::Write as _;
@@ -56,45 +56,6 @@ fn row_sidecar_restarts_and_what_was_open_is_sealed_and_what_was_sent_is_sent_ag
         mint.until(|seen| seen.events > again).await;
         rig.settled(&mint).await;
         assert_eq!(mint.database().paid(), 60);
-    });
-    rig.line.stop().unwrap();
-}
-
-#[test]
-fn survives_a_ledger_that_was_restored_from_an_old_copy() {
-    let mut rig = Rig::start(Options::default());
-    block_on(async {
-        let mint = rig.start_mint(Database::default()).await;
-        mine_all(&rig.line, "a", Some(KEYS[0]), 20).await;
-        rig.settled(&mint).await;
-        rig.while_stopped(|rig| {
-            fs::copy(rig.line.path("ledger.db"), rig.line.path("copy.db")).unwrap();
-            assert!(!rig.line.path("ledger.db-wal").exists(), "the copy is not whole");
-        });
-        for _ in 0..3 {
-            mine_all(&rig.line, "a", Some(KEYS[0]), 20).await;
-            rig.settled(&mint).await;
-        }
-        let newest = rig.books().event_range().unwrap().0;
-        until("the pool has all", || rig.events().len() as u64 == newest).await;
-        rig.while_stopped(|rig| {
-            fs::rename(rig.line.path("copy.db"), rig.line.path("ledger.db")).unwrap();
-        });
-        rig.line.sidecar.wait_for("was the ledger restored from an old copy?").unwrap();
-        // What it forgot shows as a surplus once the quote is read.
-        mine_all(&rig.line, "a", Some(KEYS[0]), 20).await;
-        rig.line.sidecar.wait_for("the mint shows more on a quote than was ever sent").unwrap();
-        mine_all(&rig.line, "a", Some(KEYS[0]), 20).await;
-        until("it waits", || rig.confirmed_and_pending().1 >= 20).await;
-        assert!(mint.database().paid() <= 100, "sending did not stop");
-        rig.while_stopped(|rig| drop(rig.operator(&["resume", "--yes"])));
-        until("all is paid once", || {
-            mint.pass_ten_seconds();
-            mint.database().paid() == 120 && rig.confirmed_and_pending() == (60, 0)
-        })
-        .await;
-        assert_eq!(rig.owed(), 120);
-        rig.verify();
     });
     rig.line.stop().unwrap();
 }

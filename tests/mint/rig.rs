@@ -141,6 +141,16 @@ impl Rig {
         events
     }
 
+    /// The numbers of the ledger's events that the pool kept, of each sequence.
+    pub fn histories(&self) -> Vec<Vec<u64>> {
+        let files = fs::read_dir(self.line.path("events")).unwrap();
+        let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let seq = |event: Value| event["seq"].as_str().unwrap().parse().unwrap();
+        files
+            .map(|file| self.lines(&format!("events/{file}")).into_iter().map(seq).collect())
+            .collect()
+    }
+
     /// Sum of a field over the events of a kind.
     pub fn told(&self, kind: &str, field: &str) -> u64 {
         let amount = |event: &Value| event[kind][field].as_str().map(|text| text.parse::<u64>());

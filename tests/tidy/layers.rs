@@ -9,7 +9,7 @@ use crate::lexer::{code, line_of, Language};
 /// as long as no circle comes of it.
 const ROWS: [&[&str]; 11] = [
     &["types", "config", "obs", "sys", "keys"],
-    &["noise", "frame", "backend", "event"],
+    &["noise", "frame", "backend", "event", "http"],
     &["job"],
     &["channel"],
     &["session"],

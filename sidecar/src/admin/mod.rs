@@ -9,20 +9,19 @@
 mod answer;
 pub mod ask;
 mod clients;
-mod door;
-mod gate;
 mod health;
 mod listen;
 mod routes;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 
-pub use gate::{read_token, Token, TokenError};
 pub use listen::Listener;
 
+use crate::http::hint;
+pub use crate::http::{read_token, Token, TokenError};
 pub use crate::obs::health::{Dependency, Health, Readiness};
 use crate::obs::{Clients, Counts, LogFilter};
 
@@ -30,7 +29,7 @@ use crate::obs::{Clients, Counts, LogFilter};
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The address can't be bound.
-    #[error("[admin].listen {0}: {1}: {hint}", hint = listen::hint(.1))]
+    #[error("[admin].listen {0}: {1}: {hint}", hint = hint(.1))]
     Bind(String, io::Error),
     /// The token can't be used.
     #[error("[admin].token_file: {0}")]

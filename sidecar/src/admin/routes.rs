@@ -15,10 +15,11 @@ use tokio::time::timeout;
 
 use super::answer::{error, json_ok, json_with, text, Answer, Reason};
 use super::clients;
-use super::gate::{guard, Gate};
 use super::health::{read, to_json};
+use super::listen::guard;
 use super::status::status;
 use super::View;
+use crate::http::Gate;
 use crate::obs::clients::Client;
 use crate::obs::metrics;
 use crate::sys::{unix_millis, unix_seconds};

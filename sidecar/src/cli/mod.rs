@@ -9,6 +9,7 @@ mod ledger;
 mod miner;
 mod probe;
 mod serve;
+mod stats;
 mod status;
 
 use std::fmt;
@@ -34,6 +35,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Arguments),
+    Stats(stats::Arguments),
     Status(status::Arguments),
     Keygen(keygen::Arguments),
     CheckConfig(check::Arguments),
@@ -55,6 +57,7 @@ pub fn run() -> ExitCode {
     };
     match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Stats(arguments) => stats::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
         Command::CheckConfig(arguments) => check::run(&arguments),

@@ -9,7 +9,7 @@ use super::model::{AdminAddress, Config, Limits, Mint, Pool, PoolAddress, SinkAd
 use crate::keys::KeyFile;
 
 /// `sockaddr_un` holds 108 bytes with the closing NUL.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
+pub(super) const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Something that contradicts itself.
 pub(super) struct Found {
@@ -37,9 +37,10 @@ pub(super) fn check(table: &DeTable<'_>, config: &Config) -> Vec<Found> {
     cross.found
 }
 
-struct Cross<'a> {
-    table: &'a DeTable<'a>,
-    found: Vec<Found>,
+/// Collects what is found.
+pub(super) struct Cross<'a> {
+    pub(super) table: &'a DeTable<'a>,
+    pub(super) found: Vec<Found>,
 }
 
 impl Cross<'_> {
@@ -261,7 +262,7 @@ impl Cross<'_> {
     }
 
     /// Notes a problem at the first of `keys` that the file gives below `section`.
-    fn at(&mut self, section: &str, keys: &[&str], text: String) {
+    pub(super) fn at(&mut self, section: &str, keys: &[&str], text: String) {
         let mut given = Some(self.table);
         for name in section.split('.') {
             given = given.and_then(|table| table.get(name)).and_then(inner);

@@ -1,20 +1,17 @@
-//! Prints a [`Config`] as a TOML document that says what each key means.
+//! Prints settings as a TOML document that says what each key means.
 
-use super::model::Config;
-use super::schema::{Value, SECTIONS};
+use super::read::Settings;
+use super::schema::Value;
 
 /// Width of the printed comments, in characters.
 const WIDTH: usize = 98;
 
 /// Prints the effective values with a comment per key.
-pub(super) fn print(config: &Config) -> String {
-    let defaults = Config::default();
+pub(super) fn print<C: Settings>(config: &C, intro: &str) -> String {
+    let defaults = C::default();
     let mut out = String::new();
-    let intro = "Settings of gopool-sv2. Every key may be left out: its default holds. Relative \
-                 paths start at the directory of this file. `gopool-sv2 check-config` names all \
-                 problems of a file at once.";
     comment(&mut out, intro);
-    for section in SECTIONS {
+    for section in C::SECTIONS {
         out.push('\n');
         comment(&mut out, section.about);
         out.push_str(&format!("[{}]\n", section.name));

@@ -6,15 +6,49 @@ use std::path::Path;
 use toml::de::{DeInteger, DeTable, DeValue};
 use toml::Spanned;
 
-use super::cross;
+use super::cross::{self, Found};
 use super::model::Config;
+use super::print;
 use super::problem::{Problem, Problems};
 use super::schema::{Key, Section, Value, SECTIONS};
 use super::suggest::nearest;
 use super::text::shown;
 
+/// What one kind of file gives.
+pub(super) trait Settings: Default + 'static {
+    /// Every key, in the order of printing.
+    const SECTIONS: &'static [Section<Self>];
+
+    /// An example to start from.
+    const EXAMPLE: &'static str;
+
+    /// Makes relative paths start at `directory`.
+    fn resolve(&mut self, directory: &Path);
+
+    /// What contradicts itself.
+    fn check(&self, table: &DeTable<'_>) -> Vec<Found>;
+
+    /// The values as a file whose first lines say what it is, with a comment per key.
+    fn print(&self, intro: &str) -> String {
+        print::print(self, intro)
+    }
+}
+
+impl Settings for Config {
+    const SECTIONS: &'static [Section] = SECTIONS;
+    const EXAMPLE: &'static str = "examples/config/minimal.toml";
+
+    fn resolve(&mut self, directory: &Path) {
+        Config::resolve(self, directory);
+    }
+
+    fn check(&self, table: &DeTable<'_>) -> Vec<Found> {
+        cross::check(table, self)
+    }
+}
+
 /// Reads a whole file. `path` is its name in problems; its directory is where relative paths start.
-pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Config, Problems> {
+pub(super) fn read<C: Settings>(bytes: &[u8], path: &Path) -> Result<C, Problems> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
@@ -22,7 +56,7 @@ pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Config, Problems> {
             let good = String::from_utf8_lossy(good);
             let mut reader = Reader::new(path, &good);
             reader.syntax(good.len()..good.len(), "is not UTF-8: save the file as UTF-8 text");
-            return Problems::check(reader.problems).map(|()| Config::default());
+            return Problems::check(reader.problems).map(|()| C::default());
         }
     };
     let mut reader = Reader::new(path, text);
@@ -32,12 +66,12 @@ pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Config, Problems> {
         let span = error.span().unwrap_or(text.len()..text.len());
         broken |= !reader.syntax_error(span, error.message());
     }
-    let mut config = Config::default();
+    let mut config = C::default();
     reader.document(table.get_ref(), &mut config, broken);
     config.resolve(path.parent().unwrap_or(Path::new("")));
     // A key that can't be read has its default here, which contradicts nothing.
     let unread: Vec<String> = reader.problems.iter().map(|p| p.key.clone()).collect();
-    for found in cross::check(table.get_ref(), &config) {
+    for found in config.check(table.get_ref()) {
         if !found.about.iter().any(|key| unread.contains(key)) {
             reader.problem(&found.span, &found.key, found.text);
         }
@@ -86,11 +120,12 @@ impl<'a> Reader<'a> {
 
     /// Reads the sections. With `broken` TOML only values that are present count, and what is
     /// unknown may be an accident of the recovery: it is not reported.
-    fn document(&mut self, table: &DeTable<'_>, config: &mut Config, broken: bool) {
+    fn document<C: Settings>(&mut self, table: &DeTable<'_>, config: &mut C, broken: bool) {
         for (name, value) in table.iter() {
-            let Some(section) = SECTIONS.iter().find(|s| s.name == name.get_ref().as_ref()) else {
+            let known = C::SECTIONS.iter().find(|s| s.name == name.get_ref().as_ref());
+            let Some(section) = known else {
                 if !broken {
-                    self.unknown_section(name, value);
+                    self.unknown_section::<C>(name, value);
                 }
                 continue;
             };
@@ -106,11 +141,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn section(
+    fn section<C: Settings>(
         &mut self,
-        section: &Section,
+        section: &Section<C>,
         table: &DeTable<'_>,
-        config: &mut Config,
+        config: &mut C,
         broken: bool,
     ) {
         for (name, value) in table.iter() {
@@ -123,16 +158,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a section inside of `section`; false when there is none of that name.
-    fn inner_section(
+    fn inner_section<C: Settings>(
         &mut self,
-        section: &Section,
+        section: &Section<C>,
         name: &Spanned<impl AsRef<str>>,
         value: &Spanned<DeValue<'_>>,
-        config: &mut Config,
+        config: &mut C,
         broken: bool,
     ) -> bool {
         let path = format!("{}.{}", section.name, name.get_ref().as_ref());
-        let Some(inner) = SECTIONS.iter().find(|s| s.name == path) else { return false };
+        let Some(inner) = C::SECTIONS.iter().find(|s| s.name == path) else { return false };
         match value.get_ref().as_table() {
             Some(table) => self.section(inner, table, config, broken),
             None if broken => {}
@@ -144,12 +179,12 @@ impl<'a> Reader<'a> {
         true
     }
 
-    fn value(
+    fn value<C: Settings>(
         &mut self,
-        section: &Section,
-        key: &Key,
+        section: &Section<C>,
+        key: &Key<C>,
         value: &Spanned<DeValue<'_>>,
-        config: &mut Config,
+        config: &mut C,
         broken: bool,
     ) {
         let result = match (&key.value, value.get_ref()) {
@@ -208,30 +243,35 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn unknown_section(&mut self, name: &Spanned<impl AsRef<str>>, value: &Spanned<DeValue<'_>>) {
+    fn unknown_section<C: Settings>(
+        &mut self,
+        name: &Spanned<impl AsRef<str>>,
+        value: &Spanned<DeValue<'_>>,
+    ) {
         let word = name.get_ref().as_ref();
         let mut hint = String::new();
-        let home = SECTIONS.iter().find(|s| s.keys.iter().any(|key| key.name == word));
+        let home = C::SECTIONS.iter().find(|s| s.keys.iter().any(|key| key.name == word));
         // [tls] for [pool.tls].
         let inner = |name: &str| name.rsplit_once('.').is_some_and(|(_, last)| last == word);
-        let inner = SECTIONS.iter().map(|section| section.name).find(|name| inner(name));
-        if let Some(near) = inner.or(nearest(word, SECTIONS.iter().map(|section| section.name))) {
+        let inner = C::SECTIONS.iter().map(|section| section.name).find(|name| inner(name));
+        if let Some(near) = inner.or(nearest(word, C::SECTIONS.iter().map(|section| section.name)))
+        {
             hint = format!("did you mean `{near}`?");
         } else if let Some(home) = home.filter(|_| !value.get_ref().is_table()) {
             hint = format!("did you mean `{word}` below [{}]?", home.name);
         }
         if hint.is_empty() {
-            let known: Vec<String> = SECTIONS.iter().map(|s| format!("[{}]", s.name)).collect();
+            let known: Vec<String> = C::SECTIONS.iter().map(|s| format!("[{}]", s.name)).collect();
             hint = format!("the sections are {}", known.join(", "));
         }
         let what = if value.get_ref().is_table() { "section" } else { "key outside a section" };
         self.problem(&name.span(), &key_text(word), format!("unknown {what}; {hint}"));
     }
 
-    fn unknown_key(&mut self, section: &Section, name: &Spanned<impl AsRef<str>>) {
+    fn unknown_key<C: Settings>(&mut self, section: &Section<C>, name: &Spanned<impl AsRef<str>>) {
         let word = name.get_ref().as_ref();
         let names = || section.keys.iter().map(|key| key.name);
-        let home = SECTIONS.iter().find(|s| s.keys.iter().any(|key| key.name == word));
+        let home = C::SECTIONS.iter().find(|s| s.keys.iter().any(|key| key.name == word));
         let hint = if let Some(home) = home {
             format!("did you mean `{word}` below [{}]?", home.name)
         } else if let Some(near) = nearest(word, names()) {

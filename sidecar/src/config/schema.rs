@@ -7,38 +7,38 @@ use super::model::Config;
 use super::text;
 use crate::keys::KeyFile;
 
-/// A table of the file.
-pub(super) struct Section {
+/// A table of a file that gives a `C`.
+pub(super) struct Section<C: 'static = Config> {
     /// Name between the brackets; with a dot when it is inside of another one.
     pub(super) name: &'static str,
     /// The operator's text.
     pub(super) about: &'static str,
     /// Its keys, in the order of printing.
-    pub(super) keys: &'static [Key],
+    pub(super) keys: &'static [Key<C>],
 }
 
 /// A key of a section.
-pub(super) struct Key {
+pub(super) struct Key<C = Config> {
     /// Name in the file; also the name of the field.
     pub(super) name: &'static str,
     /// The operator's text; lines are broken where it is printed.
     pub(super) about: &'static str,
     /// What it takes.
-    pub(super) value: Value,
+    pub(super) value: Value<C>,
 }
 
-/// What a key takes and how it reaches the [`Config`].
-pub(super) enum Value {
+/// What a key takes and how it reaches the settings.
+pub(super) enum Value<C = Config> {
     /// A whole number in a range, both ends included.
-    Int { min: u64, max: u64, get: fn(&Config) -> u64, set: fn(&mut Config, u64) },
+    Int { min: u64, max: u64, get: fn(&C) -> u64, set: fn(&mut C, u64) },
     /// `true` or `false`.
-    Bool { get: fn(&Config) -> bool, set: fn(&mut Config, bool) },
+    Bool { get: fn(&C) -> bool, set: fn(&mut C, bool) },
     /// Numbers of extensions, which its reader judges.
-    Extensions { get: fn(&Config) -> Vec<u16>, set: fn(&mut Config, &[u64]) -> Result<(), String> },
+    Extensions { get: fn(&C) -> Vec<u16>, set: fn(&mut C, &[u64]) -> Result<(), String> },
     /// Text with a reader of its own, which says what is wrong with it.
-    Text { get: fn(&Config) -> String, set: fn(&mut Config, &str) -> Result<(), String> },
+    Text { get: fn(&C) -> String, set: fn(&mut C, &str) -> Result<(), String> },
     /// A list of texts, each with the reader of one.
-    List { get: fn(&Config) -> Vec<String>, set: fn(&mut Config, &[&str]) -> Result<(), String> },
+    List { get: fn(&C) -> Vec<String>, set: fn(&mut C, &[&str]) -> Result<(), String> },
 }
 
 /// A certificate shorter than this could end before a slow miner checked it.
@@ -85,6 +85,7 @@ macro_rules! text {
 mod admin;
 mod limits;
 mod mint;
+pub(super) mod service;
 mod stats;
 
 /// The whole file.

@@ -106,7 +106,7 @@ pub(super) fn sink_address(value: &str) -> Result<Option<SinkAddress>, String> {
     }
 }
 
-fn socket_path(value: &str, rest: &str) -> Result<PathBuf, String> {
+pub(super) fn socket_path(value: &str, rest: &str) -> Result<PathBuf, String> {
     // "unix:///path" is the same socket in the URL spelling; "unix://host/path" is nothing.
     let rest = match rest.strip_prefix("//") {
         Some(absolute) if absolute.starts_with('/') => absolute,
@@ -257,7 +257,7 @@ pub(super) fn optional_key_file(value: &str) -> Result<Option<KeyFile>, String> 
 }
 
 /// A path that an operator can also type.
-fn path(value: &str) -> Result<PathBuf, String> {
+pub(super) fn path(value: &str) -> Result<PathBuf, String> {
     if value.is_empty() {
         return Err("is empty: write a path".to_owned());
     }

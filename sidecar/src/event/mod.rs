@@ -38,6 +38,18 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
         max: usize,
     ) -> impl Future<Output = Result<Vec<v1::Event>, SourceError>> + Send;
 
+    /// A sink says that it has everything up to `have`, before anything is sent to it. What it
+    /// had, now or at an earlier time, when that is more than it can have from here: then nothing
+    /// may be sent to it. `None`: events may flow.
+    fn overtaken(
+        &self,
+        _sink: &str,
+        have: u64,
+    ) -> impl Future<Output = Result<Option<Overtaken>, SourceError>> + Send {
+        let newest = *self.newest().borrow();
+        async move { Ok((have > newest).then_some(Overtaken { have, newest })) }
+    }
+
     /// A stream to that sink begins, which has everything up to `have`.
     fn begun(&self, _sink: &str, _have: u64) -> impl Future<Output = ()> + Send {
         async {}
@@ -45,6 +57,22 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
 
     /// That sink has kept everything up to `seq`.
     fn acked(&self, sink: &str, seq: u64) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
+/// A sink has more events than it can have from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overtaken {
+    /// The number of its newest, when that was first seen.
+    pub have: u64,
+    /// The number of the newest here, then.
+    pub newest: u64,
+}
+
+impl fmt::Display for Overtaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { have, newest } = self;
+        write!(f, "it has event {have}, and {newest} was the newest here")
+    }
 }
 
 /// Events can't be read, or what a sink has can't be noted.

@@ -12,7 +12,7 @@ use tokio::time::{sleep, sleep_until, timeout, Instant};
 use v1::publish_request::Message as ToSink;
 use v1::publish_response::Message as FromSink;
 
-use super::{Source, SourceError, Stream, Way};
+use super::{Overtaken, Source, SourceError, Stream, Way};
 use crate::obs::{Counts, Trouble};
 use crate::sys::stopped;
 
@@ -41,10 +41,11 @@ enum End {
     #[error("the sink breaks the contract: {0}")]
     Contract(&'static str),
     #[error(
-        "the sink has event {have}, and {newest} is the newest here: was the ledger restored from \
-         an old copy? Nothing is sent until that is clear"
+        "the sink has events that never came from here ({0}): was the ledger restored from an old \
+         copy? No event is sent to it until the operator has looked: stop the sidecar, `gopool-sv2 \
+         ledger resume`, start it"
     )]
-    Ahead { have: u64, newest: u64 },
+    Ahead(Overtaken),
     #[error("the events can't be read: {0}")]
     Source(#[from] SourceError),
 }
@@ -137,9 +138,8 @@ impl<S: Source, W: Way> Publisher<S, W> {
             Ok((stream, ready.have_seq))
         };
         let (stream, have) = timeout(BEGIN, greeted).await.map_err(|_| End::Silent)??;
-        let newest = *self.source.newest().borrow();
-        if have > newest {
-            return Err(End::Ahead { have, newest });
+        if let Some(overtaken) = self.source.overtaken(self.sink, have).await? {
+            return Err(End::Ahead(overtaken));
         }
         if have > 0 {
             self.source.acked(self.sink, have).await?;

@@ -13,16 +13,16 @@ use super::figures;
 use super::herald::Herald;
 use super::http::{self, MintHttp};
 use super::keeper::{tell, Keeper};
-use super::ledger::{self, Kept, LedgerError, SqliteLedger, Terms};
+use super::ledger::{self, Due, Kept, Ledger as _, LedgerError, SqliteLedger, Terms};
 use super::outbox::Outbox;
 use super::processor::{self, Processor, Security};
 use super::token::QuoteSecret;
-use super::work::Scheme;
+use super::work::{Scheme, Work};
 use crate::backend::ledger::{Returns, ShareLedger};
 use crate::config::{Mint, Valuation};
 use crate::event::{Publisher, Source as _, Way};
 use crate::obs::Counts;
-use crate::sys::stopped;
+use crate::sys::{stopped, unix_millis};
 
 /// Name of the pool among those that hear the ledger's events.
 const POOL: &str = "pool";
@@ -101,6 +101,10 @@ impl Bridge {
             Arc::new(LedgerDeposits::new(opened.clone(), plan(config).quote_life_ms, sends));
         let processor =
             Processor::open(processor_settings(config), secret.clone(), deposits).await?;
+        // What was open is a credit of its own: were this an old copy, some of it may have been
+        // paid since, and new shares don't mix with that.
+        let all = Due { opened_by_ms: i64::MAX, work_from: Work::ZERO };
+        while opened.close_due(all, unix_millis()).await? > 0 {}
         let outbox = Arc::new(Outbox::new(opened.clone()).await?);
         let keeper = Arc::new(Keeper::new(opened.clone(), config.unit.clone()));
         let dispatcher =

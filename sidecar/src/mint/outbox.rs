@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{interval, MissedTickBehavior};
 
 use super::ledger::{Ledger as _, LedgerError, SqliteLedger};
-use crate::event::{Source, SourceError};
+use crate::event::{Overtaken, Source, SourceError};
 use crate::sys::stopped;
 
 /// How often new events are looked for: none of them is urgent.
@@ -80,6 +80,10 @@ impl Source for Outbox {
             event.map_err(|error| SourceError(format!("event {}: {error}", stored.seq)))
         });
         decoded.collect()
+    }
+
+    async fn overtaken(&self, sink: &str, have: u64) -> Result<Option<Overtaken>, SourceError> {
+        self.ledger.overtaken(sink.to_owned(), have).await.map_err(failed)
     }
 
     async fn acked(&self, sink: &str, seq: u64) -> Result<(), SourceError> {

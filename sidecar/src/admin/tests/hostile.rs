@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::super::door::{Patience, CONNECTIONS};
+use super::super::listen::CONNECTIONS;
 use super::{answer, enter, loopback, open, scratch, serve, serve_with, view, HOSTILE};
 use crate::admin::{AdminError, Listener, Token, TokenError};
 use crate::config::AdminAddress;
+use crate::http::Patience;
 use crate::keys::KeyFile;
 use crate::types::Kind;
 

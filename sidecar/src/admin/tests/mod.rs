@@ -7,7 +7,7 @@ mod hostile;
 #[cfg(test)]
 mod ready;
 #[cfg(test)]
-mod schema;
+pub(crate) mod schema;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -19,9 +19,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::door::Patience;
 use super::{Listener, Token, View};
 use crate::config::{Admin, AdminAddress};
+use crate::http::Patience;
 use crate::obs::clients::{ChannelFacts, OpenChannel};
 use crate::obs::{Clients, Counts, Presence};
 use crate::types::{ChannelKey, ConnId, Connection, Kind, Target};

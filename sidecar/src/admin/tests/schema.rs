@@ -31,7 +31,7 @@ fn is(value: &Value, kind: &str) -> bool {
 }
 
 /// What is wrong with a value; empty: nothing.
-pub(super) fn faults(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
+pub(crate) fn faults(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
     let schema = resolved(root, schema);
     let mut found = Vec::new();
     for (keyword, rule) in schema.as_object().unwrap() {
@@ -94,7 +94,7 @@ pub(super) fn faults(root: &Value, schema: &Value, value: &Value, at: &str) -> V
 }
 
 /// The schema of a route's answer.
-pub(super) fn of<'a>(root: &'a Value, path: &str, method: &str, status: u16) -> &'a Value {
+pub(crate) fn of<'a>(root: &'a Value, path: &str, method: &str, status: u16) -> &'a Value {
     let answer = &root["paths"][path][method]["responses"][status.to_string()];
     let schema = &answer["content"]["application/json"]["schema"];
     assert!(schema.is_object(), "{method} {path} {status} is not described");

@@ -10,7 +10,7 @@ use gopool_sv2::mint::ledger::{
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::look::{account, key};
+use super::look::{account, key, overtaken};
 use super::text::{harmless, quoted};
 use super::{number, say, Outcome, Place, Wrong};
 
@@ -50,9 +50,13 @@ struct What {
     credit: Option<u64>,
 }
 
-/// `resume` has nothing to choose.
+/// What is counted when sending goes on.
 #[derive(Debug, Args)]
 pub(super) struct Resume {
+    /// Count anew what the mint shows too much, though sending is not stopped: for a quote that
+    /// stays behind because some of what was known turned out to be a payment of ours.
+    #[arg(long)]
+    recount: bool,
     /// Do it.
     #[arg(long)]
     yes: bool,
@@ -66,6 +70,7 @@ enum Action {
     Unfreeze(u64),
     Account(i64, bool),
     Resume,
+    ResumeEvents,
 }
 
 /// How it stands with it.
@@ -161,6 +166,7 @@ fn tell(place: &Place, step: &Step, status: &str) {
         Action::Account(account, true) => ("freeze", None, Some(account)),
         Action::Account(account, false) => ("unfreeze", None, Some(account)),
         Action::Resume => ("resume", None, None),
+        Action::ResumeEvents => ("resume-events", None, None),
     };
     say(json!({
         "kind": "step",
@@ -182,6 +188,7 @@ fn act(
         Action::Unfreeze(credit) => Box::pin(ledger.unfreeze_credit(credit)),
         Action::Account(account, frozen) => Box::pin(ledger.freeze_account(account, frozen)),
         Action::Resume => Box::pin(ledger.resume_sending()),
+        Action::ResumeEvents => Box::pin(ledger.resume_events()),
     }
 }
 
@@ -302,17 +309,38 @@ fn plan_credit(books: &Books, id: u64, frozen: bool) -> Result<Step, Wrong> {
 
 pub(super) fn resume(place: &Place, options: &Resume) -> Outcome {
     carry_out(place, options.yes, |books| {
-        let step = match books.stopped()? {
+        let sending = match books.stopped()? {
+            None if options.recount => {
+                let text = "count anew what the mint shows too much: what it showed at the last \
+                            readings, less all that was sent";
+                Step::new(Action::Resume, Way::Free, text.to_owned())
+            }
             None => Step::new(Action::Resume, Way::Nothing, "sending is not stopped".to_owned()),
             Some(reason) => {
                 let reason = harmless(&reason);
+                let waiting = books.figures()?.waiting;
+                let states = [CreditState::Closed, CreditState::Sealed, CreditState::Assigned];
+                let waiting = waiting.iter().filter(|of| states.contains(&of.state));
+                let credits: u64 = waiting.map(|of| of.credits).sum();
                 let text = format!(
                     "let sending go on; it was stopped because {reason}. What the mint shows too \
-                     much by now is taken as known"
+                     much by now is taken as known; {credits} credits that wait are sent. Were \
+                     they paid before by a ledger that is gone? Then `ledger freeze` them first"
                 );
                 Step::new(Action::Resume, Way::Free, text)
             }
         };
-        Ok(vec![step])
+        let action = Action::ResumeEvents;
+        let events = match overtaken(books)? {
+            None => Step::new(action, Way::Nothing, "events are not stopped".to_owned()),
+            Some(reason) => {
+                let text = format!(
+                    "let events go on, {reason}: under a new name of the sequence, from the first \
+                     that is still here. The pool keeps what it has under the old name"
+                );
+                Step::new(action, Way::Free, text)
+            }
+        };
+        Ok(vec![sending, events])
     })
 }

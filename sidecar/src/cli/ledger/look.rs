@@ -99,6 +99,7 @@ pub(super) fn accounts(place: &Place) -> Outcome {
         }
     }
     let stopped = books.stopped()?.map(|reason| harmless(&reason));
+    let events = overtaken(&books)?;
     if place.json {
         say(json!({
             "kind": "summary",
@@ -107,6 +108,7 @@ pub(super) fn accounts(place: &Place) -> Outcome {
             "confirmed": at_most(confirmed),
             "issued": at_most(issued),
             "sending_stopped": stopped,
+            "events_stopped": events,
         }));
         return Ok(true);
     }
@@ -114,15 +116,27 @@ pub(super) fn accounts(place: &Place) -> Outcome {
     say(format_args!(
         "\n{count} accounts: {pending} pending, {confirmed} confirmed, {issued} issued"
     ));
-    tell_stopped(stopped.as_deref());
+    tell_stopped(stopped.as_deref(), events.as_deref());
     Ok(true)
 }
 
-/// Says that nothing is sent, and what to do.
-fn tell_stopped(reason: Option<&str>) {
+/// Why no events go to somebody who has others; `None`: they flow.
+pub(super) fn overtaken(books: &Books) -> Result<Option<String>, LedgerError> {
+    let found = books.overtaken()?;
+    Ok(found.map(|(sink, overtaken)| format!("stopped because of the {sink}: {overtaken}")))
+}
+
+/// Says that nothing is sent, or nothing told, and what to do.
+fn tell_stopped(reason: Option<&str>, events: Option<&str>) {
     if let Some(reason) = reason {
         say(format_args!(
             "sending is stopped: {reason}\n  find out with `ledger reconcile`, then `ledger resume`"
+        ));
+    }
+    if let Some(events) = events {
+        say(format_args!(
+            "events are {events}\n  was this ledger restored from an old copy, or runs one \
+             elsewhere? See docs/mint.md, \"Backup and restore\", then `ledger resume`"
         ));
     }
 }
@@ -133,15 +147,24 @@ const fn remedy(state: CreditState) -> &'static str {
         CreditState::Open => "not closed in time: does the sidecar run, with its [mint]?",
         CreditState::Closed => "not sealed: does the sidecar run? Its log says why if it does",
         CreditState::Sealed => "no open quote yet: does the mint answer? See last error, and log",
-        CreditState::Assigned => "not sent yet: is sending stopped (below)? Else see the log",
+        CreditState::Assigned => {
+            "not sent yet: is sending stopped (below)? Does the mint answer? Else see the log"
+        }
         CreditState::Sent => {
             "the mint does not show it yet: is it connected to [mint.processor]? Then `reconcile`"
         }
         CreditState::Frozen => "an operator held it back: `ledger unfreeze --credit N`",
-        CreditState::Lost => "the mint lost its quote: `ledger requeue N`, or `requeue --lost`",
+        CreditState::Lost => {
+            "the mint lost its quote: bring its database back, which is enough; or, should that be \
+             gone for good, `ledger requeue N`, or `requeue --lost`"
+        }
         CreditState::Confirmed | CreditState::Carried => "final",
     }
 }
+
+const ASKED: &str =
+    "it was sent on a quote that the mint lost: the mint is asked whether it still \
+                     doesn't know that; does it answer?";
 
 const HELD: &str = "its account is frozen: `ledger unfreeze --account N`";
 
@@ -181,6 +204,7 @@ pub(super) fn stuck(place: &Place, options: &Stuck) -> Outcome {
         frozen.insert(credit.account_id, held);
         let todo = match held && !waits(credit.state) {
             true => HELD,
+            false if books.waits_for_lost(credit.id)? => ASKED,
             false => remedy(credit.state),
         };
         let known = match &credit.quote_ref {
@@ -240,10 +264,15 @@ pub(super) fn stuck(place: &Place, options: &Stuck) -> Outcome {
         ]);
     }
     let stopped = books.stopped()?.map(|reason| harmless(&reason));
+    let events = overtaken(&books)?;
     if place.json {
         let count = found.len();
         say(json!({
-            "kind": "summary", "stuck": count, "more": more, "sending_stopped": stopped,
+            "kind": "summary",
+            "stuck": count,
+            "more": more,
+            "sending_stopped": stopped,
+            "events_stopped": events,
         }));
         return Ok(true);
     }
@@ -257,7 +286,7 @@ pub(super) fn stuck(place: &Place, options: &Stuck) -> Outcome {
     if more {
         say(format_args!("there are more than {}: see --most", options.most));
     }
-    tell_stopped(stopped.as_deref());
+    tell_stopped(stopped.as_deref(), events.as_deref());
     Ok(true)
 }
 

@@ -16,7 +16,8 @@ use gopool_sv2::mint::ledger::Books;
 use super::{complain, say, USAGE};
 
 const MORE: &str = "\
-What only reads works while the sidecar runs. What changes the ledger says what it would do, and
+What only reads works while the sidecar runs; `verify` and `export` of a large ledger keep its log
+from being cut meanwhile, so run them on a copy. What changes the ledger says what it would do, and
 does it with --yes; for that the sidecar has to be stopped.
 
 Names that miners chose are printed as ASCII, other bytes as \\xNN. The mint's ids of quotes are
@@ -67,9 +68,11 @@ enum Command {
     Freeze(change::Target),
     /// Let an account or a credit go on from where it was.
     Unfreeze(change::Target),
-    /// Let sending go on that was stopped, as after a surplus at the mint.
+    /// Let sending and events go on that were stopped, as after a surplus at the mint, or when the
+    /// pool has events that never came from this ledger.
     ///
-    /// What the mint shows too much by now is known then, and does not stop sending again.
+    /// What the mint shows too much by now is known then, and does not stop sending again. Events
+    /// go on under a new name of their sequence.
     Resume(change::Resume),
     /// Read every quote at the mint, and compare it with what was sent.
     ///

@@ -6,6 +6,7 @@ use gopool_sv2::mint::http_settings;
 use gopool_sv2::mint::ledger::{Books, Quote, QuoteState, QuoteSums};
 use serde_json::json;
 
+use super::look::overtaken;
 use super::text::{at_most, harmless, Table};
 use super::{complain, say, Outcome, Place, Wrong};
 
@@ -60,7 +61,7 @@ fn judge(quote: &Quote, ours: Ours, read: &Result<http::Quote, MintError>) -> Ve
     let found = match read {
         Ok(found) => found,
         Err(MintError::Refused { kind: Refusal::UnknownQuote, .. }) => {
-            return unknown(quote.state, ours.after.lost);
+            return unknown(quote, ours.after.lost);
         }
         Err(error) => return Verdict::bad("unread", harmless(&error.to_string())),
     };
@@ -75,8 +76,9 @@ fn judge(quote: &Quote, ours: Ours, read: &Result<http::Quote, MintError>) -> Ve
     if quote.state == QuoteState::Lost {
         return Verdict::bad(
             "back",
-            "the mint knows it again, and the ledger gave it up: what was sent on another quote \
-             since then is not paid twice if the mint has its whole database back",
+            "the mint knows it again, and the ledger gave it up: the sidecar sends there what \
+             waits, once it has read it. What another database of the mint's paid since then shows \
+             as a surplus: that was paid twice",
         );
     }
     if paid > expected {
@@ -104,8 +106,17 @@ fn judge(quote: &Quote, ours: Ours, read: &Result<http::Quote, MintError>) -> Ve
 }
 
 /// The mint does not know the quote.
-fn unknown(state: QuoteState, lost: u128) -> Verdict {
-    match (state, lost) {
+fn unknown(quote: &Quote, lost: u128) -> Verdict {
+    let unminted = quote.paid_seen.saturating_sub(quote.issued_seen);
+    match (quote.state, lost) {
+        (QuoteState::Lost, 0) if unminted > 0 => Verdict::bad(
+            "lost",
+            format!(
+                "{unminted} was paid there and never seen minted: it is gone with the mint's \
+                 database, unless the wallet was faster or the database comes back; it is not \
+                 paid again"
+            ),
+        ),
         (QuoteState::Lost, 0) => Verdict::good("lost", "what was sent on it is on other quotes"),
         (QuoteState::Lost, lost) => Verdict::bad(
             "lost",
@@ -182,7 +193,8 @@ pub(super) fn run(place: &Place, options: &Options) -> Outcome {
         ]);
     }))?;
     let stopped = books.stopped()?.map(|reason| harmless(&reason));
-    let good = totals.wrong == 0 && !totals.gave_up && stopped.is_none();
+    let events = overtaken(&books)?;
+    let good = totals.wrong == 0 && !totals.gave_up && stopped.is_none() && events.is_none();
     if place.json {
         say(json!({
             "kind": "summary",
@@ -195,13 +207,15 @@ pub(super) fn run(place: &Place, options: &Options) -> Outcome {
             "paid": at_most(totals.paid),
             "issued": at_most(totals.issued),
             "sending_stopped": stopped,
+            "events_stopped": events,
         }));
         return Ok(good);
     }
     if options.all && totals.quotes > 0 || totals.wrong > 0 {
         say(format_args!("{table}\n"));
     }
-    say(Summary { totals: &totals, stopped: stopped.as_deref() });
+    let (stopped, events) = (stopped.as_deref(), events.as_deref());
+    say(Summary { totals: &totals, stopped, events });
     if totals.gave_up {
         complain("gopool-sv2: the mint was not read to the end: it could not be read three times");
     }
@@ -279,6 +293,7 @@ fn quote_json(
 struct Summary<'a> {
     totals: &'a Totals,
     stopped: Option<&'a str>,
+    events: Option<&'a str>,
 }
 
 impl std::fmt::Display for Summary<'_> {
@@ -301,13 +316,17 @@ impl std::fmt::Display for Summary<'_> {
                 f,
                 "\nsending is stopped: {reason}\n  when you know why: stop the sidecar, \
                  `gopool-sv2 ledger resume --yes --config FILE`, start it"
-            ),
+            )?,
             (None, true) => write!(
                 f,
                 "\na surplus stops all sending as soon as the sidecar reads it; when you know \
                  whose it is, `gopool-sv2 ledger resume` lets it go on"
-            ),
-            (None, false) => Ok(()),
+            )?,
+            (None, false) => {}
+        }
+        match self.events {
+            Some(events) => write!(f, "\nevents are {events}; see `gopool-sv2 ledger stuck`"),
+            None => Ok(()),
         }
     }
 }

@@ -8,16 +8,18 @@ use tokio::sync::mpsc;
 use super::*;
 
 /// Events in memory, some of which are gone.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Book {
     newest: watch::Sender<u64>,
     gone: u64,
     acks: Mutex<Vec<u64>>,
+    /// What it remembers of a sink that had more.
+    overtaken: Mutex<Option<Overtaken>>,
 }
 
 impl Book {
     fn new(newest: u64, gone: u64) -> Arc<Self> {
-        Arc::new(Self { newest: watch::Sender::new(newest), gone, acks: Mutex::default() })
+        Arc::new(Self { newest: watch::Sender::new(newest), gone, ..Self::default() })
     }
 }
 
@@ -38,6 +40,12 @@ impl Source for Book {
         assert!(after >= self.gone, "{after} was asked for");
         let last = (after + max as u64).min(*self.newest.borrow());
         Ok((after + 1..=last).map(|seq| v1::Event { seq, ..v1::Event::default() }).collect())
+    }
+    async fn overtaken(&self, _: &str, have: u64) -> Result<Option<Overtaken>, SourceError> {
+        let newest = *self.newest.borrow();
+        let mut known = self.overtaken.lock().unwrap();
+        *known = known.or((have > newest).then_some(Overtaken { have, newest }));
+        Ok(*known)
     }
     async fn acked(&self, sink: &str, seq: u64) -> Result<(), SourceError> {
         assert_eq!(sink, "pool");
@@ -151,6 +159,11 @@ async fn a_sink_that_knows_more_than_the_source_gets_nothing() {
     let (stop, stops) = watch::channel(false);
     let publisher = Publisher::new(Arc::clone(&book), door.clone(), "pool", "sidecar".into());
     let task = tokio::spawn(publisher.run(stops));
+    sleep(Duration::from_secs(100)).await;
+    // It has more than the sink by now, and other things: nothing flows until somebody has looked.
+    book.newest.send_replace(40);
+    sleep(Duration::from_secs(100)).await;
+    door.0.lock().unwrap().lies = Some(0);
     sleep(Duration::from_secs(100)).await;
     stop.send_replace(true);
     task.await.unwrap();

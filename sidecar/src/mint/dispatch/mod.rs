@@ -32,6 +32,8 @@ const STEP: u32 = 256;
 const PRUNE_EVERY_MS: i64 = 60_000;
 /// Quotes of wallets that are remembered before anybody uses them, the newest.
 const UNUSED_QUOTES: u64 = 100_000;
+/// How long nothing new is sent at the start before all have been heard that take events.
+const SINKS_MS: i64 = 60_000;
 /// Rows that go in one step.
 const PRUNE_ROWS: u64 = 2_000;
 
@@ -60,6 +62,7 @@ pub struct Dispatcher<L> {
     secret: QuoteSecret,
     plan: Plan,
     clock: Clock,
+    started_ms: i64,
     breaker: Mutex<Breaker>,
     /// Rises when there is more for the mint to be told.
     sent: watch::Sender<u64>,
@@ -77,8 +80,8 @@ impl<L: Ledger> Dispatcher<L> {
         counts: Counts,
     ) -> Arc<Self> {
         let clock = Clock::start();
-        let breaker = Mutex::default();
-        Arc::new(Self { ledger, mint, secret, plan, clock, breaker, sent, counts })
+        let (started_ms, breaker) = (clock.now_ms(), Mutex::default());
+        Arc::new(Self { ledger, mint, secret, plan, clock, started_ms, breaker, sent, counts })
     }
 
     /// Runs all tasks until `stop` is true.
@@ -141,7 +144,7 @@ impl<L: Ledger> Dispatcher<L> {
         let (ledger, plan) = (&self.ledger, &self.plan);
         let now = self.clock.now_ms();
         let due = Due { opened_by_ms: now - plan.seal_ms, work_from: Work(u128::MAX) };
-        ledger.close_due(due, now).await?;
+        while ledger.close_due(due, now).await? > 0 {}
         loop {
             let sealing = ledger.seal(plan.terms, STEP, now).await?;
             if sealing.sealed + sealing.carried == 0 {
@@ -149,8 +152,11 @@ impl<L: Ledger> Dispatcher<L> {
             }
         }
         ledger.rotate(plan.quote_payments, now - plan.quote_life_ms).await?;
-        ledger.assign(plan.quote_payments, now).await?;
-        loop {
+        while ledger.assign(plan.quote_payments, now).await? > 0 {}
+        // Who has heard more than this ledger knows would say so first. Who is away for longer may
+        // take no events any more.
+        let waited = now - self.started_ms >= SINKS_MS;
+        while waited || ledger.sinks_heard().await? {
             let owed = ledger.due_credits(now, STEP).await?;
             if owed.is_empty() {
                 break;

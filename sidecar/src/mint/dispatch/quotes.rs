@@ -133,7 +133,18 @@ impl<L: Ledger> Dispatcher<L> {
     async fn opened(&self, quote: &Quote, made: &AtMint) -> Result<(), LedgerError> {
         let expiry = made.expiry.map_or(0, |at| i64::try_from(at).unwrap_or(i64::MAX));
         let (reference, id) = (quote.quote_ref.clone(), made.quote_id.clone());
-        self.ledger.quote_opened(reference, id, expiry, self.clock.now_ms()).await?;
+        let now = self.clock.now_ms();
+        if made.amount_paid > 0 {
+            // Before it takes any credit: what was paid was not sent from here.
+            let paid = made.amount_paid;
+            let text = format!("the mint shows {paid} on a quote on which nothing was sent yet");
+            tracing::error!("{text}: was the ledger restored from an old copy?");
+            self.ledger.stop_sending(text).await?;
+        }
+        self.ledger.quote_opened(reference.clone(), id, expiry, now).await?;
+        if made.amount_paid > 0 {
+            self.ledger.confirm(reference, made.amount_paid, made.amount_issued, now).await?;
+        }
         tracing::info!(key = %quote.payout_key, "a deposit quote is open");
         Ok(())
     }

@@ -9,12 +9,16 @@ use tokio::time::{interval, MissedTickBehavior};
 use super::quotes::{finished, is};
 use super::{Dispatcher, STEP, TICK};
 use crate::mint::http::Refusal;
-use crate::mint::ledger::{Ledger, LedgerError, Quote, Reading};
+use crate::mint::ledger::{Ledger, LedgerError, LostQuote, Quote, Reading};
 use crate::obs::Trouble;
 use crate::sys::stopped;
 
 /// The mint asks for the payments of a quote at most once in 10 s: to read it sooner tells nothing.
 const READ_EVERY_MS: i64 = 10_000;
+
+/// How often the mint is asked for quotes that it lost, while nothing but the operator is waited
+/// for.
+const LOST_EVERY_MS: i64 = 60_000;
 
 impl<L: Ledger> Dispatcher<L> {
     pub(super) async fn read_quotes(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
@@ -42,9 +46,11 @@ impl<L: Ledger> Dispatcher<L> {
         }
         let by = self.clock.now_ms() - READ_EVERY_MS;
         let mut calls = JoinSet::new();
+        // One that can't be written down holds up no other.
+        let mut done = Ok(());
         for quote in self.ledger.unread_quotes(by, STEP).await? {
             if calls.len() >= self.plan.calls {
-                finished(calls.join_next().await)?;
+                done = done.and(finished(calls.join_next().await));
             }
             if !self.may_call() {
                 break;
@@ -52,10 +58,47 @@ impl<L: Ledger> Dispatcher<L> {
             let dispatcher = Arc::clone(self);
             calls.spawn(async move { dispatcher.read(quote).await });
         }
-        while !calls.is_empty() {
-            finished(calls.join_next().await)?;
+        for lost in self.ledger.lost_quotes(by, by + READ_EVERY_MS - LOST_EVERY_MS, STEP).await? {
+            if calls.len() >= self.plan.calls {
+                done = done.and(finished(calls.join_next().await));
+            }
+            if !self.may_call() {
+                break;
+            }
+            let dispatcher = Arc::clone(self);
+            calls.spawn(async move { dispatcher.read_lost(lost).await });
         }
-        Ok(())
+        while !calls.is_empty() {
+            done = done.and(finished(calls.join_next().await));
+        }
+        done
+    }
+
+    /// Has the mint got a quote back that it did not know?
+    async fn read_lost(&self, lost: LostQuote) -> Result<(), LedgerError> {
+        let Some(id) = &lost.quote.quote_id else { return Ok(()) };
+        let read = self.mint.quote(id).await;
+        self.note(&read);
+        let now = self.clock.now_ms();
+        match read {
+            Ok(found) if found.payout_key == Some(lost.quote.payout_key) => {
+                let credits = self.ledger.quote_back(lost.quote.quote_ref, now).await?;
+                if credits > 0 {
+                    tracing::warn!(
+                        credits,
+                        "the mint knows a quote again that it had lost: what was sent there is \
+                         paid there"
+                    );
+                    self.sent.send_modify(|count| *count += 1);
+                }
+                Ok(())
+            }
+            Err(error) if is(&error, Refusal::UnknownQuote) => {
+                self.ledger.quote_gone(lost, now).await
+            }
+            // Not known: what waits goes on waiting.
+            Ok(_) | Err(_) => self.ledger.quote_hidden(lost.quote.quote_ref, now).await,
+        }
     }
 
     /// Reads one quote; this makes the mint ask our processor for what it missed.
@@ -91,6 +134,14 @@ impl<L: Ledger> Dispatcher<L> {
                      gopool-sv2 ledger stuck"
                 );
                 Ok(())
+            }
+            Err(error) if is(&error, Refusal::InUse) => {
+                tracing::error!(
+                    "the mint refuses to show a quote, because it has one of its payments on \
+                     another quote: no payment of it is confirmed until that is gone. See \
+                     gopool-sv2 ledger reconcile"
+                );
+                self.ledger.quote_hidden(quote.quote_ref, now).await
             }
             // Noted; the quote is read again.
             Err(_) => Ok(()),

@@ -16,6 +16,9 @@ use super::sql::{bytes, count, Wide};
 use super::state::{CreditState, QuoteState};
 use super::turn::find_account;
 
+/// A quote of which not all is minted is read at least so often, in milliseconds.
+const UNMINTED_MAX_MS: i64 = 24 * 3_600 * 1_000;
+
 /// Most quotes that the books of an account name.
 const QUOTES_NAMED_MAX: i64 = 16;
 
@@ -219,21 +222,35 @@ impl Books {
         quote(&self.conn, quote_ref)
     }
 
-    /// Quotes with something to read at the mint, longest unread first: those with credits that
-    /// were sent, or not all minted yet, and were not read since `read_by_ms`.
+    /// Quotes with something to read at the mint, longest unread first, as far as they were not read
+    /// since `read_by_ms`: those with credits that were sent, and those that take credits and were
+    /// not looked at since the ledger was opened; then, a quarter of `most`, those of which not all
+    /// is minted, the more seldom the longer that takes.
     ///
     /// # Errors
     /// [`LedgerError::Storage`].
     pub fn unread_quotes(&self, read_by_ms: i64, most: u32) -> Result<Vec<Quote>, LedgerError> {
-        let unread = format!(
-            "{QUOTE} WHERE quote.state IN (2, 3) AND last_read_ms <= ?1 AND \
-             (issued_seen < paid_seen OR EXISTS (SELECT 1 FROM credit \
-             WHERE credit.quote_ref = quote.quote_ref AND credit.state = 4)) \
+        let waits = format!(
+            "{QUOTE} WHERE quote.state IN (2, 3) AND last_read_ms <= ?1 AND quote_ref IN \
+             (SELECT quote_ref FROM credit WHERE credit.state = 4 \
+             UNION SELECT quote_ref FROM quote WHERE state = 2 AND seen = 0) \
              ORDER BY last_read_ms LIMIT ?2"
         );
-        let mut unread = self.conn.prepare(&unread)?;
-        let found = unread.query_map((read_by_ms, most), read_quote)?;
-        Ok(found.collect::<Result<_, _>>()?)
+        let mut waits = self.conn.prepare(&waits)?;
+        let found = waits.query_map((read_by_ms, most), read_quote)?;
+        let mut found: Vec<Quote> = found.collect::<Result<_, _>>()?;
+        let left = (most / 4).max(1).min(most.saturating_sub(found.len() as u32));
+        let unminted = format!(
+            "{QUOTE} WHERE quote.state IN (2, 3) AND last_read_ms <= ?1 \
+             - max(0, min(?3, (last_read_ms - opened_ms) / 4)) AND issued_seen < paid_seen \
+             AND NOT EXISTS (SELECT 1 FROM credit WHERE credit.quote_ref = quote.quote_ref \
+             AND credit.state = 4) AND (state = 3 OR seen) ORDER BY last_read_ms LIMIT ?2"
+        );
+        let mut unminted = self.conn.prepare(&unminted)?;
+        for quote in unminted.query_map((read_by_ms, left, UNMINTED_MAX_MS), read_quote)? {
+            found.push(quote?);
+        }
+        Ok(found)
     }
 
     /// [`super::Ledger::due_credits`].
@@ -242,7 +259,9 @@ impl Books {
             "{OWED} JOIN account ON account.id = credit.account_id WHERE credit.state = ?1 \
              AND credit.next_try_ms <= ?2 AND NOT frozen AND quote.state IN (2, 3) \
              AND NOT EXISTS (SELECT 1 FROM meta WHERE key = 'stopped') \
-             ORDER BY credit.id LIMIT ?3"
+             AND NOT EXISTS (SELECT 1 FROM quote WHERE state = 2 AND seen = 0) \
+             AND NOT EXISTS (SELECT 1 FROM former WHERE former.credit_id = credit.id \
+             AND gone_on IS NOT credit.quote_ref) ORDER BY credit.id LIMIT ?3"
         );
         let mut due = self.conn.prepare(&due)?;
         let found = due.query_map((CreditState::Assigned, at_ms, most), read_owed)?;

@@ -10,7 +10,7 @@ use super::error::LedgerError;
 use super::model::{Due, Sealing, Terms};
 use super::root::payment_id;
 use super::sql::Wide;
-use super::state::{CreditState, QuoteState};
+use super::state::CreditState;
 use super::turn::{key_bytes, Turn};
 
 /// The root over the shares of a closed credit.
@@ -20,6 +20,19 @@ pub(super) struct Rooted {
     pub(super) leaves: u64,
 }
 
+/// Most credits that one call closes, or assigns on quotes of one kind: shares wait meanwhile.
+pub(super) const ASSIGNED_MAX: u64 = 256;
+
+/// Sealed credits of accounts whose quote has room. Begins with the open quotes, which are few: an
+/// account's old ones, and what waits while there is none, are many. In order for each account.
+pub(super) const ASSIGNABLE: &str = "SELECT credit.id, quote.quote_ref \
+    FROM quote INDEXED BY quote_open CROSS JOIN account ON account.id = quote.account_id \
+    CROSS JOIN credit INDEXED BY credit_account \
+    ON credit.account_id = account.id AND credit.state = 2 \
+    WHERE quote.state = 2 AND quote.payments < ?1 AND NOT frozen AND NOT EXISTS (SELECT 1 \
+    FROM naming WHERE naming.account_id = account.id AND naming.quote_ref = wish AND takes) \
+    LIMIT ?2";
+
 impl Turn<'_> {
     /// [`super::Ledger::close_due`]. A credit of a time to come was opened by a clock that was
     /// wrong: it is due, too.
@@ -27,9 +40,9 @@ impl Turn<'_> {
         let mut open = self.conn.prepare(
             "SELECT credit.id FROM credit JOIN account ON account.id = account_id \
              WHERE credit.state = 0 AND payout_key IS NOT NULL AND NOT frozen AND shares > 0 \
-             AND (opened_ms <= ?1 OR opened_ms > ?3 OR work >= ?2)",
+             AND (opened_ms <= ?1 OR opened_ms > ?3 OR work >= ?2) LIMIT ?4",
         )?;
-        let limits = (due.opened_by_ms, due.work_from, at_ms);
+        let limits = (due.opened_by_ms, due.work_from, at_ms, ASSIGNED_MAX);
         let found = open.query_map(limits, |row| row.get(0))?;
         let found: Vec<u64> = found.collect::<Result<_, _>>()?;
         for credit in &found {
@@ -54,9 +67,14 @@ impl Turn<'_> {
             if self.state(rooted.credit)? != CreditState::Closed {
                 continue;
             }
-            match self.seal_one(rooted, terms, at_ms)? {
-                true => done.sealed += 1,
-                false => done.carried += 1,
+            match self.seal_one(rooted, terms, at_ms) {
+                Ok(true) => done.sealed += 1,
+                Ok(false) => done.carried += 1,
+                // Nothing of it was written; the others don't wait for it.
+                Err(LedgerError::Damaged(what)) => {
+                    tracing::error!(credit = rooted.credit, %what, "a credit can't be sealed");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(done)
@@ -127,21 +145,15 @@ impl Turn<'_> {
     /// [`super::Ledger::assign`].
     pub(super) fn assign(&self, payments_max: u64, at_ms: i64) -> Result<u64, LedgerError> {
         let mut assigned = self.assign_named(payments_max, at_ms)?;
-        let mut waiting = self.conn.prepare(
-            "SELECT credit.id, quote.quote_ref FROM credit \
-             JOIN account ON account.id = credit.account_id \
-             JOIN quote ON quote.account_id = account.id AND quote.state = ?2 \
-             WHERE credit.state = ?1 AND NOT frozen AND NOT EXISTS (SELECT 1 FROM naming \
-             WHERE naming.account_id = account.id AND naming.quote_ref = wish AND takes) \
-             ORDER BY credit.id",
-        )?;
-        let states = (CreditState::Sealed, QuoteState::Open);
-        let found = waiting.query_map(states, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut waiting = self.conn.prepare(ASSIGNABLE)?;
+        let found = waiting
+            .query_map((payments_max, ASSIGNED_MAX), |row| Ok((row.get(0)?, row.get(1)?)))?;
         let found: Vec<(u64, String)> = found.collect::<Result<_, _>>()?;
         let take =
             "UPDATE quote SET payments = payments + 1 WHERE quote_ref = ?1 AND payments < ?2";
+        let mut take = self.conn.prepare(take)?;
         for (credit, quote) in found {
-            if self.conn.execute(take, (&quote, payments_max))? == 0 {
+            if take.execute((&quote, payments_max))? == 0 {
                 continue;
             }
             self.put_on(credit, &quote)?;
@@ -164,17 +176,19 @@ impl Turn<'_> {
             tracing::debug!(%reason, "sending is stopped");
             return Err(LedgerError::Refused("sending is stopped"));
         }
-        for credit in credits {
-            if !self.step(*credit, CreditState::Sent)? {
-                continue;
-            }
-            let set = "UPDATE credit SET sent_ms = ?2 WHERE id = ?1 RETURNING payment_id";
-            let payment_id = self.conn.query_row(set, (credit, at_ms), |row| row.get(0))?;
-            let sent = v1::MintSent { credit_id: *credit, payment_id };
-            self.event(at_ms, Event::MintSent(sent))?;
-            let place: u64 = super::schema::meta(self.conn, "event_seq")?;
-            self.conn.execute("UPDATE credit SET sent_seq = ?2 WHERE id = ?1", (credit, place))?;
+        credits.iter().try_for_each(|credit| self.send_one(*credit, at_ms))
+    }
+
+    /// A credit is sent on its quote from now on.
+    pub(super) fn send_one(&self, credit: u64, at_ms: i64) -> Result<(), LedgerError> {
+        if !self.step(credit, CreditState::Sent)? {
+            return Ok(());
         }
+        let set = "UPDATE credit SET sent_ms = ?2 WHERE id = ?1 RETURNING payment_id";
+        let payment_id = self.conn.query_row(set, (credit, at_ms), |row| row.get(0))?;
+        self.event(at_ms, Event::MintSent(v1::MintSent { credit_id: credit, payment_id }))?;
+        let place: u64 = super::schema::meta(self.conn, "event_seq")?;
+        self.conn.execute("UPDATE credit SET sent_seq = ?2 WHERE id = ?1", (credit, place))?;
         Ok(())
     }
 

@@ -19,6 +19,7 @@
 //! ledger reads no clock: every time is given by the caller, in milliseconds since the epoch.
 //! Every call may be made again: what was done already is not done twice.
 
+mod back;
 mod books;
 mod checkpoint;
 mod credits;
@@ -31,6 +32,7 @@ mod review;
 mod root;
 mod schema;
 mod shares;
+mod sinks;
 mod sql;
 mod state;
 mod store;
@@ -52,8 +54,8 @@ pub use books::Books;
 pub use error::{LedgerError, OpenError};
 pub use figures::{Figures, OfState};
 pub use model::{
-    AccountBooks, Credit, Due, Health, Identity, Kept, LedgerShare, Origin, Outcome, Owed, Quote,
-    QuoteNeed, Reading, Sealing, Source, StoredEvent, Stuck, Terms, NAME_BYTES_MAX,
+    AccountBooks, Credit, Due, Health, Identity, Kept, LedgerShare, LostQuote, Origin, Outcome,
+    Owed, Quote, QuoteNeed, Reading, Sealing, Source, StoredEvent, Stuck, Terms, NAME_BYTES_MAX,
 };
 pub use notice::Notice;
 pub use review::QuoteSums;
@@ -100,7 +102,7 @@ pub trait Ledger: Send + Sync + 'static {
         key: Option<PayoutKey>,
     ) -> impl Future<Output = Result<Option<AccountBooks>>> + Send;
 
-    /// Closes the open credits of accounts with a key that are due. Answers how many.
+    /// Closes the open credits of accounts with a key that are due, at most 256. Answers how many.
     fn close_due(&self, due: Due, at_ms: i64) -> impl Future<Output = Result<u64>> + Send;
 
     /// Gives amounts to closed credits, at most `most` of them. What is beyond 2^62 for one credit
@@ -195,7 +197,7 @@ pub trait Ledger: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Quote>>> + Send;
 
     /// Lets quotes take no more credits that have `payments_max` or were opened by `opened_by_ms`;
-    /// a wallet's also when it was made [`UNUSED_MS`] before that. Answers how many.
+    /// a wallet's also when it was made [`UNUSED_MS`] before that, open or not. Answers how many.
     fn rotate(
         &self,
         payments_max: u64,
@@ -212,12 +214,42 @@ pub trait Ledger: Send + Sync + 'static {
         at_ms: i64,
     ) -> impl Future<Output = Result<u64>> + Send;
 
+    /// Quotes that the mint did not know, on which credits were sent that wait for another quote's
+    /// payments to go out, or for the operator: the former as far as the quotes were not read since
+    /// `read_by_ms`, the latter since `lost_by_ms`; at most `most`.
+    fn lost_quotes(
+        &self,
+        read_by_ms: i64,
+        lost_by_ms: i64,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<LostQuote>>> + Send;
+
+    /// The mint was asked for such a quote, and still does not know it: what waits may be sent
+    /// elsewhere.
+    fn quote_gone(&self, lost: LostQuote, at_ms: i64) -> impl Future<Output = Result<()>> + Send;
+
+    /// The mint answered for a quote, and did not show what was paid on it.
+    fn quote_hidden(
+        &self,
+        quote_ref: String,
+        at_ms: i64,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// The mint knows such a quote again: what was sent on it, and is not confirmed elsewhere, goes
+    /// back there as sent; it takes nothing new. Answers how many credits. None while one of them
+    /// is sent on another quote, for the mint may have taken it there, and while sending is stopped.
+    fn quote_back(&self, quote_ref: String, at_ms: i64)
+        -> impl Future<Output = Result<u64>> + Send;
+
     /// Gives sealed credits to the wallet's quote that their channels named, as long as that is
     /// open and has less than `payments_max` of their account; others to the open quote of their
-    /// account, in order, as long as it has less than `payments_max`. Answers how many.
+    /// account, in order, as long as it has less than `payments_max`. At most 256 of each; answers
+    /// how many.
     fn assign(&self, payments_max: u64, at_ms: i64) -> impl Future<Output = Result<u64>> + Send;
 
-    /// Credits to be sent for the first time, in order. None while sending is stopped.
+    /// Credits to be sent for the first time, in order. None while sending is stopped, or a quote
+    /// that takes credits was not looked at since the ledger was opened: were this an old copy, the
+    /// mint would show that more was paid than this ledger knows of.
     fn due_credits(&self, at_ms: i64, most: u32) -> impl Future<Output = Result<Vec<Owed>>> + Send;
 
     /// Credits that were sent and not confirmed, in the order of sending, after that place: to be
@@ -236,6 +268,10 @@ pub trait Ledger: Send + Sync + 'static {
         detail: String,
         at_ms: i64,
     ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Whether all that were ever told of events are told of them since the ledger was opened: had
+    /// one of them more than that, sending would be stopped.
+    fn sinks_heard(&self) -> impl Future<Output = Result<bool>> + Send;
 
     /// What was sent on a quote, confirmed or not, in order: the answer to a mint that asks.
     fn payments_of(&self, quote_ref: String) -> impl Future<Output = Result<Vec<Owed>>> + Send;
@@ -264,7 +300,7 @@ pub trait Ledger: Send + Sync + 'static {
     fn stop_sending(&self, reason: String) -> impl Future<Output = Result<()>> + Send;
 
     /// Lets sending go on. What the mint showed too much is known from then on: only more than
-    /// that stops sending again.
+    /// that stops sending again. What was known before is counted anew.
     fn resume_sending(&self) -> impl Future<Output = Result<()>> + Send;
 
     /// Holds a credit back that is sealed but not final.

@@ -270,6 +270,15 @@ pub enum QuoteNeed {
     Unfinished(Quote),
 }
 
+/// A quote that the mint did not know when it was last read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostQuote {
+    /// The quote.
+    pub quote: Quote,
+    /// Credits that were sent on it and are to be sent on another one, with our name of that one.
+    pub waiting: Vec<(u64, String)>,
+}
+
 /// What a reading of a quote means for the credits sent on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
@@ -307,7 +316,8 @@ pub struct Stuck {
     pub payout_key: Option<PayoutKey>,
 }
 
-/// What is constant in the life of a ledger.
+/// What is constant in the life of a ledger, but for its source of events, which gets another name
+/// when the operator says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Goes into each payment's name, 16 random bytes.

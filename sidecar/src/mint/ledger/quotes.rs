@@ -19,7 +19,7 @@ impl Turn<'_> {
     }
 
     /// Moves a quote to a state; `false`: it was there already.
-    fn step_quote(&self, quote: &str, to: QuoteState) -> Result<bool, LedgerError> {
+    pub(super) fn step_quote(&self, quote: &str, to: QuoteState) -> Result<bool, LedgerError> {
         let from = self.quote(quote)?.state;
         if from == to {
             return Ok(false);
@@ -154,7 +154,7 @@ impl Turn<'_> {
         }
         self.step_quote(quote, QuoteState::Open)?;
         let set = "UPDATE quote SET quote_id = ?2, candidate_quote_id = NULL, expiry_s = ?3, \
-                   opened_ms = ?4, attempts = 0, last_error = NULL WHERE quote_ref = ?1";
+                   opened_ms = ?4, attempts = 0, last_error = NULL, seen = 1 WHERE quote_ref = ?1";
         self.conn.execute(set, (quote, id, expiry_s, at_ms))?;
         // Who is paid on a wallet's quote hears of it with the first payment.
         let Some(account) = known.account_id else { return Ok(()) };
@@ -184,7 +184,18 @@ impl Turn<'_> {
             self.step_quote(quote, QuoteState::Closing)?;
             self.settle(quote)?;
         }
-        Ok(found.len() as u64)
+        // What is carried for a quote that never had a credit, because there was too little for
+        // one, is the account's again.
+        let unused = "SELECT quote_ref FROM quote WHERE state = 1 AND account_id IS NULL \
+                      AND created_ms <= ?1 AND EXISTS (SELECT 1 FROM naming \
+                      WHERE naming.quote_ref = quote.quote_ref)";
+        let mut unused = self.conn.prepare(unused)?;
+        let unused = unused.query_map([made_by_ms], |row| row.get(0))?;
+        let unused: Vec<String> = unused.collect::<Result<_, _>>()?;
+        for quote in &unused {
+            self.step_quote(quote, QuoteState::Lost)?;
+        }
+        Ok((found.len() + unused.len()) as u64)
     }
 
     /// A quote that takes no more credits is settled when all of them are confirmed and minted.
@@ -210,6 +221,8 @@ impl Turn<'_> {
         if !self.step_quote(quote, QuoteState::Lost)? {
             return Ok(0);
         }
+        let known = self.quote(quote)?;
+        let unminted = known.paid_seen.saturating_sub(known.issued_seen);
         let credits = "SELECT id, state, frozen_from FROM credit WHERE quote_ref = ?1 ORDER BY id";
         let mut credits = self.conn.prepare(credits)?;
         let found = credits.query_map([quote], |row| {
@@ -227,6 +240,7 @@ impl Turn<'_> {
                 }
                 (CreditState::Sent, _) => {
                     self.step(credit, CreditState::Lost)?;
+                    self.remember_quote(credit, quote)?;
                     lost += 1;
                 }
                 // What is frozen stays so; it wakes up in the state that this one has become.
@@ -236,12 +250,20 @@ impl Turn<'_> {
                 }
                 (CreditState::Frozen, Some(CreditState::Sent)) => {
                     self.conn.execute(refreeze, (credit, CreditState::Lost))?;
+                    self.remember_quote(credit, quote)?;
                     lost += 1;
                 }
                 _ => {}
             }
         }
-        self.tell_failed(quote, 0, 0, detail, at_ms)?;
+        let detail = match unminted {
+            0 => detail.to_owned(),
+            unminted => format!("{detail}; {unminted} that it had paid was not seen minted"),
+        };
+        self.tell_failed(quote, 0, 0, &detail, at_ms)?;
+        if unminted > 0 {
+            tracing::error!(unminted, quote, "what the mint has lost was paid, and not minted");
+        }
         Ok(lost)
     }
 
@@ -254,9 +276,13 @@ impl Turn<'_> {
         at_ms: i64,
     ) -> Result<Reading, LedgerError> {
         let known = self.quote(quote)?;
-        let set = "UPDATE quote SET paid_seen = ?2, issued_seen = ?3, last_read_ms = ?4 \
+        // A first look is no reading of what was sent: that comes when something was.
+        let set = "UPDATE quote SET paid_seen = ?2, issued_seen = ?3, seen = 1, last_read_ms = \
+                   CASE WHEN seen OR state <> 2 THEN ?4 ELSE last_read_ms END \
                    WHERE quote_ref = ?1";
-        self.conn.execute(set, (quote, paid, issued, at_ms))?;
+        // The table holds no more; what is compared is what the mint said.
+        let most = i64::MAX.unsigned_abs();
+        self.conn.execute(set, (quote, paid.min(most), issued.min(most), at_ms))?;
         if issued > known.issued_seen {
             let seen =
                 v1::MintIssued { quote_request: known.request.clone(), issued_amount: issued };
@@ -312,10 +338,8 @@ impl Turn<'_> {
 
     /// [`super::Ledger::resume_sending`].
     pub(super) fn resume_sending(&self) -> Result<(), LedgerError> {
-        if self.conn.execute("DELETE FROM meta WHERE key = 'stopped'", [])? == 0 {
-            return Ok(());
-        }
-        // The next reading would stop it again.
+        self.conn.execute("DELETE FROM meta WHERE key = 'stopped'", [])?;
+        // The next reading would stop it again. What turned out to be ours is none of it any more.
         let read = "SELECT quote_ref, paid_seen FROM quote WHERE paid_seen > 0 AND state <> ?1";
         let mut read = self.conn.prepare(read)?;
         let found = read.query_map([QuoteState::Lost], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -323,7 +347,10 @@ impl Turn<'_> {
         let set = "INSERT OR REPLACE INTO meta(key, value) VALUES ('surplus:' || ?1, ?2)";
         for (quote, paid) in found {
             let extra = u128::from(paid).saturating_sub(self.sent_on(&quote)?);
-            if let (true, Ok(extra)) = (extra > 0, u64::try_from(extra)) {
+            if extra == 0 {
+                let forget = "DELETE FROM meta WHERE key = 'surplus:' || ?1";
+                self.conn.execute(forget, [quote])?;
+            } else if let Ok(extra) = u64::try_from(extra) {
                 self.conn.execute(set, (quote, extra))?;
             }
         }

@@ -15,12 +15,14 @@ use crate::mint::Scheme;
 use super::checkpoint::PAGES_BOUND;
 use super::error::OpenError;
 use super::model::Identity;
+use super::sinks::BOUND_SINKS;
 
 /// Marks the file as ours (`PRAGMA application_id`): "gp1l".
 const APPLICATION: i64 = 0x6770_316c;
 
 /// What brings a file from version n (its place) to n + 1.
-const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const STEPS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// Pages that a connection keeps in memory, in KiB. Share hashes fall anywhere into their tree: a
 /// day of them has to fit, or each costs a read.
@@ -72,14 +74,17 @@ pub(super) fn open(path: &Path, scheme: Scheme) -> Result<Opened, OpenError> {
         return Err(OpenError::Scheme { found, wanted });
     }
     conn.execute_batch(FORGET_WAITS).map_err(&sqlite)?;
+    conn.execute_batch(BOUND_SINKS).map_err(&sqlite)?;
     Ok(Opened { conn, lock, identity })
 }
 
 /// Waits are those of one process: what the next one does first is to try. They may have been
-/// counted from a clock that was wrong, too, and end who knows when.
+/// counted from a clock that was wrong, too, and end who knows when. And what the mint showed was
+/// shown to whoever had this file before: that may have been an older file.
 const FORGET_WAITS: &str = "BEGIN IMMEDIATE; \
     UPDATE quote SET next_try_ms = 0 WHERE state IN (0, 1) AND next_try_ms > 0; \
-    UPDATE quote SET last_read_ms = 0 WHERE state IN (2, 3) AND last_read_ms > 0; \
+    UPDATE quote SET last_read_ms = 0 WHERE state IN (2, 3, 5) AND last_read_ms > 0; \
+    UPDATE quote SET seen = 0 WHERE state = 2 AND seen = 1; \
     UPDATE credit SET next_try_ms = 0 WHERE state NOT IN (0, 5, 6) AND next_try_ms > 0; COMMIT";
 
 /// Opens the ledger for reading only, beside whoever writes.

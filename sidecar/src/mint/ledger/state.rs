@@ -80,7 +80,7 @@ states! {
         Closing = 3 "closing",
         /// All its credits are confirmed, and all that was paid is minted. Final.
         Settled = 4 "settled",
-        /// The mint does not know it any more. Final.
+        /// The mint does not know it any more.
         Lost = 5 "lost",
     }
 }
@@ -97,7 +97,8 @@ impl CreditState {
                 | (Sealed, Assigned | Frozen)
                 | (Assigned, Sent | Sealed | Frozen)
                 | (Sent, Confirmed | Lost | Frozen)
-                | (Lost, Sealed | Frozen)
+                // Sent: the mint knows its quote again.
+                | (Lost, Sealed | Sent | Frozen)
                 | (Frozen, Sealed | Assigned | Sent | Lost)
         )
     }
@@ -115,6 +116,8 @@ impl QuoteState {
                 | (Creating, New | Open | Lost)
                 | (Open, Closing | Lost)
                 | (Closing, Settled | Lost)
+                // The mint's database is back.
+                | (Lost, Closing)
         )
     }
 }
@@ -145,7 +148,8 @@ mod tests {
         }
         for next in QuoteState::ALL {
             assert!(!QuoteState::Settled.may_become(*next), "{next}");
-            assert!(!QuoteState::Lost.may_become(*next), "{next}");
+            let back = *next == QuoteState::Closing;
+            assert_eq!(QuoteState::Lost.may_become(*next), back, "it takes nothing new: {next}");
             assert!(!next.may_become(*next), "{next}");
         }
     }

@@ -19,8 +19,8 @@ use super::checkpoint::Checkpoints;
 use super::error::{LedgerError, OpenError};
 use super::figures::Figures;
 use super::model::{
-    AccountBooks, Due, Health, Identity, Kept, LedgerShare, Outcome, Owed, Quote, QuoteNeed,
-    Reading, Sealing, StoredEvent, Terms,
+    AccountBooks, Due, Health, Identity, Kept, LedgerShare, LostQuote, Outcome, Owed, Quote,
+    QuoteNeed, Reading, Sealing, StoredEvent, Terms,
 };
 use super::schema;
 use super::turn::Turn;
@@ -349,6 +349,27 @@ impl Ledger for SqliteLedger {
         self.call(move |turn| turn.quote_lost(&quote_ref, &detail, at_ms)).await
     }
 
+    async fn lost_quotes(
+        &self,
+        read_by_ms: i64,
+        lost_by_ms: i64,
+        most: u32,
+    ) -> Result<Vec<LostQuote>> {
+        self.read(move |books| books.lost_quotes(read_by_ms, lost_by_ms, most)).await
+    }
+
+    async fn quote_gone(&self, lost: LostQuote, at_ms: i64) -> Result<()> {
+        self.call(move |turn| turn.quote_gone(&lost, at_ms)).await
+    }
+
+    async fn quote_hidden(&self, quote_ref: String, at_ms: i64) -> Result<()> {
+        self.call(move |turn| turn.quote_hidden(&quote_ref, at_ms)).await
+    }
+
+    async fn quote_back(&self, quote_ref: String, at_ms: i64) -> Result<u64> {
+        self.call(move |turn| turn.quote_back(&quote_ref, at_ms)).await
+    }
+
     async fn assign(&self, payments_max: u64, at_ms: i64) -> Result<u64> {
         self.call(move |turn| turn.assign(payments_max, at_ms)).await
     }
@@ -367,6 +388,10 @@ impl Ledger for SqliteLedger {
 
     async fn defer(&self, credit: u64, next_try_ms: i64, detail: String, at_ms: i64) -> Result<()> {
         self.call(move |turn| turn.defer(credit, next_try_ms, &detail, at_ms)).await
+    }
+
+    async fn sinks_heard(&self) -> Result<bool> {
+        self.read(Books::sinks_heard).await
     }
 
     async fn payments_of(&self, quote_ref: String) -> Result<Vec<Owed>> {

@@ -11,6 +11,7 @@ use crate::mint::{PayoutKey, Work};
 use crate::types::QuoteRef;
 
 use super::books::{read_quote, Books, QUOTE};
+use super::credits::ASSIGNED_MAX;
 use super::error::LedgerError;
 use super::model::Quote;
 use super::quotes::NAME_BYTES_MAX;
@@ -20,6 +21,15 @@ use super::turn::{key_bytes, Turn};
 /// Accounts whose payments fill a quote up together. One account alone can't: strangers who name
 /// the quote take none of its owner's payments.
 const ACCOUNTS_MAX: u64 = 16;
+
+/// Sealed credits of accounts that named a quote which is open; from the quotes on, as for quotes of
+/// the pool's.
+pub(super) const ASSIGNABLE: &str = "SELECT credit.id, account.id, quote.quote_ref \
+    FROM quote INDEXED BY quote_open CROSS JOIN naming INDEXED BY naming_quote \
+    ON naming.quote_ref = quote.quote_ref CROSS JOIN account ON account.id = naming.account_id \
+    CROSS JOIN credit INDEXED BY credit_account \
+    ON credit.account_id = account.id AND credit.state = 2 AND credit.wish = quote.quote_ref \
+    WHERE quote.state = 2 AND quote.account_id IS NULL AND takes AND NOT frozen LIMIT ?1";
 
 impl Turn<'_> {
     /// [`super::Ledger::new_wallet_quote`].
@@ -86,15 +96,9 @@ impl Turn<'_> {
 
     /// The part of [`super::Ledger::assign`] about quotes that wallets made.
     pub(super) fn assign_named(&self, payments_max: u64, at_ms: i64) -> Result<u64, LedgerError> {
-        let mut waiting = self.conn.prepare(
-            "SELECT credit.id, account.id, quote.quote_ref FROM credit \
-             JOIN account ON account.id = credit.account_id \
-             JOIN naming ON naming.account_id = account.id AND naming.quote_ref = credit.wish \
-             JOIN quote ON quote.quote_ref = credit.wish AND quote.state = ?2 \
-             WHERE credit.state = ?1 AND takes AND NOT frozen ORDER BY credit.id",
-        )?;
-        let states = (CreditState::Sealed, QuoteState::Open);
-        let found = waiting.query_map(states, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let mut waiting = self.conn.prepare(ASSIGNABLE)?;
+        let found =
+            waiting.query_map([ASSIGNED_MAX], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let found: Vec<(u64, i64, String)> = found.collect::<Result<_, _>>()?;
         let count = "UPDATE naming SET payments = payments + 1 WHERE account_id = ?1 \
                      AND quote_ref = ?2 AND takes AND payments < ?3 RETURNING payments";

@@ -215,3 +215,25 @@ async fn survives_the_loss_of_the_mints_database_with_the_wallets_quote_in_it() 
     assert!(rig.mint.database().quote(&id).is_none());
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn a_quote_that_was_paid_before_anything_was_sent_on_it_stops_all_sending() {
+    let mut rig = Rig::start("paid-before").await;
+    let (id, quote) = named(&rig.wallet_asks(0).await);
+    // As a ledger did of which this one is an old copy.
+    assert!(rig.mint.pay(&id, "gp1c:another", 5));
+    rig.earn(quote).await;
+    soon(async {
+        while rig.ledger.quote(quote.to_string()).await.unwrap().unwrap().paid_seen != 5 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let books = ledger::Books::open(rig.ledger.path()).unwrap();
+    assert!(books.stopped().unwrap().unwrap().contains("nothing was sent yet"));
+    assert_eq!((rig.paid(&id), rig.mint.seen().credited), (5, 0));
+    rig.ledger.resume_sending().await.unwrap();
+    rig.confirmed(7).await;
+    assert_eq!(rig.paid(&id), 12);
+    rig.stop().await;
+}

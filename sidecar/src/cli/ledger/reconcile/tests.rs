@@ -81,7 +81,7 @@ fn rejects_quotes_that_pay_somebody_else() {
 
 #[test]
 fn tells_what_a_mint_without_the_quote_means() {
-    let unknown = |state, lost| {
+    let unminted = |state, lost, paid_seen| {
         let refused = MintError::Refused {
             kind: Refusal::UnknownQuote,
             code: 50000,
@@ -89,13 +89,16 @@ fn tells_what_a_mint_without_the_quote_means() {
         };
         let after = QuoteSums { sent: lost, confirmed: 0, lost };
         let ours = Ours { before: after, after, known: 0 };
-        let verdict = judge(&quote(state), ours, &Err(refused));
+        let verdict = judge(&Quote { paid_seen, ..quote(state) }, ours, &Err(refused));
         (verdict.word, verdict.bad)
     };
+    let unknown = |state, lost| unminted(state, lost, 0);
     assert_eq!(unknown(QuoteState::Open, 0), ("unknown", true));
     assert_eq!(unknown(QuoteState::Settled, 0), ("unknown", true));
     assert_eq!(unknown(QuoteState::Lost, 7), ("lost", true));
     assert_eq!(unknown(QuoteState::Lost, 0), ("lost", false));
+    // What was confirmed there and not minted is nowhere else.
+    assert_eq!(unminted(QuoteState::Lost, 0, 9), ("lost", true));
     let back = judge(&quote(QuoteState::Lost), ours(0), &shows(100, 0));
     assert_eq!((back.word, back.bad), ("back", true));
 }

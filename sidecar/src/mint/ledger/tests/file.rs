@@ -79,10 +79,10 @@ fn rejects_files_of_others_and_of_later_versions() {
     let mut stand = Stand::new();
     stand.ledger = None;
     let conn = rusqlite::Connection::open(&stand.settings.path).unwrap();
-    conn.pragma_update(None, "user_version", 3).unwrap();
-    assert!(matches!(start(&stand.settings), Err(OpenError::Newer { found: 3, known: 2 })));
+    conn.pragma_update(None, "user_version", 4).unwrap();
+    assert!(matches!(start(&stand.settings), Err(OpenError::Newer { found: 4, known: 3 })));
     assert!(matches!(Books::open(&stand.settings.path), Err(OpenError::Newer { .. })));
-    conn.pragma_update(None, "user_version", 2).unwrap();
+    conn.pragma_update(None, "user_version", 3).unwrap();
     conn.pragma_update(None, "application_id", 5).unwrap();
     assert!(matches!(start(&stand.settings), Err(OpenError::Foreign(_))));
     drop(conn);

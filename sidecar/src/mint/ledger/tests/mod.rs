@@ -1,6 +1,10 @@
 //! Promises of the ledger, kept on a file in a folder of its own.
 
 #[cfg(test)]
+mod back;
+#[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod file;
 #[cfg(test)]
 mod flow;
@@ -12,6 +16,8 @@ mod news;
 mod replay;
 #[cfg(test)]
 mod shares;
+#[cfg(test)]
+mod sinks;
 #[cfg(test)]
 mod states;
 #[cfg(test)]
@@ -36,8 +42,10 @@ use crate::types::{Difficulty, Hash, QuoteRef};
 /// Work of one unit in tests: difficulty 10.
 const TERMS: Terms = Terms { unit_work: Work(10 << 32), min_amount: 1 };
 
-const TABLES: [&str; 9] =
-    ["meta", "account", "payout", "quote", "naming", "credit", "share", "event", "consumer"];
+const TABLES: [&str; 11] = [
+    "meta", "account", "payout", "quote", "naming", "former", "credit", "share", "event",
+    "consumer", "sink",
+];
 
 /// Everything is due.
 const NOW: Due = Due { opened_by_ms: i64::MAX, work_from: Work::ZERO };
@@ -140,10 +148,23 @@ impl Stand {
     async fn send(&self, account: i64, name: &str) -> Vec<Owed> {
         self.open_quote(account, name).await;
         self.ledger().assign(256, 3).await.unwrap();
+        self.look().await;
         let due = self.ledger().due_credits(0, 1_000).await.unwrap();
         let ids = due.iter().map(|owed| owed.credit_id).collect();
         self.ledger().mark_sent(ids, 3).await.unwrap();
         due
+    }
+
+    /// The mint is asked for the quotes it lost, does not know them, and shows of the others what it
+    /// showed before.
+    async fn look(&self) {
+        for lost in self.ledger().lost_quotes(i64::MAX, i64::MAX, 100).await.unwrap() {
+            self.ledger().quote_gone(lost, 3).await.unwrap();
+        }
+        for quote in self.ledger().unread_quotes(i64::MAX, 100).await.unwrap() {
+            let (paid, issued) = (quote.paid_seen, quote.issued_seen);
+            self.ledger().confirm(quote.quote_ref, paid, issued, 3).await.unwrap();
+        }
     }
 
     async fn credit(&self, id: u64) -> Credit {

@@ -26,6 +26,8 @@ enum Step {
     Rotate(u64),
     Lose(u8),
     Requeue,
+    /// The mint is asked for quotes that it did not know, and has them back or not.
+    Ask(bool),
     Freeze(u64, bool),
     Prune,
     Reopen,
@@ -46,6 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1_u64..4).prop_map(Step::Rotate),
         1 => any::<u8>().prop_map(Step::Lose),
         1 => Just(Step::Requeue),
+        2 => any::<bool>().prop_map(Step::Ask),
         1 => (1_u64..20, any::<bool>()).prop_map(|(credit, on)| Step::Freeze(credit, on)),
         1 => Just(Step::Prune),
         2 => Just(Step::Reopen),
@@ -183,6 +186,15 @@ impl Model {
                 for stuck in books.stuck(i64::MAX, 1_000).unwrap() {
                     if stuck.credit.state == CreditState::Lost {
                         stand.ledger().requeue(stuck.credit.id).await.unwrap();
+                    }
+                }
+            }
+            Step::Ask(back) => {
+                for lost in stand.ledger().lost_quotes(i64::MAX, i64::MAX, 100).await.unwrap() {
+                    let quote = lost.quote.quote_ref.clone();
+                    match back {
+                        true => drop(stand.ledger().quote_back(quote, at_ms).await.unwrap()),
+                        false => stand.ledger().quote_gone(lost, at_ms).await.unwrap(),
                     }
                 }
             }

@@ -33,7 +33,7 @@ async fn rejects_every_step_of_a_credit_that_is_not_in_the_table() {
             allowed += u32::from(from != to && now == to);
         }
     }
-    assert_eq!(allowed, 17);
+    assert_eq!(allowed, 18);
 }
 
 #[tokio::test]

@@ -14,20 +14,18 @@ use tokio::time::{sleep, timeout};
 
 use crate::sys::stopped;
 
-/// Connections at a time; further ones are closed as they come.
-pub(super) const CONNECTIONS: usize = 32;
 /// Longest head, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 
 /// How long what may take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub struct Patience {
     /// A request's head, and asking nothing.
-    pub(super) head: Duration,
+    pub head: Duration,
     /// A connection: who asks all the time asks on another one after this.
-    pub(super) life: Duration,
+    pub life: Duration,
     /// An answer that is under way then, or when we stop.
-    pub(super) last: Duration,
+    pub last: Duration,
 }
 
 impl Default for Patience {
@@ -61,7 +59,7 @@ pub(super) async fn serve<S>(
     }
     match done {
         Some(Ok(())) => {}
-        Some(Err(error)) => tracing::debug!(%error, "an admin connection ended"),
-        None => tracing::debug!("an admin connection was cut off"),
+        Some(Err(error)) => tracing::debug!(%error, "an HTTP connection ended"),
+        None => tracing::debug!("an HTTP connection was cut off"),
     }
 }

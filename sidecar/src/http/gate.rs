@@ -1,13 +1,10 @@
 //! Who may ask.
 
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use axum::extract::Request;
+use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::HeaderValue;
-use axum::middleware::Next;
 use sha2::{Digest as _, Sha256};
 
-use super::answer::{error, Answer, Reason};
 use crate::keys::{KeyError, KeyFile};
 
 /// Longest token file that is read, in bytes.
@@ -84,7 +81,7 @@ impl Token {
 
 /// What is asked of who asks.
 #[derive(Debug, Clone)]
-pub(super) enum Gate {
+pub enum Gate {
     /// The token.
     Token(Token),
     /// To be on this machine, and to know it: a page in a browser here must not ask in the name of
@@ -94,32 +91,66 @@ pub(super) enum Gate {
     Unix,
 }
 
-/// Lets a request through, or answers why not.
-pub(super) async fn guard(State(gate): State<Gate>, request: Request<Body>, next: Next) -> Answer {
-    match &gate {
-        // Says nothing but that the process runs.
-        _ if request.uri().path() == "/livez" => {}
-        Gate::Token(token) => {
-            let shown = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-            let shown = shown.and_then(|value| value.strip_prefix(b"Bearer "));
-            if !shown.is_some_and(|shown| token.is(shown)) {
-                let text = "show the token of [admin].token_file: \"Authorization: Bearer TOKEN\"";
-                let mut answer = error(Reason::Unauthorized, text);
-                answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                return answer;
+/// Why a request is not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It shows no token, or a wrong one.
+    Token,
+    /// Its Host header names another machine.
+    ForeignHost,
+}
+
+impl Gate {
+    /// Whether a request may be answered. With `basic` the token may also be the password of HTTP's
+    /// basic authentication, which is what browsers can ask people for.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn check<B>(&self, request: &Request<B>, basic: bool) -> Result<(), Refused> {
+        match self {
+            // Says nothing but that the process runs.
+            _ if request.uri().path() == "/livez" => Ok(()),
+            Self::Token(token) => {
+                let shown = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+                let bearer = shown.and_then(|value| value.strip_prefix(b"Bearer "));
+                let password = || {
+                    let pair = base64(shown?.strip_prefix(b"Basic ")?)?;
+                    let colon = pair.iter().position(|byte| *byte == b':')?;
+                    pair.get(colon + 1..).map(<[u8]>::to_vec)
+                };
+                let good = bearer.is_some_and(|shown| token.is(shown))
+                    || (basic && password().is_some_and(|shown| token.is(&shown)));
+                good.then_some(()).ok_or(Refused::Token)
             }
-        }
-        Gate::Loopback => {
-            let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
-            if !host.is_some_and(is_local) {
-                let text = "the Host header names another host than this machine: ask by its \
-                            loopback address, or set [admin].token_file";
-                return error(Reason::ForeignHost, text);
+            Self::Loopback => {
+                let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
+                host.is_some_and(is_local).then_some(()).ok_or(Refused::ForeignHost)
             }
+            Self::Unix => Ok(()),
         }
-        Gate::Unix => {}
     }
-    next.run(request).await
+}
+
+/// Base64 with its padding or without; `None`: it is none.
+fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for byte in text.trim_ascii().iter().take_while(|byte| **byte != b'=') {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        (bits, held) = ((bits << 6 | u32::from(value)) & 0xffff, held + 6);
+        if held >= 8 {
+            held -= 8;
+            out.push(u8::try_from(bits >> held & 0xff).ok()?);
+        }
+    }
+    Some(out)
 }
 
 /// `127.0.0.1`, `[::1]` or `localhost`, with or without a port.
@@ -146,6 +177,33 @@ mod tests {
             assert!(!token.is(wrong));
         }
         assert_eq!(format!("{token:?}"), "Token([redacted])");
+    }
+
+    #[test]
+    fn takes_the_token_as_a_password_only_where_browsers_ask() {
+        let gate = Gate::Token(Token::new(b"0123456789abcdef"));
+        let shows = |value: &str, basic| {
+            let request =
+                Request::builder().uri("/").header(AUTHORIZATION, value).body(()).unwrap();
+            gate.check(&request, basic)
+        };
+        // any:0123456789abcdef
+        let right = "Basic YW55OjAxMjM0NTY3ODlhYmNkZWY=";
+        assert_eq!(shows(right, true), Ok(()));
+        assert_eq!(shows(right, false), Err(Refused::Token));
+        assert_eq!(shows("Bearer 0123456789abcdef", true), Ok(()));
+        for wrong in ["Basic", "Basic ", "Basic !!!!", "Basic YW55", "Basic YW55Og==", ""] {
+            assert_eq!(shows(wrong, true), Err(Refused::Token), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn reads_base64() {
+        for (text, bytes) in [("", ""), ("Zg==", "f"), ("Zm8", "fo"), ("Zm9vYmFy", "foobar")] {
+            assert_eq!(base64(text.as_bytes()).unwrap(), bytes.as_bytes());
+        }
+        assert_eq!(base64(b"//8="), Some(vec![0xff, 0xff]));
+        assert_eq!(base64(b"a b"), None);
     }
 
     #[test]
