@@ -660,12 +660,12 @@ type isEvent_Event interface {
 }
 
 type Event_ConnectionOpened struct {
-	// A miner finished SetupConnection.
+	// A miner finished SetupConnection; again with its extensions, or to a sink that missed it.
 	ConnectionOpened *ConnectionOpened `protobuf:"bytes,10,opt,name=connection_opened,json=connectionOpened,proto3,oneof"`
 }
 
 type Event_ConnectionClosed struct {
-	// A connection ended, at whatever stage.
+	// A connection ended that was opened, after its channels.
 	ConnectionClosed *ConnectionClosed `protobuf:"bytes,11,opt,name=connection_closed,json=connectionClosed,proto3,oneof"`
 }
 
@@ -764,7 +764,7 @@ func (*Event_MintIssued) isEvent_Event() {}
 
 func (*Event_MintFailed) isEvent_Event() {}
 
-// A miner finished SetupConnection.
+// A miner finished SetupConnection; again with its extensions, or to a sink that missed it.
 type ConnectionOpened struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The connection.
@@ -1044,7 +1044,7 @@ type ShareTotals struct {
 	Rejected []*RejectCount `protobuf:"bytes,5,rep,name=rejected,proto3" json:"rejected,omitempty"`
 	// Highest difficulty of a hash among the accepted.
 	Best *Difficulty `protobuf:"bytes,6,opt,name=best,proto3" json:"best,omitempty"`
-	// When the sum begins: that of the last such event, or the opening of the channel. It is far back
+	// Nothing in it is from before: the last look at the channel, or its opening. It is far back
 	// when the sink was away. 0: unknown.
 	SinceMs       int64 `protobuf:"varint,7,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields

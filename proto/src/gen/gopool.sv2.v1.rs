@@ -1453,10 +1453,10 @@ pub mod event {
     /// Exactly one is set; a sink keeps the seq of what it does not know and skips it.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Event {
-        /// A miner finished SetupConnection.
+        /// A miner finished SetupConnection; again with its extensions, or to a sink that missed it.
         #[prost(message, tag = "10")]
         ConnectionOpened(super::ConnectionOpened),
-        /// A connection ended, at whatever stage.
+        /// A connection ended that was opened, after its channels.
         #[prost(message, tag = "11")]
         ConnectionClosed(super::ConnectionClosed),
         /// A channel was opened.
@@ -1500,7 +1500,7 @@ pub mod event {
         MintFailed(super::MintFailed),
     }
 }
-/// A miner finished SetupConnection.
+/// A miner finished SetupConnection; again with its extensions, or to a sink that missed it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConnectionOpened {
     /// The connection.
@@ -1576,7 +1576,7 @@ pub struct ShareTotals {
     /// Highest difficulty of a hash among the accepted.
     #[prost(message, optional, tag = "6")]
     pub best: ::core::option::Option<Difficulty>,
-    /// When the sum begins: that of the last such event, or the opening of the channel. It is far back
+    /// Nothing in it is from before: the last look at the channel, or its opening. It is far back
     /// when the sink was away. 0: unknown.
     #[prost(int64, tag = "7")]
     pub since_ms: i64,
