@@ -129,6 +129,7 @@ lint: prerequisites ## formatting and lints
 	cd go-bindings && go vet -tags sv2_static ./ffihost ./gopool/door && go run $(STATICCHECK) -tags sv2_static ./ffihost ./gopool/door
 	cd go-bindings && go vet -tags sv2_static,sv2_mint ./ffihost && go run $(STATICCHECK) -tags sv2_static,sv2_mint ./ffihost
 	examples/deploy/check
+	examples/systemd/check
 
 rust-test: prerequisites ## Rust: unit, property, tidy, drift, and end to end over real processes
 	cargo build --bin gopool-sv2

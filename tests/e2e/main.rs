@@ -19,7 +19,9 @@ mod pool_away;
 mod probe;
 mod setup;
 mod siege;
+mod stats;
 mod status;
+mod supervised;
 mod tips;
 mod tls;
 

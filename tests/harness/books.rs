@@ -38,6 +38,14 @@ impl Event {
         self.there(field, self.0[field].as_bool())
     }
 
+    /// A credit: whole difficulties, and the rest in units of 2^-32.
+    #[must_use]
+    pub fn credit(&self) -> (u64, u32) {
+        let part = |name| self.there("credit", self.0["credit"][name].as_u64());
+        let fraction = u32::try_from(part("fraction")).ok();
+        (part("whole"), self.there("credit", fraction))
+    }
+
     #[allow(clippy::panic)]
     fn there<T>(&self, field: &str, value: Option<T>) -> T {
         value.unwrap_or_else(|| panic!("no {field} of that type in the journal's line {}", self.0))

@@ -2,25 +2,31 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use gopool_sv2::app::Sidecar;
 use gopool_sv2::config::Config;
-use gopool_sv2::obs::LogFilter;
+use gopool_sv2::obs::{Counts, LogFilter};
+use gopool_sv2::sys::supervisor;
 use gopool_sv2::{admin, obs, sys};
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::{complain, stop_signal, USAGE};
 
 /// File descriptors kept for all that is no miner.
 const RESERVED_DESCRIPTORS: usize = 64;
+/// How often we look whether the pool was reached for the first time.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Accept Stratum V2 miners and hand their shares to the pool.
 ///
 /// Runs until SIGINT or SIGTERM: then it takes no new connections, answers the shares that wait
 /// (a few seconds at most), and exits 0. A second signal ends it at once. SIGHUP reads the
 /// authority key again; a changed key file is also noticed within seconds. Nobody is disconnected.
+/// Under systemd (Type=notify) it is ready once the pool was reached, and tells the watchdog.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The configuration file. `check-config --print` shows every key.
@@ -104,8 +110,15 @@ async fn serve(config: Config, log: LogFilter) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    supervisor::watch();
+    let mut reached = Box::pin(reached(sidecar.counts().clone()));
+    let mut is_ready = false;
     let failed = loop {
         tokio::select! {
+            () = &mut reached, if !is_ready => {
+                is_ready = true;
+                supervisor::ready();
+            }
             signal = &mut stop => {
                 tracing::info!(signal, "stopping");
                 break false;
@@ -117,6 +130,7 @@ async fn serve(config: Config, log: LogFilter) -> ExitCode {
             Some(()) = hangup.recv() => sidecar.renew_key(),
         }
     };
+    supervisor::stopping();
     sidecar.stop().await;
     // Last: whoever watches sees the stop.
     stop_admin.send_replace(true);
@@ -129,6 +143,13 @@ async fn serve(config: Config, log: LogFilter) -> ExitCode {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
+    }
+}
+
+/// Completes once the link to the pool was up.
+async fn reached(counts: Counts) {
+    while counts.pool.ups.get() == 0 {
+        sleep(LOOK_EVERY).await;
     }
 }
 

@@ -1,5 +1,8 @@
 //! The clock, the wish to stop, and what the system grants this process.
 
+#[cfg(feature = "bin")]
+pub mod supervisor;
+
 use std::io;
 use std::thread::{Builder, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
