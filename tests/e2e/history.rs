@@ -35,7 +35,8 @@ struct Service {
 }
 
 impl Service {
-    fn start(line: &Line) -> Self {
+    /// Its start of that number: all write into the same log.
+    fn start(line: &Line, number: usize) -> Self {
         let config = "[stats]\nevents = \"unix:stats.sock\"\nhttp = \"127.0.0.1:0\"\n\
                       database = \"stats.db\"\n[log]\nformat = \"human\"\n";
         std::fs::write(line.path("stats.toml"), config).unwrap();
@@ -43,8 +44,8 @@ impl Service {
         command.args(["stats", "--config"]).arg(line.path("stats.toml"));
         let directory = line.path("");
         let mut process = Process::start("stats", &directory, &mut command).unwrap();
-        let said = process.wait_for("the dashboard is at http://").unwrap();
-        let http = said.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        let said = process.wait_for_nth("the dashboard is at http://", number).unwrap();
+        let http = said.split('/').next().unwrap().to_owned();
         Self { process, http }
     }
 
@@ -78,14 +79,14 @@ fn history_equals_the_pools_books_however_often_the_service_is_killed() {
                 miner::run(options, pending()).await.unwrap().accepted
             })
         });
-        for round in 0..KILLS {
-            let service = Service::start(&line);
+        for round in 1..=KILLS {
+            let service = Service::start(&line, round);
             sleep(Duration::from_millis(100 + 37 * u64::try_from(round).unwrap()));
             service.process.kill().unwrap();
         }
         miner.join().unwrap()
     });
-    let service = Service::start(&line);
+    let service = Service::start(&line, KILLS + 1);
     let begun = Instant::now();
     let summary = loop {
         let summary = service.json("/api/v1/summary");
