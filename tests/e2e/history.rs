@@ -117,3 +117,22 @@ fn history_equals_the_pools_books_however_often_the_service_is_killed() {
     assert_eq!(sessions[0]["accepted"].as_u64(), Some(accepted));
     assert!(sessions[0]["ended_ms"].is_number(), "{account:#}");
 }
+
+#[test]
+fn says_all_that_is_wrong_with_the_services_file() {
+    let place = tempfile::TempDir::new().unwrap();
+    let file = place.path().join("stats.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(&binaries().unwrap().sidecar);
+        let output = command.args(["stats", "--check", "--config"]).arg(&file).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(check("[stats]\nhttp = \"127.0.0.1:0\"\n"), (Some(0), String::new()));
+    let (code, said) = check("[stats]\nhttp = \"0.0.0.0:3338\"\nkeep_event = 5\n");
+    assert_eq!((code, said.lines().count()), (Some(64), 2), "{said}");
+    assert!(said.contains("token_file") && said.contains("`keep_events`"), "{said}");
+    let (code, said) = check("[stats]\ndatabase = \"nowhere/stats.db\"\n");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("make it"), "{said}");
+}
