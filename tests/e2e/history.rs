@@ -35,7 +35,8 @@ struct Service {
 }
 
 impl Service {
-    fn start(line: &Line) -> Self {
+    /// Its start of that number: all write into the same log.
+    fn start(line: &Line, number: usize) -> Self {
         let config = "[stats]\nevents = \"unix:stats.sock\"\nhttp = \"127.0.0.1:0\"\n\
                       database = \"stats.db\"\n[log]\nformat = \"human\"\n";
         std::fs::write(line.path("stats.toml"), config).unwrap();
@@ -43,8 +44,8 @@ impl Service {
         command.args(["stats", "--config"]).arg(line.path("stats.toml"));
         let directory = line.path("");
         let mut process = Process::start("stats", &directory, &mut command).unwrap();
-        let said = process.wait_for("the dashboard is at http://").unwrap();
-        let http = said.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        let said = process.wait_for_nth("the dashboard is at http://", number).unwrap();
+        let http = said.split('/').next().unwrap().to_owned();
         Self { process, http }
     }
 
@@ -78,14 +79,14 @@ fn history_equals_the_pools_books_however_often_the_service_is_killed() {
                 miner::run(options, pending()).await.unwrap().accepted
             })
         });
-        for round in 0..KILLS {
-            let service = Service::start(&line);
+        for round in 1..=KILLS {
+            let service = Service::start(&line, round);
             sleep(Duration::from_millis(100 + 37 * u64::try_from(round).unwrap()));
             service.process.kill().unwrap();
         }
         miner.join().unwrap()
     });
-    let service = Service::start(&line);
+    let service = Service::start(&line, KILLS + 1);
     let begun = Instant::now();
     let summary = loop {
         let summary = service.json("/api/v1/summary");
@@ -115,4 +116,23 @@ fn history_equals_the_pools_books_however_often_the_service_is_killed() {
     assert_eq!(sessions.len(), 1, "{account:#}");
     assert_eq!(sessions[0]["accepted"].as_u64(), Some(accepted));
     assert!(sessions[0]["ended_ms"].is_number(), "{account:#}");
+}
+
+#[test]
+fn says_all_that_is_wrong_with_the_services_file() {
+    let place = tempfile::TempDir::new().unwrap();
+    let file = place.path().join("stats.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(&binaries().unwrap().sidecar);
+        let output = command.args(["stats", "--check", "--config"]).arg(&file).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(check("[stats]\nhttp = \"127.0.0.1:0\"\n"), (Some(0), String::new()));
+    let (code, said) = check("[stats]\nhttp = \"0.0.0.0:3338\"\nkeep_event = 5\n");
+    assert_eq!((code, said.lines().count()), (Some(64), 2), "{said}");
+    assert!(said.contains("token_file") && said.contains("`keep_events`"), "{said}");
+    let (code, said) = check("[stats]\ndatabase = \"nowhere/stats.db\"\n");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("make it"), "{said}");
 }

@@ -8,6 +8,7 @@ use gopool_sv2::config::StatsFile;
 use gopool_sv2::http::Token;
 use gopool_sv2::obs;
 use gopool_sv2::stats::Stats;
+use gopool_sv2::sys::supervisor;
 use tokio::sync::watch;
 
 use super::{complain, say, stop_signal, USAGE};
@@ -17,7 +18,8 @@ use super::{complain, say, stop_signal, USAGE};
 /// A process of its own, which can be stopped and started at will: sidecars keep their events
 /// meanwhile, and no share waits for it. Sidecars publish here when their [stats].sink names this
 /// service's [stats].events. Runs until SIGINT or SIGTERM, then exits 0; 1 when it ended by itself
-/// and should be started anew; 64 when the command or the configuration is wrong.
+/// and should be started anew; 64 when the command or the configuration is wrong. Under systemd
+/// (Type=notify) it is ready once both addresses are open, and tells the watchdog.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The configuration file of the service.
@@ -107,8 +109,10 @@ async fn serve(file: StatsFile) -> ExitCode {
     tokio::spawn(async move {
         let signal = signal.await;
         tracing::info!(signal, "stopping");
+        supervisor::stopping();
         stop.send_replace(true);
     });
+    supervisor::ready();
     let good = stats.run(stops).await;
     tracing::info!("stopped");
     if good {

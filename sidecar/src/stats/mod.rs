@@ -29,7 +29,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{interval, MissedTickBehavior};
+use tokio::time::{interval, Interval, MissedTickBehavior};
 
 pub use figures::Figures;
 pub use file::OpenError;
@@ -37,7 +37,7 @@ pub use ingest::Keep;
 
 use crate::config::StatsService;
 use crate::http::{hint, BindError, Hall, Listener, Patience, TokenError};
-use crate::sys::{stopped, unix_millis};
+use crate::sys::{stopped, supervisor, unix_millis};
 use listen::Bound;
 use service::Service;
 use store::{Settings, Store};
@@ -180,6 +180,7 @@ impl Stats {
         let mut serving = tokio::spawn(self.events.serve(service, stops));
         let mut clean = interval(CLEAN_EVERY);
         clean.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut alive = supervisor::watchdog().map(interval);
         let mut ended = false;
         let good = loop {
             tokio::select! {
@@ -189,7 +190,10 @@ impl Stats {
                     ended = true;
                     break false;
                 }
+                // Waits for the writer when its queue is full: one that is stuck lets the watchdog
+                // bark.
                 _ = clean.tick() => self.store.clean(clock()).await,
+                () = beat(alive.as_mut()) => supervisor::alive(),
                 damaged = standing.wait_for(|now| matches!(now, Standing::Damaged(_))) => {
                     drop(damaged);
                     break false;
@@ -208,5 +212,13 @@ impl Stats {
         // The last commit is written out here.
         let _ = tokio::task::spawn_blocking(move || drop(store)).await;
         good
+    }
+}
+
+/// The next beat; never, when nobody waits for it.
+async fn beat(alive: Option<&mut Interval>) {
+    match alive {
+        Some(alive) => drop(alive.tick().await),
+        None => std::future::pending().await,
     }
 }

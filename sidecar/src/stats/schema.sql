@@ -100,7 +100,7 @@ CREATE TABLE session(
     UNIQUE(source, channel_id)
 ) STRICT;
 CREATE INDEX session_worker ON session(worker, opened_ms);
-CREATE INDEX session_open ON session(source, connection_id) WHERE ended_ms IS NULL;
+CREATE INDEX session_open ON session(source, connection_id, worker) WHERE ended_ms IS NULL;
 CREATE INDEX session_ended ON session(ended_ms) WHERE ended_ms IS NOT NULL;
 
 -- What a named worker did in a session.

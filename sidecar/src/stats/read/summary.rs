@@ -13,6 +13,9 @@ const DAY: i64 = 86_400_000;
 /// The shortest silence of all sidecars that makes the page say so.
 const STALE_MS: i64 = 30_000;
 
+/// Sidecars that were silent for this long are not listed any more: a week.
+const GONE_MS: i64 = 7 * DAY;
+
 /// Where an average begins and which level it is taken from: one minute, ten, an hour, a day.
 const WINDOWS: [(&str, i64, usize); 4] =
     [("m1", 60_000, 0), ("m10", 600_000, 0), ("h1", 3_600_000, 1), ("d1", DAY, 2)];
@@ -55,6 +58,7 @@ pub(in crate::stats) fn summary(
     };
     let listed: Vec<Value> = sidecars
         .iter()
+        .filter(|of| of.last_ms > now - GONE_MS)
         .map(|of| {
             let connected = figures.connected(&of.name);
             json!({
@@ -103,7 +107,7 @@ pub(in crate::stats) fn summary(
         "best": best(conn, show_addresses)?,
         "blocks": blocks(conn)?,
         "ack_ms": acks(conn, now)?,
-        "health": health(conn)?,
+        "health": health(conn, now)?,
         "mint": mints(&current),
     }))
 }
@@ -176,8 +180,9 @@ fn online(conn: &Connection, now: i64) -> rusqlite::Result<i64> {
         |row| row.get::<_, i64>(0),
     )?;
     let named = conn.query_row(
-        "SELECT count(DISTINCT worker) FROM part WHERE last_ms > ?1 AND session IN \
-         (SELECT id FROM session WHERE ended_ms IS NULL)",
+        "SELECT count(DISTINCT part.worker) FROM session CROSS JOIN part \
+         ON part.session = session.id WHERE ended_ms IS NULL AND source IN \
+         (SELECT id FROM source WHERE last_ms > ?1) AND part.last_ms > ?1",
         [now - SILENT_MS],
         |row| row.get::<_, i64>(0),
     )?;
@@ -254,12 +259,13 @@ pub(super) fn quantile_ms(counts: &[(i64, i64)], percent: u32) -> Option<f64> {
     bounded.last().map(|(upto, _)| *upto as f64 / 1000.0)
 }
 
-fn health(conn: &Connection) -> rusqlite::Result<Vec<Value>> {
+fn health(conn: &Connection, now: i64) -> rusqlite::Result<Vec<Value>> {
     let mut statement = conn.prepare(
         "SELECT sidecar.name, health.name, state, age_ms, since_ms, detail FROM health \
-         JOIN sidecar ON sidecar.id = sidecar ORDER BY sidecar.name, health.name",
+         JOIN sidecar ON sidecar.id = sidecar WHERE sidecar.last_ms > ?1 \
+         ORDER BY sidecar.name, health.name",
     )?;
-    let rows = statement.query_map([], |row| {
+    let rows = statement.query_map([now - GONE_MS], |row| {
         Ok(json!({
             "sidecar": row.get::<_, String>(0)?,
             "name": row.get::<_, String>(1)?,

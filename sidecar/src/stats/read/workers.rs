@@ -90,10 +90,12 @@ impl Window {
 }
 
 /// Open channels of each worker that has one: its own, and those that it was named on lately.
-const ONLINE: &str = "open AS (SELECT worker, count(*) AS n FROM session WHERE ended_ms IS NULL \
-     AND source IN (SELECT id FROM source WHERE last_ms > :silent) GROUP BY worker \
-     UNION ALL SELECT part.worker, count(*) FROM part JOIN session ON session.id = part.session \
-     WHERE part.last_ms > :silent AND ended_ms IS NULL GROUP BY part.worker)";
+const ONLINE: &str = "open AS (SELECT worker, count(*) AS n FROM session \
+     INDEXED BY session_open WHERE ended_ms IS NULL AND source IN (SELECT id FROM source \
+     WHERE last_ms > :silent) GROUP BY worker \
+     UNION ALL SELECT part.worker, count(*) FROM session CROSS JOIN part \
+     ON part.session = session.id WHERE ended_ms IS NULL AND source IN (SELECT id FROM source \
+     WHERE last_ms > :silent) AND part.last_ms > :silent GROUP BY part.worker)";
 
 /// Work of each worker in the window of rates.
 const RECENT: &str = "recent AS (SELECT worker, sum(work) AS work, sum(fraction) AS fraction \
