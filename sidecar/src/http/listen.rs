@@ -162,7 +162,7 @@ pub fn bind_unix(path: &Path) -> io::Result<StdUnix> {
         fs::remove_file(path)?;
     }
     // From its first moment: who has connected stays connected.
-    let before = umask(Mode::from_raw_mode(0o177));
+    let before = umask(Mode::from_raw_mode(0o077));
     let socket = StdUnix::bind(path);
     umask(before);
     let socket = socket?;
