@@ -1,5 +1,5 @@
-//! Places for connections. When all are taken, whoever has gone longest without an answer makes room:
-//! connections that only hold places keep nobody out.
+//! Places for connections. When all are taken, whoever has gone longest without an answer makes
+//! room: connections that only hold places keep nobody out.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

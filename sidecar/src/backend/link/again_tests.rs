@@ -1,4 +1,5 @@
-//! What the pool tells again is counted once, and old work does not look new because a channel opens.
+//! What the pool tells again is counted once, and old work does not look new because a channel
+//! opens.
 
 use v1::session_response::Message as FromPool;
 

@@ -36,8 +36,8 @@ impl<T: PartialEq> Recent<T> {
     }
 }
 
-/// What of a job is its template's. Coinbase and times may be each channel's own; in a block without
-/// transactions the time is all that a newer template has.
+/// What of a job is its template's. Coinbase and times may be each channel's own; in a block
+/// without transactions the time is all that a newer template has.
 #[derive(Debug, PartialEq, Eq)]
 struct Template {
     prev_hash: Hash,

@@ -144,10 +144,9 @@ pub(super) const METRICS: &[Metric] = metrics! {
     "events_up" Gauge ["sink"]
         "1: events flow: those of the ledger to the pool, what happens here to the stats service."
         |c, s| for (name, sink) in c.sinks.read() { s.put(&[name], is_up(&sink.standing)) };
-    "events_unacked" Gauge ["sink"] "Events that the sink does not have yet; 0 for a pool that takes none."
-        |c, s| for (name, sink) in c.sinks.read() {
-            s.put(&[name], sink.unacked());
-        };
+    "events_unacked" Gauge ["sink"]
+        "Events that the sink does not have yet; 0 for a pool that takes none."
+        |c, s| for (name, sink) in c.sinks.read() { s.put(&[name], sink.unacked()) };
     "stats_events_dropped" Counter []
         "Events that the stats service never gets: too many waited for it ([stats].max_events)."
         |c, s| s.put(&[], c.sinks.stats_dropped.get());
