@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The whole line on one machine: minipool (a small real pool with a chain of its own), the sidecar,
-# and two CPU miners, one on a standard and one on an extended channel. Everything listens on the
-# loopback address or a Unix socket.
+# the statistics service with its dashboard, and two CPU miners, one on a standard and one on an
+# extended channel. Everything listens on the loopback address or a Unix socket.
 #
 #   Ctrl-C stops it. DEMO_SECONDS=n stops it after n seconds and a block, 5 minutes at most.
 #   DEMO_DIR=path keeps keys, logs and journals there (default: demo-run in the checkout). It is made anew
 #   each time; a directory that no demo has made is refused.
+#   DEMO_DASHBOARD=address:port puts the dashboard there (default: a free port of 127.0.0.1).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 run=${DEMO_DIR:-$PWD/demo-run}
@@ -57,11 +58,24 @@ address = "127.0.0.1:0"
 key_file = "authority.key"
 [pool]
 address = "unix:$sockets/minipool.sock"
+[admin]
+listen = "127.0.0.1:0"
+[stats]
+sink = "unix:$sockets/stats.sock"
+every_s = 2
 [log]
 format = "human"
 journal = "sidecar.journal"
 T
+cat > "$run/stats.toml" <<T
+[stats]
+events = "unix:$sockets/stats.sock"
+http = "${DEMO_DASHBOARD:-127.0.0.1:0}"
+[log]
+format = "human"
+T
 "$binary" check-config --config "$run/sidecar.toml"
+"$binary" stats --check --config "$run/stats.toml"
 
 # start NAME COMMAND...: its own session, so that Ctrl-C reaches only this script.
 start() {
@@ -83,11 +97,30 @@ await() { # what file pattern pid
   exit 1
 }
 
-say "Starting minipool, the sidecar and two miners"
+# What the dashboard shows as a total, once `$2` shares are in it: five seconds at most.
+shown() { # host:port accepted
+  local i found=
+  for ((i = 0; i < 50; i++)); do
+    found=$({
+      exec 3<> "/dev/tcp/${1%:*}/${1##*:}"
+      printf 'GET /api/v1/summary HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$1" >&3
+      cat <&3
+    } 2>/dev/null | sed -n 's/.*"shares":{"accepted":\([0-9]*\).*/\1/p')
+    [ "$found" = "$2" ] && break
+    sleep 0.1
+  done
+  echo "${found:--}"
+}
+
+say "Starting minipool, the sidecar, the statistics service and two miners"
 address=$("$run/minipool" -test-address)
 start minipool "$run/minipool" -socket "$sockets/minipool.sock" -datadir "$run/chain" -journal "$run/minipool.journal"
 pool=$last
 for ((i = 0; i < 300; i++)); do [ -S "$sockets/minipool.sock" ] && break; sleep 0.1; done
+start stats "$binary" stats --config "$run/stats.toml"
+stats=$last
+await 'the statistics service' "$run/stats.log" 'the dashboard is at' "$stats"
+dashboard=$(grep -ao 'http://[^[:space:]]*' "$run/stats.log" | head -n 1)
 start sidecar "$binary" serve --config "$run/sidecar.toml"
 sidecar=$last
 await sidecar "$run/sidecar.log" 'miners type' "$sidecar"
@@ -95,6 +128,7 @@ await sidecar "$run/sidecar.log" 'link to the pool is up' "$sidecar"
 url=$(grep -ao 'stratum2+tcp://[^[:space:]]*' "$run/sidecar.log" | head -n 1)
 echo "miners type: $url"
 echo "they mine to $address"
+echo "dashboard:   $dashboard"
 miners=()
 for kind in standard extended; do
   start "miner-$kind" "$binary" miner "$url" --user "$address.$kind" "--$kind" --threads 1 \
@@ -113,7 +147,7 @@ viewer=$!
 pids+=("$viewer")
 while [ "$wanted_stop" = 0 ]; do
   sleep 1 || true
-  for pid in "$pool" "$sidecar" "${miners[@]}"; do
+  for pid in "$pool" "$sidecar" "$stats" "${miners[@]}"; do
     kill -0 "$pid" 2>/dev/null || { echo "a process ended by itself; see $run" >&2; exit 1; }
   done
   elapsed=$((SECONDS - begin))
@@ -129,8 +163,6 @@ say "Stopping: miners first (they await their answers), then the sidecar, then m
 for pid in "${miners[@]}"; do finish "$pid" miner; done
 finish "$sidecar" sidecar
 finish "$pool" minipool
-rm -rf "$sockets"
-pids=()
 
 accepted_by_miner() { # sum of the counts in its Success messages
   sed -n 's/.*"event":"accepted".*"count":\([0-9]*\).*/\1/p' "$run/miner-$1.journal" | awk '{n += $1} END {print n + 0}'
@@ -140,11 +172,17 @@ standard=$(accepted_by_miner standard)
 extended=$(accepted_by_miner extended)
 by_sidecar=$(count sidecar '"event":"answer".*"accepted":true')
 by_pool=$(count minipool '"event":"verdict".*"accepted":true')
+at=${dashboard#http://}
+by_dashboard=$(shown "${at%/}" "$by_pool")
+finish "$stats" 'the statistics service'
+rm -rf "$sockets"
+pids=()
 say "Accepted shares in the books"
 printf '  %-22s %6d standard + %d extended = %d\n' miners "$standard" "$extended" $((standard + extended))
-printf '  %-22s %6d\n' sidecar "$by_sidecar" minipool "$by_pool" 'blocks on the chain' "$(blocks)"
+printf '  %-22s %6s\n' sidecar "$by_sidecar" minipool "$by_pool" dashboard "$by_dashboard" 'blocks on the chain' "$(blocks)"
 status=0
-if [ $((standard + extended)) -ne "$by_sidecar" ] || [ "$by_sidecar" -ne "$by_pool" ]; then
+if [ $((standard + extended)) -ne "$by_sidecar" ] || [ "$by_sidecar" -ne "$by_pool" ] ||
+  [ "$by_dashboard" != "$by_pool" ]; then
   echo "the books differ: see $run" >&2
   status=1
 fi
