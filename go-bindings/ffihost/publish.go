@@ -108,7 +108,7 @@ func (s *Server) publish(e *event) {
 	}
 	if s.history == nil || s.history.id != e.stream {
 		s.endEvents()
-		if !s.enterSink() {
+		if !s.enter(&s.sinks) {
 			return
 		}
 		next := newPublishing(s.library, e.stream)
@@ -125,16 +125,6 @@ func (s *Server) publish(e *event) {
 	s.history.put(record{e.id, e.length})
 }
 
-// enterSink counts a stream of events; false: the listener is being freed, and nobody waits for more.
-func (s *Server) enterSink() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.freed {
-		s.sinks.Add(1)
-	}
-	return !s.freed
-}
-
 // endEvents says that nothing more comes on the newest stream of events.
 func (s *Server) endEvents() {
 	if s.history != nil {
@@ -148,9 +138,6 @@ const sinkGrace = 2 * time.Second
 
 // awaitSinks waits for what the sink has begun. One that doesn't heed its context is left alone.
 func (s *Server) awaitSinks(ctx context.Context) error {
-	s.mu.Lock()
-	s.freed = true
-	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		s.sinks.Wait()

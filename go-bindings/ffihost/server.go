@@ -43,7 +43,7 @@ type Server struct {
 	newest  *stream
 	history *publishing
 	fatal   error
-	freed   bool          // no stream of events begins any more
+	freed   bool          // no stream begins any more
 	ended   chan struct{} // closed when release is done
 	release sync.Once
 }
@@ -98,11 +98,18 @@ func newServer(host sv2.Host, options Options, open func() (library, error)) (*S
 	return server, nil
 }
 
+// errStopped says that there is nothing to start any more.
+var errStopped = errors.New("ffihost: it was shut down")
+
 // Start opens the port for miners, so that [Server.URL] is known; Serve does if it was not called.
 func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != made {
+	switch s.state {
+	case made:
+	case stopped:
+		return errStopped
+	default:
 		return errors.New("ffihost: it was started before")
 	}
 	s.state = failed
@@ -146,7 +153,11 @@ func (s *Server) Serve(ctx context.Context) error {
 		return nil // after Shutdown
 	}
 	if fresh {
-		if err := s.Start(); err != nil {
+		switch err := s.Start(); {
+		case errors.Is(err, errStopped): // Shutdown was faster
+			close(s.over)
+			return nil
+		case err != nil:
 			return errors.Join(err, s.free(ctx))
 		}
 	}
@@ -155,6 +166,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	close(s.over)
 	if !cut() {
 		return errors.Join(ctx.Err(), s.free(ctx))
+	}
+	select {
+	case <-s.stop: // by Shutdown, which may have freed the listener under the hands of run
+		err = nil
+	default:
 	}
 	s.mu.Lock()
 	err = errors.Join(err, s.fatal)
@@ -210,6 +226,10 @@ func (s *Server) free(ctx context.Context) error {
 		s.mu.Unlock()
 		s.cutOff()
 		err = errors.Join(s.sessions.Stop(ctx), s.library.free())
+		// From now on nobody waits for a stream that begins.
+		s.mu.Lock()
+		s.freed = true
+		s.mu.Unlock()
 		s.streams.Wait()
 		err = errors.Join(err, s.awaitSinks(ctx))
 		close(s.ended)
@@ -354,31 +374,6 @@ func (s *Server) message(e *event) error {
 		to.put(session.Request{Message: request})
 	}
 	return nil
-}
-
-// begin serves a stream on a goroutine of its own.
-func (s *Server) begin(id uint32) {
-	next := newStream(s.library, id)
-	s.newest = next
-	s.streams.Add(1)
-	go func() {
-		defer s.streams.Done()
-		if err := s.sessions.ServeBatches(next); err != nil {
-			s.log.Warn("a stream of the listener ended", "error", err)
-		}
-		// The library may have ended it first.
-		_ = s.library.hangUp(id)
-		next.cancel()
-		next.end()
-	}()
-}
-
-// endStream says that nothing more comes on the newest stream.
-func (s *Server) endStream() {
-	if s.newest != nil {
-		s.newest.end()
-		s.newest = nil
-	}
 }
 
 func logLevel(detail uint32) slog.Level {

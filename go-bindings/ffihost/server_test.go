@@ -235,3 +235,34 @@ func TestRefusesToServeTwice(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestBeginsNoStreamOfAListenerThatWasFreed(t *testing.T) {
+	var log testlog.Buffer
+	server, err := New(none{}, options(t, "127.0.0.1:0", &log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shutdown(t, server)
+	// A Hello that was polled before, and is taken after.
+	if server.begin(1); server.newest != nil {
+		t.Error("a stream was begun that nobody waits for")
+	}
+}
+
+func TestServeReturnsNilHoweverEarlyTheShutdownComes(t *testing.T) {
+	var log testlog.Buffer
+	for range 20 {
+		server, err := New(none{}, options(t, "127.0.0.1:0", &log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(context.Background()) }()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel() // cuts off at once whatever has begun
+		_ = server.Shutdown(ctx)
+		if err := await(t, served); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

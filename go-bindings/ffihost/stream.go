@@ -184,3 +184,40 @@ func wake(room chan<- struct{}) {
 	default:
 	}
 }
+
+// enter counts a stream; false: the listener is being freed, and nobody waits for more.
+func (s *Server) enter(streams *sync.WaitGroup) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.freed {
+		streams.Add(1)
+	}
+	return !s.freed
+}
+
+// begin serves a stream on a goroutine of its own.
+func (s *Server) begin(id uint32) {
+	if !s.enter(&s.streams) {
+		return
+	}
+	next := newStream(s.library, id)
+	s.newest = next
+	go func() {
+		defer s.streams.Done()
+		if err := s.sessions.ServeBatches(next); err != nil {
+			s.log.Warn("a stream of the listener ended", "error", err)
+		}
+		// The library may have ended it first.
+		_ = s.library.hangUp(id)
+		next.cancel()
+		next.end()
+	}()
+}
+
+// endStream says that nothing more comes on the newest stream.
+func (s *Server) endStream() {
+	if s.newest != nil {
+		s.newest.end()
+		s.newest = nil
+	}
+}

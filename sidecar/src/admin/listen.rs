@@ -17,8 +17,8 @@ use crate::config::Admin;
 use crate::http::Token;
 use crate::http::{self, BindError, Gate, Hall, Patience, Refused};
 
-/// Connections at a time; further ones are closed as they come.
-pub(super) const CONNECTIONS: usize = 32;
+/// Connections at a time.
+pub const CONNECTIONS: usize = 32;
 
 /// A bound admin address.
 #[derive(Debug)]

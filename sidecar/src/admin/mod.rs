@@ -18,7 +18,7 @@ pub(crate) mod tests;
 
 use std::io;
 
-pub use listen::Listener;
+pub use listen::{Listener, CONNECTIONS};
 
 use crate::http::hint;
 pub use crate::http::{read_token, Token, TokenError};

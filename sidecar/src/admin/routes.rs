@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::Router;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::json;
@@ -34,6 +34,11 @@ const BODY: (usize, Duration) = (4_096, Duration::from_secs(5));
 
 /// All routes, behind a gate.
 pub(super) fn router(view: View, gate: Gate) -> Router {
+    // Every user of this machine may look, and nobody may change what is not his.
+    let set_filter = match gate {
+        Gate::Loopback => put(needs_token),
+        Gate::Token(_) | Gate::Unix => put(set_log_filter),
+    };
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -46,7 +51,7 @@ pub(super) fn router(view: View, gate: Gate) -> Router {
         .route("/api/v1/clients", get(all_clients))
         .route("/api/v1/clients/{id}", get(one_client))
         .route("/api/v1/clients/{id}/channels", get(channels))
-        .route("/api/v1/log-filter", get(log_filter).put(set_log_filter))
+        .route("/api/v1/log-filter", set_filter.get(log_filter))
         .fallback(async || error(Reason::NoRoute, "no such route: see /api-docs/openapi.json"))
         .method_not_allowed_fallback(async || {
             error(Reason::Method, "this route takes other methods: see /api-docs/openapi.json")
@@ -188,6 +193,12 @@ fn no_logger() -> Answer {
 async fn log_filter(State(view): State<View>) -> Answer {
     let Some(log) = &view.log else { return no_logger() };
     json_ok(&json!({ "filter": log.get() }))
+}
+
+async fn needs_token() -> Answer {
+    let text = "who may change something must be known: set [admin].token_file, or listen on a \
+                Unix socket";
+    error(Reason::NeedsToken, text)
 }
 
 async fn set_log_filter(State(view): State<View>, request: Request<Body>) -> Answer {

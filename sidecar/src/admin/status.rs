@@ -47,7 +47,6 @@ pub(super) fn status(view: &View) -> Value {
         })
         .collect();
     let work = counts.shares.work.get();
-    let sink = &counts.sinks.pool;
     let has_ledger = counts.ledger.enabled.get() > 0;
     let ledger = json!({
         "commit": times(&counts.ledger.commit.read()),
@@ -62,7 +61,7 @@ pub(super) fn status(view: &View) -> Value {
         "surplus": counts.mint.surplus.get(),
         "oldest_unconfirmed_ms": Some(counts.mint.oldest_unconfirmed_ms.get()).filter(|at| *at > 0),
         "sending_stopped": counts.mint.sending_stopped.get() > 0,
-        "events_unacked": sink.newest.get().saturating_sub(sink.acked.get()),
+        "events_unacked": counts.sinks.pool.unacked(),
     });
     json!({
         "state": readiness["state"],

@@ -3,6 +3,7 @@
 
 mod outage;
 mod receive;
+mod seen;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::convert;
 use super::ledger::{Ledger, Returns, ShareLedger};
 use super::{Command, Directory, Event, InFlight, Judged, Sent};
 use crate::obs::{Counts, Journal};
-use crate::types::{ChannelKey, ConnId, Hash, RefuseReason, RejectReason, Submit, Target, Verdict};
+use crate::types::{ChannelKey, ConnId, RefuseReason, RejectReason, Submit, Target, Verdict};
 
 /// Submits in one message at most (the contract's bound).
 pub(crate) const MAX_BATCH: usize = 256;
@@ -48,8 +49,7 @@ pub(crate) struct Link {
     directory: Directory,
     journal: Journal,
     counts: Counts,
-    /// The block that the newest job builds on.
-    tip: Option<Hash>,
+    seen: seen::Seen,
     /// Accepted shares are kept there before their miners hear.
     ledger: Option<Ledger>,
     /// The highest seq of a job so far, and when the present stream began. A session that begins
@@ -80,7 +80,7 @@ impl Link {
             directory,
             journal,
             counts: Counts::default(),
-            tip: None,
+            seen: seen::Seen::default(),
             ledger: None,
             warned_of_mask: false,
             warned_of_size: false,
@@ -299,6 +299,8 @@ fn told_message(channel: ChannelKey, wanted: Target, target: Target) -> ToPool {
     })
 }
 
+#[cfg(test)]
+mod again_tests;
 #[cfg(test)]
 mod block_tests;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use gopool_sv2::app::Sidecar;
 use gopool_sv2::config::Config;
+use gopool_sv2::mint::processor;
 use gopool_sv2::obs::{Counts, LogFilter};
 use gopool_sv2::sys::supervisor;
 use gopool_sv2::{admin, obs, sys};
@@ -16,8 +17,10 @@ use tokio::time::sleep;
 
 use super::{complain, stop_signal, USAGE};
 
-/// File descriptors kept for all that is no miner.
+/// File descriptors kept for all that is no miner: links, threads, files.
 const RESERVED_DESCRIPTORS: usize = 64;
+/// And for the files of a ledger.
+const LEDGER_DESCRIPTORS: usize = 24;
 /// How often we look whether the pool was reached for the first time.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -156,10 +159,11 @@ async fn reached(counts: Counts) {
 /// Each connection takes a file descriptor, and the pool's link, files and logs need some too:
 /// without them strangers could keep us from the pool.
 fn fit_descriptors(config: &mut Config) {
-    let wanted = config.listen.max_connections.saturating_add(RESERVED_DESCRIPTORS);
+    let reserved = reserved(config);
+    let wanted = config.listen.max_connections.saturating_add(reserved);
     let Some(limit) = sys::raise_descriptor_limit(wanted) else { return };
     if limit < wanted {
-        let fits = limit.saturating_sub(RESERVED_DESCRIPTORS).max(1);
+        let fits = limit.saturating_sub(reserved).max(1);
         tracing::warn!(
             "only {fits} connections instead of {}: this process may open {limit} files. Raise \
              the hard limit (LimitNOFILE= in the systemd unit, or `ulimit -Hn`), or lower \
@@ -167,5 +171,31 @@ fn fit_descriptors(config: &mut Config) {
             config.listen.max_connections
         );
         config.listen.max_connections = fits;
+    }
+}
+
+/// With what strangers may hold of the other addresses that are served.
+fn reserved(config: &Config) -> usize {
+    let admin = config.admin.listen.as_ref().map_or(0, |_| admin::CONNECTIONS);
+    let mint =
+        config.mint.ledger_file.as_ref().map_or(0, |_| {
+            LEDGER_DESCRIPTORS + processor::CONNECTIONS + config.mint.requests_at_once
+        });
+    RESERVED_DESCRIPTORS + admin + mint
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_at_no_other_address_can_take_what_is_kept() {
+        let mut config = Config::default();
+        assert_eq!(reserved(&config), RESERVED_DESCRIPTORS);
+        config.admin.listen = Some("127.0.0.1:3340".parse().unwrap());
+        assert_eq!(reserved(&config), RESERVED_DESCRIPTORS + admin::CONNECTIONS);
+        config.mint.ledger_file = Some("ledger.db".into());
+        let held = admin::CONNECTIONS + processor::CONNECTIONS + config.mint.requests_at_once;
+        assert!(reserved(&config) >= RESERVED_DESCRIPTORS + held);
     }
 }

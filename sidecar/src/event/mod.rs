@@ -55,6 +55,11 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
         async {}
     }
 
+    /// Up to where that sink is known to have kept everything; 0: nothing is known.
+    fn acked_by(&self, _sink: &str) -> impl Future<Output = Result<u64, SourceError>> + Send {
+        async { Ok(0) }
+    }
+
     /// That sink has kept everything up to `seq`.
     fn acked(&self, sink: &str, seq: u64) -> impl Future<Output = Result<(), SourceError>> + Send;
 }
@@ -92,6 +97,11 @@ pub trait Way: fmt::Display + Send + Sync + 'static {
         &self,
         start: v1::PublishStart,
     ) -> impl Future<Output = Result<Self::Stream, Self::Error>> + Send;
+
+    /// Whether that says that nobody there wants events, which is no fault.
+    fn takes_none(&self, _error: &Self::Error) -> bool {
+        false
+    }
 }
 
 /// An open stream to a sink.
@@ -103,4 +113,9 @@ pub trait Stream: Send {
     fn receive(
         &mut self,
     ) -> impl Future<Output = Result<Option<v1::PublishResponse>, String>> + Send;
+
+    /// Whether the end of the stream said that nobody there wants events, which is no fault.
+    fn takes_none(&self) -> bool {
+        false
+    }
 }

@@ -32,6 +32,8 @@ const LAST: Duration = Duration::from_secs(1);
 enum End {
     #[error("{0}")]
     NotBegun(String),
+    #[error("{0}")]
+    Unwanted(String),
     #[error("it did not begin a stream within {BEGIN:?}")]
     Silent,
     #[error("the sink ended the stream")]
@@ -79,6 +81,10 @@ impl<S: Source, W: Way> Publisher<S, W> {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut trouble = Trouble::new("events wait for their sink");
         let mut wait = BACKOFF.0;
+        // What it had in our last life does not wait for it, though it is away.
+        if let Ok(acked) = self.source.acked_by(self.sink).await {
+            self.counts.sinks.of(self.sink).acked.set(acked);
+        }
         loop {
             let begun = tokio::select! {
                 begun = self.begin() => begun,
@@ -110,8 +116,12 @@ impl<S: Source, W: Way> Publisher<S, W> {
 
     fn lost(&self, end: &End, trouble: &mut Trouble) {
         trouble.log(end);
-        self.counts.sinks.of(self.sink).standing.down(&end.to_string());
-        self.counts.sinks.of(self.sink).newest.set(*self.source.newest().borrow());
+        let (sink, reason) = (self.counts.sinks.of(self.sink), end.to_string());
+        match end {
+            End::Unwanted(_) => sink.standing.off(&reason),
+            _ => sink.standing.down(&reason),
+        }
+        sink.newest.set(*self.source.newest().borrow());
     }
 
     /// One try: a stream, and up to where the sink has the events.
@@ -126,8 +136,15 @@ impl<S: Source, W: Way> Publisher<S, W> {
         };
         let greeted = async {
             let begun = self.way.begin(start).await;
-            let mut stream = begun.map_err(|error| End::NotBegun(error.to_string()))?;
-            let ready = match stream.receive().await.map_err(End::Broken)? {
+            let mut stream = begun.map_err(|error| match self.way.takes_none(&error) {
+                true => End::Unwanted(error.to_string()),
+                false => End::NotBegun(error.to_string()),
+            })?;
+            let first = stream.receive().await.map_err(|text| match stream.takes_none() {
+                true => End::Unwanted(text),
+                false => End::Broken(text),
+            });
+            let ready = match first? {
                 Some(v1::PublishResponse { message: Some(FromSink::Ready(ready)) }) => ready,
                 Some(_) => return Err(End::Contract("its first message is not PublishReady")),
                 None => return Err(End::Ended),

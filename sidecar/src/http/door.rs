@@ -2,8 +2,10 @@
 //! who is slow or hostile holds nothing for long.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware::from_fn_with_state;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -12,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::seats::{heed, Seat};
 use crate::sys::stopped;
 
 /// Longest head, in bytes.
@@ -35,10 +38,11 @@ impl Default for Patience {
     }
 }
 
-/// Serves a connection until it ends, or has had its time.
+/// Serves a connection until it ends, has had its time, or has to make room.
 pub(super) async fn serve<S>(
     stream: S,
     router: Router,
+    seat: Arc<Seat>,
     mut stop: watch::Receiver<bool>,
     patience: Patience,
 ) where
@@ -46,12 +50,14 @@ pub(super) async fn serve<S>(
 {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(patience.head).max_buf_size(HEAD_BYTES);
+    let router = router.layer(from_fn_with_state(Arc::clone(&seat), heed));
     let service = TowerToHyperService::new(router);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut done = tokio::select! {
         done = &mut connection => Some(done),
         () = sleep(patience.life) => None,
         () = stopped(&mut stop) => None,
+        () = seat.lost() => return tracing::debug!("an HTTP connection made room for another"),
     };
     if done.is_none() {
         connection.as_mut().graceful_shutdown();

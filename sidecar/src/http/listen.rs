@@ -11,13 +11,16 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use axum::Router;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{watch, Semaphore};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::door::{serve, Patience};
 use super::gate::{Gate, Token, TokenError};
+use super::seats::Seats;
 use crate::config::{AdminAddress, KeyFile};
 use crate::obs::Trouble;
 use crate::sys::{logging_thread, stopped};
@@ -58,7 +61,7 @@ pub struct Hall {
     pub name: &'static str,
     /// What can be asked. Whoever makes it asks [`Listener::gate`] for each request.
     pub router: Router,
-    /// Connections at a time; further ones are closed as they come.
+    /// Connections at a time. Beyond that the one goes that has longest not been let in.
     pub connections: usize,
     /// How long what may take.
     pub patience: Patience,
@@ -129,17 +132,9 @@ impl Listener {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let socket = self.socket;
         logging_thread(hall.name, move || {
-            let path = match &socket {
-                Socket::Unix(_, path) => Some(path.clone()),
-                Socket::Tcp(_) => None,
-            };
             let name = hall.name;
             if let Err(error) = runtime.block_on(run(socket, hall, stop)) {
                 tracing::error!(%error, "the {name} address is not served any more");
-            }
-            // What nobody listens on only confuses.
-            if let Some(path) = path {
-                let _ = fs::remove_file(path);
             }
         })
     }
@@ -166,20 +161,24 @@ pub fn bind_unix(path: &Path) -> io::Result<StdUnix> {
     {
         fs::remove_file(path)?;
     }
-    let socket = StdUnix::bind(path)?;
+    // From its first moment: who has connected stays connected.
+    let before = umask(Mode::from_raw_mode(0o077));
+    let socket = StdUnix::bind(path);
+    umask(before);
+    let socket = socket?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
 async fn run(socket: Socket, hall: Hall, mut stop: watch::Receiver<bool>) -> io::Result<()> {
-    let all = u32::try_from(hall.connections).unwrap_or(u32::MAX);
-    let hall =
-        Seated { places: Arc::new(Semaphore::new(hall.connections)), hall, stop: stop.clone() };
+    let seats = Arc::new(Seats::new(hall.connections));
+    let (served, mut all_served) = mpsc::channel(1);
+    let hall = Seated { seats, hall, stop: stop.clone(), served };
     let mut trouble = Trouble::new("an HTTP address takes no connection");
-    let (tcp, unix) = match socket {
-        Socket::Tcp(socket) => (Some(TcpListener::from_std(socket)?), None),
-        Socket::Unix(socket, _) => (None, Some(UnixListener::from_std(socket)?)),
+    let (tcp, unix, path) = match socket {
+        Socket::Tcp(socket) => (Some(TcpListener::from_std(socket)?), None, None),
+        Socket::Unix(socket, path) => (None, Some(UnixListener::from_std(socket)?), Some(path)),
     };
     loop {
         let accepted = tokio::select! {
@@ -192,15 +191,24 @@ async fn run(socket: Socket, hall: Hall, mut stop: watch::Receiver<bool>) -> io:
             () = stopped(&mut stop) => break,
         };
         match accepted {
-            Ok(()) => trouble.over(),
+            Ok(()) => {
+                trouble.over();
+                // Who has to make room is gone before another is let in.
+                tokio::task::yield_now().await;
+            }
             Err(error) => {
                 trouble.log(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+    // What nobody listens on only confuses. Later it could be another's.
+    if let Some(path) = path {
+        let _ = fs::remove_file(path);
+    }
+    drop(hall);
     // Those that don't end in time are cut off with their runtime.
-    let _ = timeout(LAST, hall.places.acquire_many(all)).await;
+    let _ = timeout(LAST, all_served.recv()).await;
     Ok(())
 }
 
@@ -214,20 +222,23 @@ async fn from<T>(accept: Option<impl Future<Output = T>>) -> T {
 
 /// A hall with its places.
 struct Seated {
-    places: Arc<Semaphore>,
+    seats: Arc<Seats>,
     hall: Hall,
     stop: watch::Receiver<bool>,
+    /// Goes with the last connection.
+    served: mpsc::Sender<()>,
 }
 
 impl Seated {
-    /// Serves a connection in a task of its own, or closes it when there is no place.
+    /// Serves a connection in a task of its own.
     fn admit<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(&self, stream: S) {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
         let (router, stop) = (self.hall.router.clone(), self.stop.clone());
-        let patience = self.hall.patience;
+        let (patience, served) = (self.hall.patience, self.served.clone());
+        let (seats, seat) = (Arc::clone(&self.seats), self.seats.take());
         tokio::spawn(async move {
-            serve(stream, router, stop, patience).await;
-            drop(place);
+            serve(stream, router, Arc::clone(&seat), stop, patience).await;
+            seats.give_back(&seat);
+            drop(served);
         });
     }
 }

@@ -4,6 +4,7 @@
 mod door;
 mod gate;
 mod listen;
+mod seats;
 
 pub use door::Patience;
 pub use gate::{read_token, Gate, Refused, Token, TokenError};

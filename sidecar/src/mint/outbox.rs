@@ -86,6 +86,10 @@ impl Source for Outbox {
         self.ledger.overtaken(sink.to_owned(), have).await.map_err(failed)
     }
 
+    async fn acked_by(&self, sink: &str) -> Result<u64, SourceError> {
+        self.ledger.acked_by(sink.to_owned()).await.map_err(failed)
+    }
+
     async fn acked(&self, sink: &str, seq: u64) -> Result<(), SourceError> {
         self.ledger.ack(sink.to_owned(), seq).await.map_err(failed)
     }

@@ -166,18 +166,18 @@ fn mint(counts: &Counts, now: i64) -> Dependency {
     if counts.ledger.enabled.get() == 0 {
         return off("mint");
     }
-    let standing = counts.mint.standing.read().state;
-    if standing == State::Unknown {
-        // Nothing was to be said to it yet.
-        return off("mint");
-    }
-    let mut mint = of("mint", &counts.mint.standing, now);
     let counts = &counts.mint;
+    let mut mint = match counts.standing.read().state {
+        // Nothing was to be said to it yet.
+        State::Unknown => off("mint"),
+        _ => of("mint", &counts.standing, now),
+    };
+    let well = mint.health != Health::Down;
     let oldest = i64::try_from(counts.oldest_unconfirmed_ms.get()).unwrap_or_default();
-    if mint.health == Health::Up && counts.sending_stopped.get() > 0 {
+    if well && counts.sending_stopped.get() > 0 {
         mint.health = Health::Degraded;
         mint.detail = "sending is stopped: `gopool-sv2 ledger reconcile` says why".into();
-    } else if mint.health == Health::Up && oldest > 0 && now - oldest > OLD_CREDIT_MS {
+    } else if well && oldest > 0 && now - oldest > OLD_CREDIT_MS {
         mint.health = Health::Degraded;
         mint.detail = "a credit is not confirmed for long: `gopool-sv2 ledger stuck`".into();
     }
@@ -188,6 +188,7 @@ fn sink(counts: &Counts, now: i64) -> Dependency {
     let standing = &counts.sinks.pool.standing;
     match standing.read().state {
         State::Unknown => off("sink:pool"),
+        State::Off => Dependency { health: Health::Off, ..of("sink:pool", standing, now) },
         _ => of("sink:pool", standing, now),
     }
 }

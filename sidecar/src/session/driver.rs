@@ -87,15 +87,15 @@ pub async fn run(
             let client = presence.client();
             let lasted_ms = unix_millis() - client.connected_ms;
             let (bytes_in, bytes_out) = (client.bytes_in.get(), client.bytes_out.get());
-            // Whoever did not get that far is perhaps no miner.
-            let left_out = match client.setup() {
-                Some(_) => Some(0),
-                None => context.strangers.lets(std::time::Instant::now()),
-            };
             presence.closed(&cause.to_string());
-            if let Some(left_out) = left_out {
+            let closed = |left_out: Option<u64>| {
                 let text = "connection closed";
                 tracing::info!(%cause, lasted_ms, bytes_in, bytes_out, left_out, "{text}");
+            };
+            // Whoever did not get that far is perhaps no miner.
+            match client.setup() {
+                Some(_) => closed(None),
+                None => context.strangers.say(|left_out| closed(Some(left_out))),
             }
             cause.to_string()
         }
@@ -382,17 +382,17 @@ impl Driver<'_> {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(error) => {
-                    if self.strangers.lets(std::time::Instant::now()).is_some() {
-                        tracing::info!(%error, "closing: bad frame");
-                    }
+                    self.strangers.say(|left_out| {
+                        tracing::info!(%error, left_out, "closing: bad frame");
+                    });
                     return Err(Cause::BadFrame);
                 }
             };
             self.turn += 1 + frame.payload.len() / MESSAGE;
             let message = decode(frame).map_err(|error| {
-                if self.strangers.lets(std::time::Instant::now()).is_some() {
-                    tracing::info!(%error, "closing: bad message");
-                }
+                self.strangers.say(|left_out| {
+                    tracing::info!(%error, left_out, "closing: bad message");
+                });
                 Cause::BadMessage
             })?;
             self.session.set_elapsed(self.begun.elapsed());

@@ -280,9 +280,6 @@ impl Session {
                 if let Some((channel, book)) = channel.and_then(|c| Some((c, c.book()?))) {
                     book.judged(&hash, block_candidate, channel.worker(token));
                 }
-                if block_candidate {
-                    tracing::info!(%hash, "block candidate");
-                }
                 Outcome::Accepted(credit)
             }
             Verdict::Rejected(reason) => Outcome::Rejected(reason),

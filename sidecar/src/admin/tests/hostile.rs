@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::super::listen::CONNECTIONS;
-use super::{answer, enter, loopback, open, scratch, serve, serve_with, view, HOSTILE};
+use super::{answer, enter, loopback, open, scratch, serve, serve_with, view, Served, HOSTILE};
 use crate::admin::{AdminError, Listener, Token, TokenError};
 use crate::config::AdminAddress;
 use crate::http::Patience;
@@ -64,13 +65,31 @@ fn errors_have_a_reason_whatever_is_asked() {
         ("GET", "/api/v1/clients/%00%ff/channels", 404, "no-such-client"),
         ("POST", "/metrics", 405, "method-not-allowed"),
         ("DELETE", "/api/v1/log-filter", 405, "method-not-allowed"),
-        ("PUT", "/api/v1/log-filter", 501, "no-logger"),
+        ("PUT", "/api/v1/log-filter", 403, "needs-token"),
     ] {
         let got = served.ask(&format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n"), "");
         assert_eq!(got.status, status, "{method} {path}: {}", got.body);
         assert_eq!(got.json()["reason"], reason, "{method} {path}");
         assert!(got.json()["error"].is_string());
     }
+}
+
+#[test]
+fn rejects_changes_by_whoever_is_on_this_machine() {
+    let put = |served: &Served, token: &str| {
+        let host = served.address;
+        let head = format!("PUT /api/v1/log-filter HTTP/1.1\r\nHost: {host}\r\n{token}");
+        served.ask(&head, "{\"filter\": \"off\"}")
+    };
+    let served = serve(&view(), None);
+    let got = put(&served, "");
+    assert_eq!((got.status, &got.json()["reason"]), (403, &"needs-token".into()));
+    assert!(got.json()["error"].as_str().unwrap().contains("[admin].token_file"));
+    assert_eq!(served.get("/readyz").status, 503, "asking is free");
+    // With the token it gets through, to the logger that is missing here.
+    let served = serve(&view(), Some(b"0123456789abcdef0123"));
+    assert_eq!(put(&served, "").status, 401);
+    assert_eq!(put(&served, "Authorization: Bearer 0123456789abcdef0123\r\n").status, 501);
 }
 
 #[test]
@@ -103,6 +122,52 @@ fn survives_connections_that_ask_for_nothing() {
         let _ = stream.read_to_end(&mut Vec::new());
     }
     assert_eq!(served.get("/livez").status, 200);
+}
+
+/// Asks for the metrics with the token, on a connection that stays.
+fn scrape(stream: &mut TcpStream) -> std::io::Result<String> {
+    let head = "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer 0123456789abcdef0123";
+    stream.write_all(format!("{head}\r\n\r\n").as_bytes())?;
+    let mut line = [0; 12];
+    stream.read_exact(&mut line)?;
+    Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+#[test]
+fn who_only_holds_places_keeps_nobody_out() {
+    let served = serve(&view(), Some(b"0123456789abcdef0123"));
+    let mut known = served.connect();
+    assert_eq!(scrape(&mut known).unwrap(), "HTTP/1.1 200");
+    let mut held = Vec::new();
+    for index in 0..3 * CONNECTIONS {
+        let mut stream = served.connect();
+        // Nothing at all, a head without an end, and what everybody is answered.
+        let part = ["", "GET /metrics HTTP/1.1\r\nX: y", "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"];
+        // It may have lost its place already.
+        let _ = stream.write_all(part[index % 3].as_bytes());
+        held.push(stream);
+    }
+    // While all of them wait.
+    let mut newcomer = served.connect();
+    assert_eq!(scrape(&mut newcomer).unwrap(), "HTTP/1.1 200");
+    // And who was let in before them has its place still: it is answered once more.
+    let head = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    known.write_all(head.as_bytes()).unwrap();
+    let mut rest = String::new();
+    known.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("\"live\""), "{rest}");
+    drop(held);
+}
+
+#[test]
+fn rejects_a_second_try_on_the_same_connection() {
+    let served = serve(&view(), Some(b"0123456789abcdef0123"));
+    let mut stream = served.connect();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    // It ends, and says so, though it was not asked to.
+    let got = answer(stream);
+    assert_eq!(got.status, 401);
+    assert!(got.head.to_lowercase().contains("connection: close"), "{}", got.head);
 }
 
 #[test]

@@ -58,6 +58,34 @@ fn degraded_is_not_dead() {
 }
 
 #[test]
+fn sending_that_was_stopped_in_an_earlier_life_is_told() {
+    let view = view();
+    view.counts.pool.standing.up();
+    view.counts.ledger.enabled.set(1);
+    view.counts.ledger.standing.up();
+    assert_eq!((state(&view), health(&view, "mint")), (("ready", true), Health::Off));
+    // Before anything was said to the mint.
+    view.counts.mint.sending_stopped.set(1);
+    assert_eq!((state(&view), health(&view, "mint")), (("degraded", true), Health::Degraded));
+    view.counts.mint.sending_stopped.set(0);
+    view.counts.mint.oldest_unconfirmed_ms.set(1);
+    assert_eq!(health(&view, "mint"), Health::Degraded);
+}
+
+#[test]
+fn a_pool_that_wants_no_events_is_no_fault() {
+    let view = view();
+    view.counts.pool.standing.up();
+    let sink = &view.counts.sinks.pool;
+    sink.newest.set(20_000);
+    sink.standing.off("it takes no events");
+    assert_eq!((state(&view), health(&view, "sink:pool")), (("ready", true), Health::Off));
+    assert_eq!(sink.unacked(), 0, "they wait for nobody");
+    sink.standing.down("the stream broke");
+    assert_eq!((health(&view, "sink:pool"), sink.unacked()), (Health::Down, 20_000));
+}
+
+#[test]
 fn old_work_is_told_only_when_somebody_should_have_new() {
     let view = view();
     view.counts.pool.standing.up();

@@ -210,8 +210,9 @@ impl Link {
     fn placed(&mut self, mut job: Job) -> Arc<Job> {
         job.seq = job.seq.saturating_add(self.jobs_before);
         self.jobs = self.jobs.max(job.seq);
-        let tip = self.tip.replace(job.prev_hash) != Some(job.prev_hash);
-        self.counts.pool.job(tip);
+        if let Some(tip) = self.seen.work(&job) {
+            self.counts.pool.job(tip);
+        }
         Arc::new(job)
     }
 
@@ -257,6 +258,7 @@ impl Link {
     pub(crate) fn judged(&mut self, verdicts: impl IntoIterator<Item = (u64, Verdict)>) {
         let mut by_conn: BTreeMap<ConnId, Vec<Judged>> = BTreeMap::new();
         for (submit_id, verdict) in verdicts {
+            self.look_for_block(submit_id, &verdict);
             let Some(Sent { channel, token, submit }) = self.in_flight.take(submit_id) else {
                 if self.in_flight.was_sent(submit_id) {
                     // Its channel was closed meanwhile, or it was judged before.
@@ -281,6 +283,15 @@ impl Link {
         }
     }
 
+    /// Counts a block candidate, also one whose miner has gone. Verdicts may come again.
+    fn look_for_block(&mut self, submit_id: u64, verdict: &Verdict) {
+        let Verdict::Accepted { hash, block_candidate: true, .. } = *verdict else { return };
+        if self.in_flight.was_sent(submit_id) && self.seen.candidate(hash) {
+            self.counts.shares.block_candidates.one();
+            tracing::info!(%hash, "block candidate");
+        }
+    }
+
     /// A request of the pool to the ledger.
     fn call(&self, id: u64, call: Result<Call, CallError>, out: &mut Vec<ToPool>) {
         let let_in = match &self.ledger {
@@ -301,12 +312,15 @@ impl Link {
         true
     }
 
-    fn block_result(&self, result: v1::BlockResult) {
+    fn block_result(&mut self, result: v1::BlockResult) {
         let channel = ChannelKey::from_wire(result.channel_id);
         let Ok(hash) = <[u8; 32]>::try_from(result.block_hash.as_ref()) else {
             tracing::error!("the pool's BlockResult has no block hash; ignored");
             return;
         };
+        if !self.seen.result(channel, Hash(hash), result.accepted) {
+            return tracing::debug!("the pool tells once more what became of a block");
+        }
         let became = match result.accepted {
             Some(true) => "accepted",
             Some(false) => "refused",

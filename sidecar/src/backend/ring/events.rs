@@ -24,6 +24,7 @@ pub struct RingPublishing {
     shared: Arc<Shared>,
     stream: u32,
     answered: bool,
+    takes_none: bool,
 }
 
 impl RingEvents {
@@ -46,7 +47,8 @@ impl Way for RingEvents {
         let stream = self.shared.begin_publishing();
         let start = v1::PublishRequest { message: Some(ToSink::Start(start)) };
         self.shared.publish(stream, &start);
-        Ok(RingPublishing { shared: self.shared.clone(), stream, answered: false })
+        let shared = self.shared.clone();
+        Ok(RingPublishing { shared, stream, answered: false, takes_none: false })
     }
 }
 
@@ -71,14 +73,23 @@ impl Stream for RingPublishing {
                     return Ok(Some(v1::PublishResponse { message: Some(answer) }));
                 }
                 Ok(None) => self.shared.published.notified().await,
-                Err(()) if self.answered => return Ok(None),
-                Err(()) => {
-                    let text = "the pool hung up before PublishReady: it takes no events (give it \
-                                a place for them: Options.Events of ffihost), or its log says why";
+                Err(_) if self.answered => return Ok(None),
+                Err(unheard) => {
+                    self.takes_none = unheard;
+                    let text = if unheard {
+                        "the pool hung up at once: it takes no events (give it a place for them: \
+                         Options.Events of ffihost)"
+                    } else {
+                        "the pool hung up before PublishReady: its log says why"
+                    };
                     return Err(text.to_owned());
                 }
             }
         }
+    }
+
+    fn takes_none(&self) -> bool {
+        self.takes_none
     }
 }
 

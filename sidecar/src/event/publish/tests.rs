@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::obs::counts::State;
 
 /// Events in memory, some of which are gone.
 #[derive(Debug, Default)]
@@ -47,6 +48,10 @@ impl Source for Book {
         *known = known.or((have > newest).then_some(Overtaken { have, newest }));
         Ok(*known)
     }
+    async fn acked_by(&self, sink: &str) -> Result<u64, SourceError> {
+        assert_eq!(sink, "pool");
+        Ok(self.acks.lock().unwrap().last().copied().unwrap_or(0))
+    }
     async fn acked(&self, sink: &str, seq: u64) -> Result<(), SourceError> {
         assert_eq!(sink, "pool");
         self.acks.lock().unwrap().push(seq);
@@ -61,7 +66,10 @@ struct Sink {
     streams: VecDeque<usize>,
     /// What it says it has, when that is not what it has.
     lies: Option<u64>,
+    wants_none: bool,
 }
+
+const NO_EVENTS: &str = "it takes no events";
 
 #[derive(Debug, Clone, Default)]
 struct Door(Arc<Mutex<Sink>>);
@@ -87,7 +95,7 @@ impl Way for Door {
         let mut sink = self.0.lock().unwrap();
         let left = sink.streams.pop_front().unwrap_or(usize::MAX);
         if left == 0 {
-            return Err("nobody there");
+            return Err(if sink.wants_none { NO_EVENTS } else { "nobody there" });
         }
         let have = sink.kept.last().copied().unwrap_or(0);
         let have_seq = sink.lies.unwrap_or(have);
@@ -95,6 +103,10 @@ impl Way for Door {
         let ready = v1::PublishReady { protocol: 1, have_seq, software: String::new() };
         answers.0.try_send(FromSink::Ready(ready)).unwrap();
         Ok(Open { door: self.clone(), left, answers })
+    }
+
+    fn takes_none(&self, error: &&'static str) -> bool {
+        *error == NO_EVENTS
     }
 }
 
@@ -168,4 +180,27 @@ async fn a_sink_that_knows_more_than_the_source_gets_nothing() {
     stop.send_replace(true);
     task.await.unwrap();
     assert!(door.0.lock().unwrap().kept.is_empty() && book.acks.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sink_had_in_an_earlier_life_does_not_wait_for_it() {
+    let (book, door, counts) = (Book::new(100, 0), Door::default(), Counts::default());
+    book.acks.lock().unwrap().push(70);
+    // Nobody is there, for as long as this lasts.
+    door.0.lock().unwrap().streams = [0; 1000].into();
+    let (_stop, stops) = watch::channel(false);
+    let publisher = Publisher::new(book, door.clone(), "pool", "sidecar".into());
+    tokio::spawn(publisher.counted(counts.clone()).run(stops));
+    let state = || counts.sinks.pool.standing.read().state;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((counts.sinks.pool.unacked(), state()), (30, State::Down));
+    // It is there again, and wants none.
+    door.0.lock().unwrap().wants_none = true;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((counts.sinks.pool.unacked(), state()), (0, State::Off));
+    // It wants some after all.
+    door.0.lock().unwrap().streams.clear();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((counts.sinks.pool.unacked(), state()), (0, State::Up));
+    assert_eq!(door.0.lock().unwrap().kept.last(), Some(&100));
 }

@@ -86,6 +86,13 @@ impl Books {
 }
 
 impl Books {
+    /// [`SqliteLedger::acked_by`].
+    fn acked_by(&self, sink: &str) -> Result<u64> {
+        let row = "SELECT acked_seq FROM consumer WHERE name = ?1";
+        let acked = self.conn.query_row(row, [sink], |row| row.get(0)).optional()?;
+        Ok(acked.unwrap_or_default())
+    }
+
     /// [`super::Ledger::sinks_heard`].
     pub(super) fn sinks_heard(&self) -> Result<bool> {
         let unheard = "SELECT 1 FROM sink WHERE bound IS NOT NULL AND ahead IS NULL LIMIT 1";
@@ -94,6 +101,14 @@ impl Books {
 }
 
 impl SqliteLedger {
+    /// The last event that a sink is known to have; 0: it is not known to have any.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn acked_by(&self, sink: String) -> Result<u64> {
+        self.read(move |books| books.acked_by(&sink)).await
+    }
+
     /// A sink says that it has all events up to `have`, and is going to be told of more; `None`: it
     /// may be. Otherwise no event may go to it, and no payment to the mint, until the operator has
     /// looked; that is on the disk then, and stays so whatever the sink says later.

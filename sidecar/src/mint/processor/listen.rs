@@ -40,6 +40,8 @@ const CONNECTIONS_MAX: usize = 16;
 const CALLS_MAX: u32 = 256;
 /// Longest metadata of a call, in bytes.
 const METADATA_BYTES_MAX: u32 = 16 * 1024;
+/// Most connections of all.
+pub const CONNECTIONS: usize = STRANGERS_MAX + CONNECTIONS_MAX;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How often a silent connection is tried, and how long it may take to answer.

@@ -29,6 +29,7 @@ use listen::Door;
 use service::{same_version, Service};
 
 pub use deposits::{Asker, Created, Deposits, Payment, Place, Refused, Sent, Unavailable, Wish};
+pub use listen::CONNECTIONS;
 pub use service::{VERSION, VERSION_HEADER};
 pub use settings::{OpenError, Security, Settings};
 

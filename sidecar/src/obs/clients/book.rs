@@ -196,7 +196,6 @@ impl OpenChannel {
         }
         if block_candidate {
             self.book.blocks.one();
-            counts.shares.block_candidates.one();
             if let Some(witness) = counts.witness() {
                 let (channel, hash) = (self.book.key, *hash);
                 let (height, accepted, detail) = (0, None, "");

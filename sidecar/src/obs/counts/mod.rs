@@ -265,11 +265,11 @@ pub struct PoolLink {
     /// From handing a submit to the link until it and its elders have their verdicts. A sample: of
     /// those on the way together one is looked at.
     pub verdict: Histogram,
-    /// When the newest job came, milliseconds since the epoch; 0: none came yet.
+    /// When the newest work came, milliseconds since the epoch; 0: none came yet.
     pub job_ms: Level,
-    /// Jobs that came.
+    /// New work that came. Jobs of the same template for other channels are not.
     pub jobs: Count,
-    /// Tips: jobs on another prev-hash than the one before.
+    /// Tips: new work on another prev-hash than the one before.
     pub tips: Count,
     /// Block candidates by what became of them ([`BLOCKS`]).
     pub blocks: Tally,
@@ -291,7 +291,7 @@ impl Default for PoolLink {
 }
 
 impl PoolLink {
-    /// A job came; `tip`: on another prev-hash than the one before.
+    /// New work came; `tip`: on another prev-hash than the one before.
     pub fn job(&self, tip: bool) {
         self.jobs.one();
         self.job_ms.set(u64::try_from(unix_millis()).unwrap_or_default());
@@ -403,6 +403,17 @@ pub struct Sink {
     /// When the oldest event happened that the sink does not have, milliseconds since the epoch; 0:
     /// it has all, or that is not looked at.
     pub oldest_ms: Level,
+}
+
+impl Sink {
+    /// How many events it does not have yet; none wait for one that wants none.
+    #[must_use]
+    pub fn unacked(&self) -> u64 {
+        match self.standing.read().state {
+            State::Off => 0,
+            _ => self.newest.get().saturating_sub(self.acked.get()),
+        }
+    }
 }
 
 /// Where events go.

@@ -18,16 +18,19 @@ pub enum State {
     Up,
     /// It doesn't.
     Down,
+    /// It is there, and not to be used: nobody wants it to be.
+    Off,
 }
 
 impl State {
-    /// `unknown`, `up` or `down`.
+    /// `unknown`, `up`, `down` or `off`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
             Self::Up => "up",
             Self::Down => "down",
+            Self::Off => "off",
         }
     }
 }
@@ -65,10 +68,12 @@ impl Standing {
 
     /// It doesn't, for this reason.
     pub fn down(&self, reason: &str) {
-        let end = reason.char_indices().map(|(at, c)| at + c.len_utf8());
-        let end = end.take_while(|end| *end <= DETAIL_MAX).last().unwrap_or_default();
-        let text = reason.get(..end).unwrap_or_default();
-        self.change(State::Down, text.chars().map(plain).collect());
+        self.change(State::Down, shown(reason));
+    }
+
+    /// Nobody wants it, which this says.
+    pub fn off(&self, reason: &str) {
+        self.change(State::Off, shown(reason));
     }
 
     /// It gave a sign of life.
@@ -103,6 +108,13 @@ impl Standing {
     }
 }
 
+/// As much of a text as is kept, on one line.
+fn shown(reason: &str) -> String {
+    let end = reason.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = end.take_while(|end| *end <= DETAIL_MAX).last().unwrap_or_default();
+    reason.get(..end).unwrap_or_default().chars().map(plain).collect()
+}
+
 fn plain(c: char) -> char {
     if c.is_control() {
         ' '
@@ -127,6 +139,11 @@ mod tests {
         let second = standing.read();
         assert_eq!(second.since_ms, first.since_ms, "still down");
         assert_eq!(second.detail.len(), DETAIL_MAX, "no half letters");
+        standing.off("not wanted");
+        assert_eq!(
+            (standing.read().state, &standing.read().detail[..]),
+            (State::Off, "not wanted")
+        );
         standing.up();
         assert_eq!((standing.read().state, standing.read().detail), (State::Up, String::new()));
         assert!(standing.is_up() && standing.heard_ms().is_some());

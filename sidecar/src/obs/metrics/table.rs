@@ -67,7 +67,7 @@ pub(super) const METRICS: &[Metric] = metrics! {
     "share_ack_seconds" Histogram []
         "From the reading of a submit to its answer in the outbox of the connection."
         |c, s| s.times(c.shares.ack.read());
-    "block_candidates" Counter [] "Accepted shares that meet the network's target."
+    "block_candidates" Counter [] "Shares that meet the network's target, accepted by the pool."
         |c, s| s.put(&[], c.shares.block_candidates.get());
     "blocks" Counter ["result"] "What became of block candidates, as the pool said."
         |c, s| s.tally(&c.pool.blocks);
@@ -81,12 +81,13 @@ pub(super) const METRICS: &[Metric] = metrics! {
     "pool_verdict_seconds" Histogram []
         "From handing a submit to the link until it and its elders have verdicts; a sample of them."
         |c, s| s.times(c.pool.verdict.read());
-    "jobs" Counter [] "Jobs that came from the pool."
+    "jobs" Counter []
+        "How often new work came from the pool: jobs on another tip, or of other transactions."
         |c, s| s.put(&[], c.pool.jobs.get());
-    "tips" Counter [] "Jobs that came with another prev-hash than the one before."
+    "tips" Counter [] "New work with another prev-hash than the one before."
         |c, s| s.put(&[], c.pool.tips.get());
     "newest_job_timestamp_seconds" Gauge []
-        "When the newest job came, seconds since the epoch; 0: none came yet."
+        "When the newest work came, seconds since the epoch; 0: none came yet."
         |c, s| s.real(at(c.pool.job_ms.get()));
 
     "queue_depth" Gauge ["queue"] "How much waits there; of queues that each connection has, 0."
@@ -127,21 +128,25 @@ pub(super) const METRICS: &[Metric] = metrics! {
          0: there is none."
         |c, s| s.real(at(c.mint.oldest_unconfirmed_ms.get()));
     "mint_confirmed_units" Counter [] "What the mint has shown as paid, in its unit; since ever."
-        |c, s| s.put(&[], c.mint.confirmed.get());
+        // Before the first reading it would be 0, and then grow by all that was ever paid.
+        |c, s| if c.mint.read_ms.get() > 0 { s.put(&[], c.mint.confirmed.get()) };
     "mint_surplus_units" Gauge []
         "What the mint shows as paid beyond what is confirmed here. Not 0 for long: look at \
          `gopool-sv2 ledger reconcile`."
         |c, s| s.put(&[], c.mint.surplus.get());
+    "ledger_figures_timestamp_seconds" Gauge []
+        "When credits, confirmed, surplus, oldest and stopped were read from the ledger, seconds \
+         since the epoch; 0: not yet."
+        |c, s| s.real(at(c.mint.read_ms.get()));
     "mint_sending_stopped" Gauge [] "1: nothing is sent to the mint until the operator has looked."
         |c, s| s.put(&[], c.mint.sending_stopped.get());
 
     "events_up" Gauge ["sink"]
         "1: events flow: those of the ledger to the pool, what happens here to the stats service."
         |c, s| for (name, sink) in c.sinks.read() { s.put(&[name], is_up(&sink.standing)) };
-    "events_unacked" Gauge ["sink"] "Events that the sink does not have yet."
-        |c, s| for (name, sink) in c.sinks.read() {
-            s.put(&[name], sink.newest.get().saturating_sub(sink.acked.get()));
-        };
+    "events_unacked" Gauge ["sink"]
+        "Events that the sink does not have yet; 0 for a pool that takes none."
+        |c, s| for (name, sink) in c.sinks.read() { s.put(&[name], sink.unacked()) };
     "stats_events_dropped" Counter []
         "Events that the stats service never gets: too many waited for it ([stats].max_events)."
         |c, s| s.put(&[], c.sinks.stats_dropped.get());

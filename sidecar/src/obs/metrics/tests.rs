@@ -142,6 +142,56 @@ fn what_is_offered_to_operators_names_only_metrics_that_exist() {
     }
 }
 
+/// The selectors of our metrics in a text: `NAME{LABEL="VALUE",…}`, each with its labels and the
+/// values that it gives them.
+fn selectors(text: &str) -> Vec<(String, Vec<(String, String)>)> {
+    let text = text.replace("\\\"", "\"");
+    let begins = text.match_indices('{').filter_map(|(at, _)| {
+        let name = text[..at].rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next()?;
+        let inside = text[at + 1..].split('}').next()?;
+        name.starts_with(&format!("{PREFIX}_")).then(|| (name.to_owned(), inside))
+    });
+    let labels = |inside: &str| {
+        let pairs = inside.split(',').filter_map(|pair| pair.split_once('='));
+        let pair = |(label, value): (&str, &str)| {
+            let label = label.trim().trim_end_matches('!').to_owned();
+            let values = value.trim_start_matches('~').trim().trim_matches('"').to_owned();
+            values.split('|').map(|value| (label.clone(), value.to_owned())).collect::<Vec<_>>()
+        };
+        pairs.flat_map(pair).collect()
+    };
+    begins.map(|(name, inside)| (name, labels(inside))).collect()
+}
+
+#[test]
+fn what_is_offered_to_operators_names_only_values_that_exist() {
+    let counts = Counts::default();
+    counts.mint.read_ms.set(1);
+    let scrape = selectors(&text(&counts).unwrap());
+    let files = [
+        "docs/operate.md",
+        "examples/deploy/prometheus/gopool-sv2.rules.yml",
+        "examples/deploy/prometheus/gopool-sv2.test.yml",
+        "examples/deploy/grafana/sidecar.json",
+    ];
+    let mut checked = 0;
+    for file in files {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+        for (name, labels) in selectors(&fs::read_to_string(&path).unwrap()) {
+            // Given by Prometheus, or a limit of ours that need not be one of the histogram's.
+            let ours = labels
+                .iter()
+                .filter(|(label, _)| !["job", "instance", "le"].contains(&label.as_str()));
+            for pair in ours {
+                checked += 1;
+                let shown = scrape.iter().any(|(known, of)| *known == name && of.contains(pair));
+                assert!(shown, "{file}: {name} never has {pair:?}");
+            }
+        }
+    }
+    assert!(checked > 15, "{checked}");
+}
+
 #[test]
 fn the_dashboard_has_a_query_in_every_panel() {
     let path =

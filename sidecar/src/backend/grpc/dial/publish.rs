@@ -20,6 +20,7 @@ use crate::event::{Stream, Way};
 pub(crate) struct Publishing {
     outgoing: mpsc::Sender<PublishRequest>,
     incoming: Streaming<PublishResponse>,
+    takes_none: bool,
 }
 
 impl Way for Dialer {
@@ -33,6 +34,10 @@ impl Way for Dialer {
             self.publish(start, wire, &complaint).await
         };
         timeout(patience, opened).await.map_err(|_| LinkError::Timeout(patience))?
+    }
+
+    fn takes_none(&self, error: &LinkError) -> bool {
+        matches!(error, LinkError::NoEvents)
     }
 }
 
@@ -56,7 +61,7 @@ impl Dialer {
             _ => self.status(&status, complaint),
         })?;
         spoken(response.metadata())?;
-        Ok(Publishing { outgoing, incoming: response.into_inner() })
+        Ok(Publishing { outgoing, incoming: response.into_inner(), takes_none: false })
     }
 }
 
@@ -67,8 +72,15 @@ impl Stream for Publishing {
 
     async fn receive(&mut self) -> Result<Option<PublishResponse>, String> {
         self.incoming.message().await.map_err(|status| match status.code() {
-            Code::Unimplemented => LinkError::NoEvents.to_string(),
+            Code::Unimplemented => {
+                self.takes_none = true;
+                LinkError::NoEvents.to_string()
+            }
             _ => broken(&status),
         })
+    }
+
+    fn takes_none(&self) -> bool {
+        self.takes_none
     }
 }

@@ -9,7 +9,8 @@ use v1::publish_response::Message as FromSink;
 use super::{Shared, State};
 use crate::backend::ring::{Event, Record, Refused, What};
 
-/// Answers that may wait for the listener. A pool that answers each message once has fewer.
+/// Answers that may wait for the listener. Acks in a row count as one: the newest says it all, and
+/// the listener may be waiting for the pool to take a message before it reads the next.
 const ANSWERS_MAX: usize = 64;
 
 /// The newest stream of events.
@@ -23,6 +24,9 @@ pub(super) struct Publishing {
     message: Option<(u64, Vec<u8>)>,
     answers: VecDeque<FromSink>,
     wants_room: bool,
+    /// The stream ended before the pool took its first message.
+    unheard: bool,
+    taken: bool,
 }
 
 impl Publishing {
@@ -41,7 +45,9 @@ impl Publishing {
 
     /// Forgets a record; whether it was this stream's.
     pub(super) fn forget(&mut self, id: u64) -> bool {
-        self.message.take_if(|(of, _)| *of == id).is_some()
+        let taken = self.message.take_if(|(of, _)| *of == id).is_some();
+        self.taken |= taken;
+        taken
     }
 }
 
@@ -57,6 +63,15 @@ impl Shared {
         let publishing = &mut state.publishing;
         if !publishing.is(stream) {
             return Err(Refused::StreamOver);
+        }
+        if let (Some(FromSink::Ack(last)), FromSink::Ack(ack)) =
+            (publishing.answers.back_mut(), &answer)
+        {
+            // One that goes back stays, for the listener to see.
+            if ack.seq >= last.seq {
+                last.seq = ack.seq;
+                return Ok(());
+            }
         }
         if publishing.answers.len() >= ANSWERS_MAX {
             publishing.wants_room = true;
@@ -98,12 +113,13 @@ impl Shared {
         self.tell(&mut state);
     }
 
-    /// What the pool has answered; the error says that the stream is over.
-    pub(in crate::backend::ring) fn answer(&self, stream: u32) -> Result<Option<FromSink>, ()> {
+    /// What the pool has answered; the error says that the stream is over, and whether the pool
+    /// ended it without having taken anything.
+    pub(in crate::backend::ring) fn answer(&self, stream: u32) -> Result<Option<FromSink>, bool> {
         let mut state = self.lock();
         let publishing = &mut state.publishing;
         if !publishing.is(stream) {
-            return Err(());
+            return Err(publishing.stream == stream && publishing.unheard);
         }
         let answer = publishing.answers.pop_front();
         if publishing.wants_room && publishing.answers.len() <= ANSWERS_MAX / 2 {
@@ -128,8 +144,9 @@ impl Shared {
         if !std::mem::take(&mut state.publishing.open) {
             return;
         }
-        let Publishing { stream, seen, .. } = state.publishing;
-        state.publishing = Publishing { stream, ..Publishing::default() };
+        let Publishing { stream, seen, taken, .. } = state.publishing;
+        let unheard = seen && !taken;
+        state.publishing = Publishing { stream, unheard, ..Publishing::default() };
         state.events.retain(|event| event.stream != stream);
         if seen {
             state.events.push_back(Event { stream, what: What::StreamEnded });
