@@ -62,7 +62,7 @@ address = "unix:$sockets/minipool.sock"
 listen = "127.0.0.1:0"
 [stats]
 sink = "unix:$sockets/stats.sock"
-every_s = 2
+every_sec = 2
 [log]
 format = "human"
 journal = "sidecar.journal"

@@ -59,7 +59,7 @@ key_file = "authority.key"
 address = "unix:pool.sock"
 [stats]
 sink = "unix:stats.sock"
-every_s = 1
+every_sec = 1
 [log]
 format = "human"
 `)

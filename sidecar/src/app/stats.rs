@@ -35,7 +35,7 @@ impl Stats {
             clients.clone(),
             counts.clone(),
             config.pool.lost_ms,
-            Duration::from_secs(config.stats.every_s),
+            Duration::from_secs(config.stats.every_sec),
         );
         let id = config.pool.sidecar_id.clone();
         let publisher = Publisher::new(recent, SinkDialer::new(address), STATS, id);

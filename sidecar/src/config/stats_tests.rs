@@ -6,11 +6,11 @@ use super::SinkAddress;
 #[test]
 fn reads_where_events_go() {
     let config = parse("").unwrap();
-    assert_eq!((config.stats.sink, config.stats.every_s), (None, 10));
+    assert_eq!((config.stats.sink, config.stats.every_sec), (None, 10));
     let text = "[stats]\nsink = \"unix:/run/sv2/stats.sock\"\nevery_s = 1\nmax_events = 5000\n";
     let config = parse(text).unwrap();
     assert_eq!(config.stats.sink, Some(SinkAddress::Unix("/run/sv2/stats.sock".into())));
-    assert_eq!((config.stats.every_s, config.stats.max_events), (1, 5_000));
+    assert_eq!((config.stats.every_sec, config.stats.max_events), (1, 5_000));
     assert_eq!(parse(&config.to_toml()).unwrap(), config);
     let config = parse("[stats]\nsink = \"tcp:127.0.0.1:3337\"\n").unwrap();
     let address = "127.0.0.1:3337".parse().unwrap();
@@ -44,7 +44,7 @@ fn rejects_a_sink_that_is_something_else() {
 
 #[test]
 fn rejects_reports_that_come_too_often_or_never() {
-    for bad in ["every_s = 0", "every_s = 301", "max_events = 4095", "max_events = 1000001"] {
+    for bad in ["every_sec = 0", "every_sec = 301", "max_events = 4095", "max_events = 1000001"] {
         assert!(problem(&format!("[stats]\n{bad}\n")).contains("out of range"), "{bad}");
     }
 }

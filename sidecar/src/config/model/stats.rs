@@ -12,14 +12,14 @@ pub struct Stats {
     /// Where the stats service takes events; `None`: nothing is collected.
     pub sink: Option<SinkAddress>,
     /// From one report to the next, in seconds.
-    pub every_s: u64,
+    pub every_sec: u64,
     /// Events that are kept while the stats service is away.
     pub max_events: usize,
 }
 
 impl Default for Stats {
     fn default() -> Self {
-        Self { sink: None, every_s: 10, max_events: 65_536 }
+        Self { sink: None, every_sec: 10, max_events: 65_536 }
     }
 }
 

@@ -20,8 +20,8 @@ pub(super) const SECTION: Section = Section {
              or \"tcp:127.0.0.1:PORT\". Empty: nothing is collected."
         ),
         int!(
-            "every_s",
-            stats.every_s as u64,
+            "every_sec",
+            stats.every_sec as u64,
             1,
             300,
             "Seconds from one report of all channels to the next."
