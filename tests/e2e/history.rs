@@ -22,7 +22,7 @@ const KILLS: usize = 20;
 fn line() -> Line {
     Line::start(LineOptions {
         minipool: vec!["-share-seconds".into(), "0.02".into()],
-        sections: "[stats]\nsink = \"unix:stats.sock\"\nevery_s = 1\n".into(),
+        sections: "[stats]\nsink = \"unix:stats.sock\"\nevery_sec = 1\n".into(),
         ..LineOptions::default()
     })
     .unwrap()

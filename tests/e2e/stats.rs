@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 fn line() -> Line {
     Line::start(LineOptions {
         minipool: vec!["-share-seconds".into(), "0.02".into()],
-        sections: "[stats]\nsink = \"unix:stats.sock\"\nevery_s = 1\n\
+        sections: "[stats]\nsink = \"unix:stats.sock\"\nevery_sec = 1\n\
                    [admin]\nlisten = \"unix:admin.sock\"\n"
             .into(),
         ..LineOptions::default()

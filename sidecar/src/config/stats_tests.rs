@@ -7,7 +7,7 @@ use super::SinkAddress;
 fn reads_where_events_go() {
     let config = parse("").unwrap();
     assert_eq!((config.stats.sink, config.stats.every_sec), (None, 10));
-    let text = "[stats]\nsink = \"unix:/run/sv2/stats.sock\"\nevery_s = 1\nmax_events = 5000\n";
+    let text = "[stats]\nsink = \"unix:/run/sv2/stats.sock\"\nevery_sec = 1\nmax_events = 5000\n";
     let config = parse(text).unwrap();
     assert_eq!(config.stats.sink, Some(SinkAddress::Unix("/run/sv2/stats.sock".into())));
     assert_eq!((config.stats.every_sec, config.stats.max_events), (1, 5_000));
