@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Options {
     /// Shares are searched for; otherwise nearly every hash is one, and counts one unit exactly.
     pub searched: bool,
+    /// `[mint].seal_interval_sec`.
+    pub seal_sec: u64,
     /// More TOML for `[mint]`.
     pub mint: &'static str,
     /// What the rest of the line is.
@@ -36,7 +38,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { searched: false, mint: "request_timeout_ms = 2000\n", line: LineOptions::default() }
+        let mint = "request_timeout_ms = 2000\n";
+        Self { searched: false, seal_sec: 1, mint, line: LineOptions::default() }
     }
 }
 
@@ -55,7 +58,7 @@ fn free_address() -> SocketAddr {
 impl Rig {
     pub fn start(options: Options) -> Self {
         let (mint, processor) = (free_address(), free_address());
-        let Options { searched, mint: more, mut line } = options;
+        let Options { searched, seal_sec, mint: more, mut line } = options;
         // 2^-16 of difficulty 1, so that a share that was searched for makes several units, or the
         // credit of one hash.
         let (unit, unit_difficulty) = match searched {
@@ -63,8 +66,8 @@ impl Rig {
             false => (1, "0.000000000232830644"),
         };
         line.sections += &format!(
-            "[mint]\nledger_file = \"ledger.db\"\nurl = \"http://{mint}\"\nseal_interval_sec = 1\n\
-             unit_difficulty = \"{unit_difficulty}\"\n{more}\
+            "[mint]\nledger_file = \"ledger.db\"\nurl = \"http://{mint}\"\n\
+             seal_interval_sec = {seal_sec}\nunit_difficulty = \"{unit_difficulty}\"\n{more}\
              [mint.processor]\nlisten = \"{processor}\"\nallow_plain = true\n"
         );
         let shares = match searched {

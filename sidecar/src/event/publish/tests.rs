@@ -170,7 +170,8 @@ async fn a_sink_that_knows_more_than_the_source_gets_nothing() {
     door.0.lock().unwrap().lies = Some(31);
     let (stop, stops) = watch::channel(false);
     let publisher = Publisher::new(Arc::clone(&book), door.clone(), "pool", "sidecar".into());
-    let task = tokio::spawn(publisher.run(stops));
+    let counts = Counts::default();
+    let task = tokio::spawn(publisher.counted(counts.clone()).run(stops));
     sleep(Duration::from_secs(100)).await;
     // It has more than the sink by now, and other things: nothing flows until somebody has looked.
     book.newest.send_replace(40);
@@ -180,6 +181,10 @@ async fn a_sink_that_knows_more_than_the_source_gets_nothing() {
     stop.send_replace(true);
     task.await.unwrap();
     assert!(door.0.lock().unwrap().kept.is_empty() && book.acks.lock().unwrap().is_empty());
+    // Health says what to do.
+    let detail = counts.sink.standing.read().detail;
+    assert!(detail.contains("event 31, and 30 was the newest"), "{detail}");
+    assert!(detail.contains("`gopool-sv2 ledger resume`"), "{detail}");
 }
 
 #[tokio::test(start_paused = true)]

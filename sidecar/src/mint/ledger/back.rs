@@ -3,7 +3,8 @@
 //! A payment that was sent on such a quote may be in that database. So the mint is asked for the
 //! quote once more before the payment is sent on another one; when the mint has it, everything that
 //! was sent there goes back there, under its old name, and is confirmed as ever. A mint without the
-//! quote has none of its payments either: what was opened before it said so is of the same database.
+//! quote has none of its payments either: what was opened before it said so is of the same
+//! database.
 
 use rusqlite::OptionalExtension as _;
 

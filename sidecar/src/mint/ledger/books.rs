@@ -222,10 +222,10 @@ impl Books {
         quote(&self.conn, quote_ref)
     }
 
-    /// Quotes with something to read at the mint, longest unread first, as far as they were not read
-    /// since `read_by_ms`: those with credits that were sent, and those that take credits and were
-    /// not looked at since the ledger was opened; then, a quarter of `most`, those of which not all
-    /// is minted, the more seldom the longer that takes.
+    /// Quotes with something to read at the mint, longest unread first, as far as they were not
+    /// read since `read_by_ms`: those with credits that were sent, and those that take credits and
+    /// were not looked at since the ledger was opened; then, a quarter of `most`, those of which
+    /// not all is minted, the more seldom the longer that takes.
     ///
     /// # Errors
     /// [`LedgerError::Storage`].

@@ -237,7 +237,8 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// The mint knows such a quote again: what was sent on it, and is not confirmed elsewhere, goes
     /// back there as sent; it takes nothing new. Answers how many credits. None while one of them
-    /// is sent on another quote, for the mint may have taken it there, and while sending is stopped.
+    /// is sent on another quote, for the mint may have taken it there, and while sending is
+    /// stopped.
     fn quote_back(&self, quote_ref: String, at_ms: i64)
         -> impl Future<Output = Result<u64>> + Send;
 

@@ -119,9 +119,9 @@ impl SqliteLedger {
         self.call(move |turn| turn.overtaken(&sink, have)).await
     }
 
-    /// Ends what [`SqliteLedger::overtaken`] began: the sequence of events gets a new name, and goes
-    /// to everybody from its first event that is still here. The ledger has to be opened again to
-    /// be known by it. Changes nothing where events flow.
+    /// Ends what [`SqliteLedger::overtaken`] began: the sequence of events gets a new name, and
+    /// goes to everybody from its first event that is still here. The ledger has to be opened again
+    /// to be known by it. Changes nothing where events flow.
     ///
     /// # Errors
     /// [`LedgerError`].

@@ -22,8 +22,8 @@ use super::turn::{key_bytes, Turn};
 /// the quote take none of its owner's payments.
 const ACCOUNTS_MAX: u64 = 16;
 
-/// Sealed credits of accounts that named a quote which is open; from the quotes on, as for quotes of
-/// the pool's.
+/// Sealed credits of accounts that named a quote which is open; from the quotes on, as for quotes
+/// of the pool's.
 pub(super) const ASSIGNABLE: &str = "SELECT credit.id, account.id, quote.quote_ref \
     FROM quote INDEXED BY quote_open CROSS JOIN naming INDEXED BY naming_quote \
     ON naming.quote_ref = quote.quote_ref CROSS JOIN account ON account.id = naming.account_id \

@@ -47,9 +47,22 @@ pub(super) struct Writer {
     pub(super) counts: Counts,
 }
 
+/// Says so when the writer is gone by a fault of its own: shares with a key are refused from then
+/// on, and nobody else could tell why.
+struct ToldWhenGone(Counts);
+
+impl Drop for ToldWhenGone {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.ledger.standing.down("its writer has failed, see the log: restart the sidecar");
+        }
+    }
+}
+
 impl Writer {
     /// Runs until nobody can ask for anything any more, and all that was asked is done.
     pub(super) fn run(mut self, conn: &Connection, identity: &Identity) {
+        let _told = ToldWhenGone(self.counts.clone());
         let mut turn = match Turn::new(conn, identity, self.accrued_every_ms) {
             Ok(turn) => turn,
             Err(error) => {

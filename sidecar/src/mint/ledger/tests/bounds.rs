@@ -157,6 +157,21 @@ async fn seals_the_others_when_one_credit_is_damaged() {
 }
 
 #[tokio::test]
+async fn tells_when_its_writer_is_gone() {
+    let mut stand = Stand::new();
+    stand.ledger = None;
+    let counts = crate::obs::Counts::default();
+    let (sender, _outcomes) = mpsc::channel(8);
+    let ledger = SqliteLedger::open_counted(&stand.settings, sender, counts.clone()).unwrap();
+    let fails = |_: &mut Turn<'_>| -> Result<()> { panic!("a fault") };
+    assert_eq!(ledger.call(fails).await, Err(LedgerError::Closed));
+    drop(ledger);
+    let stands = counts.ledger.standing.read();
+    assert_eq!(stands.state, crate::obs::counts::State::Down);
+    assert!(stands.detail.contains("restart the sidecar"), "{}", stands.detail);
+}
+
+#[tokio::test]
 async fn tells_how_much_was_paid_and_not_minted_on_a_quote_that_the_mint_lost() {
     let mut stand = Stand::new();
     stand.record(wide(1, "a", key(1))).await;

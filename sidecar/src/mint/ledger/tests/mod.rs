@@ -155,8 +155,8 @@ impl Stand {
         due
     }
 
-    /// The mint is asked for the quotes it lost, does not know them, and shows of the others what it
-    /// showed before.
+    /// The mint is asked for the quotes it lost, does not know them, and shows of the others what
+    /// it showed before.
     async fn look(&self) {
         for lost in self.ledger().lost_quotes(i64::MAX, i64::MAX, 100).await.unwrap() {
             self.ledger().quote_gone(lost, 3).await.unwrap();

@@ -68,8 +68,11 @@ async fn lets_events_flow_to_a_sink_that_has_what_it_was_told() {
         grow(&mut stand, now, next).await;
         // Acknowledged or not: it may have any of them.
         assert_eq!(pool(&stand, next).await, None);
+        assert_eq!(stand.ledger().sinks_heard().await, Ok(true));
         stand.reopen();
+        assert_eq!(stand.ledger().sinks_heard().await, Ok(false), "it may have more");
     }
+    assert_eq!(pool(&stand, 13).await, None);
     // Who was never told of any has none.
     let outbox = Outbox::new(stand.ledger().clone()).await.unwrap();
     assert_eq!(outbox.overtaken("other", 0).await.unwrap(), None);
