@@ -206,7 +206,8 @@ type PublishStart struct {
 	// Hello.sidecar_id.
 	SidecarId string `protobuf:"bytes,2,opt,name=sidecar_id,json=sidecarId,proto3" json:"sidecar_id,omitempty"`
 	// Names one sequence of numbers, 16 bytes. Lossy events get a new one at each start of the
-	// process; durable (mint) events keep theirs for the life of the ledger.
+	// process; durable (mint) events keep theirs for the life of the ledger, but for
+	// one that was restored from an old copy: the operator then has a new sequence begin.
 	SourceId []byte `protobuf:"bytes,3,opt,name=source_id,json=sourceId,proto3" json:"source_id,omitempty"`
 	// true: the mint's durable sequence. false: statistics, where a gap after a crash is possible and
 	// visible as a new source_id.

@@ -1394,7 +1394,8 @@ pub struct PublishStart {
     #[prost(string, tag = "2")]
     pub sidecar_id: ::prost::alloc::string::String,
     /// Names one sequence of numbers, 16 bytes. Lossy events get a new one at each start of the
-    /// process; durable (mint) events keep theirs for the life of the ledger.
+    /// process; durable (mint) events keep theirs for the life of the ledger, but for
+    /// one that was restored from an old copy: the operator then has a new sequence begin.
     #[prost(bytes = "bytes", tag = "3")]
     pub source_id: ::prost::bytes::Bytes,
     /// true: the mint's durable sequence. false: statistics, where a gap after a crash is possible and

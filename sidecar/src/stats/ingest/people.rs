@@ -39,7 +39,7 @@ impl<'c> Statements<'c> {
         Ok(Self {
             connect: conn.prepare(
                 "INSERT INTO connection VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
-                 ON CONFLICT DO NOTHING",
+                 ON CONFLICT DO UPDATE SET extensions = excluded.extensions",
             )?,
             connection: conn.prepare(
                 "SELECT address, vendor, hardware, firmware, flags, extensions FROM connection \

@@ -144,3 +144,22 @@ fn ends_what_a_sidecar_had_when_it_is_started_anew() {
     assert_eq!(ended[0]["accepted"], 3);
     assert_eq!(ended[0]["reason"], "the sidecar was started anew");
 }
+
+#[test]
+fn a_session_has_what_was_agreed_on_behind_the_setup() {
+    let place = Place::new("agreed");
+    let served = Served::new(&place.config(), T0);
+    runtime().block_on(async {
+        let mut sidecar = Sidecar::begin(&served, "one", 1).await;
+        let What::ConnectionOpened(mut bare) = connected(5) else { panic!("a connection") };
+        bare.connection.as_mut().unwrap().extensions.clear();
+        // Told at the setup, and again when extensions were negotiated.
+        let told = vec![What::ConnectionOpened(bare), connected(5), started(9, 5, b"alice.rig1")];
+        sidecar.tell(T0, told).await;
+        let workers = served.json("/api/v1/workers");
+        let id = workers["items"][0]["id"].as_i64().unwrap();
+        let account = served.json(&format!("/api/v1/accounts/{id}"));
+        assert_eq!(account["sessions"][0]["extensions"], serde_json::json!([2]));
+        assert_eq!(served.json("/api/v1/connections")["items"].as_array().unwrap().len(), 1);
+    });
+}
