@@ -11,8 +11,8 @@ use rusqlite::Connection;
 use crate::sys::logging_thread;
 
 /// Pages written, about, after which the log is moved. That disturbs the writer's own waits for the
-/// disk, however often it is done: with 500 shares a second one move every four seconds stays out of
-/// the slowest hundredth of the answers, four moves a second do not. Costs 50 MB of disk.
+/// disk, however often it is done: with 500 shares a second one move every four seconds stays out
+/// of the slowest hundredth of the answers, four moves a second do not. Costs 50 MB of disk.
 const PAGES: usize = 12_000;
 
 /// Pages of the log from which on it is begun anew: the writer moves the few that were written
