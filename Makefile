@@ -1,7 +1,7 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo kills mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-mint bench-poll fuzz lint rust-test go-test node interop dashboard conformance-reference gen prerequisites
+.PHONY: help demo kills mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-mint bench-stats bench-poll fuzz lint rust-test go-test node interop dashboard conformance-reference gen prerequisites
 
 # For tests of the sidecar and the library: Go's cache of results doesn't see that these are new.
 UNCACHED := -count=1
@@ -113,6 +113,9 @@ bench-mint: bench-build ## what the bridge to a mint adds to an answer, beside t
 	cargo build --release --bin sv2-ledger
 	$(RELEASE)/sv2-ledger speed target/tmp/speed 20
 	$(RELEASE)/sv2-bench mint --rounds $(or $(ROUNDS),9)
+
+bench-stats: bench-build ## whether a statistics service that is up, gone or killed all the time shows in the shares (ROUNDS=9)
+	$(RELEASE)/sv2-bench stats --rounds $(or $(ROUNDS),9)
 
 bench-poll: lib ## what an event costs from the ring to Go, and a verdict back: nanoseconds, ten runs
 	cd go-bindings && go test -tags sv2_static -run xxx -bench Poll -count 10 ./ffihost

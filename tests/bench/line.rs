@@ -47,6 +47,11 @@ impl Bench {
         }
     }
 
+    /// `gopool-sv2` on the load's core.
+    pub fn beside(&self) -> Command {
+        self.command("gopool-sv2", self.can_pin.then_some(CORES.1))
+    }
+
     fn command(&self, program: &str, core: Option<&str>) -> Command {
         let directory = if program == DRIVER { &self.driver } else { &self.binaries };
         let program = directory.join(program);

@@ -4,13 +4,14 @@
 //!
 //! `steps` says what is measured, `line` starts processes, `machine` describes what it ran on,
 //! `figures` and `table` make tables of the driver's reports, `compare` ratios of two builds,
-//! `mint` those of a line with the bridge to a mint.
+//! `mint` and `stats` those of a line with the bridge to a mint, or with a statistics service.
 
 mod compare;
 mod figures;
 mod line;
 mod machine;
 mod mint;
+mod stats;
 mod steps;
 mod table;
 
@@ -44,6 +45,9 @@ enum Command {
     /// Measures what the bridge to a mint costs the answer to a share, beside the disk's own times,
     /// and whether the mint's state shows in them.
     Mint(mint::Arguments),
+    /// Measures whether a statistics service that is up, gone, or killed all the time shows in
+    /// shares a second and in their answers.
+    Stats(stats::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Command::Tables(arguments) => bench(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Mint(arguments) => mint::run(&arguments),
+        Command::Stats(arguments) => stats::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

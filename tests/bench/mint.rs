@@ -25,7 +25,7 @@ const CONNECTIONS: usize = 50;
 /// Seconds between two shares of a connection.
 const PACE: &str = "0.1";
 /// Seconds of a turn.
-const SECONDS: usize = 2;
+const SECONDS: usize = 4;
 /// What the mint may take to be as wanted.
 const SETTLE: Duration = Duration::from_millis(500);
 /// An answer of a slow mint.

@@ -182,7 +182,7 @@ async fn a_sink_that_knows_more_than_the_source_gets_nothing() {
     task.await.unwrap();
     assert!(door.0.lock().unwrap().kept.is_empty() && book.acks.lock().unwrap().is_empty());
     // Health says what to do.
-    let detail = counts.sink.standing.read().detail;
+    let detail = counts.sinks.of("pool").standing.read().detail;
     assert!(detail.contains("event 31, and 30 was the newest"), "{detail}");
     assert!(detail.contains("`gopool-sv2 ledger resume`"), "{detail}");
 }

@@ -28,6 +28,7 @@ mod wallet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use gopool_sv2_proto::v1;
@@ -94,7 +95,9 @@ impl Stand {
             assert!(self.ledger().record(share));
         }
         while kept.len() < ids.len() {
-            kept.extend(self.outcomes.recv().await.unwrap());
+            // One that never comes is a fault, and no reason to wait for ever.
+            let next = tokio::time::timeout(Duration::from_secs(30), self.outcomes.recv()).await;
+            kept.extend(next.expect("an outcome for each share").unwrap());
         }
         assert!(kept.iter().map(|kept| kept.id).eq(ids), "one outcome for each, in order");
         kept.into_iter().map(|kept| kept.outcome).collect()

@@ -274,7 +274,7 @@ proptest! {
 
     #[test]
     fn adds_up_whatever_is_called(steps in prop::collection::vec(step(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let mut stand = Stand::new();
             let mut model = Model::default();
