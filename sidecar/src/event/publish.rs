@@ -202,6 +202,7 @@ impl<S: Source, W: Way> Publisher<S, W> {
                             return Err(End::Contract("it acknowledges what was not sent"));
                         }
                         acked = ack.seq;
+                        self.counts.sinks.of(self.sink).standing.heard();
                         self.source.acked(self.sink, acked).await?;
                     }
                     // A newer sink may say more.
