@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # For tests of the sidecar and the library: Go's cache of results doesn't see that these are new.
 UNCACHED := -count=1
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-RUST_FEATURES := --features gopool-sv2-proto/gen,gopool-sv2-ffi/mint
+RUST_FEATURES := --features gopool-sv2-ffi/mint
 SV2CLIENT := tests/sv2client
 GO_MODULES := go-bindings examples/minipool $(SV2CLIENT)
 INTEROP := tests/interop
@@ -134,9 +134,10 @@ lint: prerequisites ## formatting and lints
 	examples/deploy/check
 	examples/systemd/check
 
+# Most of them wait for processes: two for each core.
 rust-test: prerequisites ## Rust: unit, property, tidy, drift, and end to end over real processes
 	cargo build --bin gopool-sv2
-	cargo test --workspace $(RUST_FEATURES)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((2 * $$(getconf _NPROCESSORS_ONLN)))} cargo test --workspace $(RUST_FEATURES)
 
 go-test: prerequisites ## Go: with the race detector
 	@[ -n "$$GOPOOL_SRC" ] || echo "SKIPPED gopool-checkout: set GOPOOL_SRC to a checkout of goPool to install into a copy of it"
@@ -178,4 +179,4 @@ node: prerequisites ## minipool on real nodes: btcd, and Bitcoin Core when BITCO
 	cd examples/minipool && go test -race -count=1 -tags node ./...
 
 gen: ## regenerate the code of the contract after a change of proto/
-	cargo run -p gopool-sv2-proto --features gen --bin gen
+	cargo run -p gopool-sv2-proto-generate

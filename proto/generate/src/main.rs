@@ -1,4 +1,4 @@
-//! Regenerates the checked-in code of the contract: `cargo run -p gopool-sv2-proto --features gen`.
+//! Regenerates the checked-in code of the contract: `make gen`.
 //!
 //! protox parses the .proto files (no protoc needed). Rust comes from tonic-prost-build; Go comes
 //! from the two official plugins, which `go tool` builds from the versions pinned in go-bindings.
@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match gopool_sv2_proto::generate::write_all() {
+    match gopool_sv2_proto_generate::write_all() {
         Ok(files) => {
             for file in files {
                 report(&format!("wrote {}", file.display()));

@@ -1,4 +1,7 @@
-//! Turns the .proto files into the checked-in Rust and Go code (feature `gen`).
+//! Turns the .proto files into the checked-in Rust and Go code.
+//!
+//! A crate of its own, so that the contract has one set of features in all builds and is compiled
+//! once.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -21,12 +24,13 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// Generated text by path, absolute.
 pub type Files = BTreeMap<PathBuf, String>;
 
-fn proto_dir() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+fn proto_dir() -> Result<&'static Path, Error> {
+    let parent = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    parent.ok_or_else(|| "this crate has no parent directory".into())
 }
 
 fn repository() -> Result<PathBuf, Error> {
-    Ok(proto_dir().parent().ok_or("the proto directory has no parent")?.to_path_buf())
+    Ok(proto_dir()?.parent().ok_or("the proto directory has no parent")?.to_path_buf())
 }
 
 /// Generates everything in memory.
@@ -34,9 +38,9 @@ fn repository() -> Result<PathBuf, Error> {
 /// # Errors
 /// A .proto that doesn't parse, or a Go plugin that can't be built or run.
 pub fn all() -> Result<Files, Error> {
-    let set = protox::compile(PROTO_FILES, [proto_dir()])?;
+    let set = protox::compile(PROTO_FILES, [proto_dir()?])?;
     let mut files = rust(&set, ["grpc", "server"])?;
-    files.extend(rust(&protox::compile([PROCESSOR_FILE], [proto_dir()])?, ["mint", "mint"])?);
+    files.extend(rust(&protox::compile([PROCESSOR_FILE], [proto_dir()?])?, ["mint", "mint"])?);
     files.extend(go(&set)?);
     Ok(files)
 }
@@ -70,7 +74,7 @@ fn rust(set: &prost_types::FileDescriptorSet, [client, server]: [&str; 2]) -> Re
     for entry in std::fs::read_dir(&out)? {
         let entry = entry?;
         let text = std::fs::read_to_string(entry.path())?;
-        files.insert(proto_dir().join("src/gen").join(entry.file_name()), text);
+        files.insert(proto_dir()?.join("src/gen").join(entry.file_name()), text);
     }
     std::fs::remove_dir_all(&out)?;
     Ok(files)
