@@ -115,8 +115,13 @@ fn sums_at_the_sink_equal_all_books_though_it_is_killed_again_and_again() {
         miners.join().unwrap()
     });
     awaits("both are gone", || count(&sink.events(), is_closed) == 2);
-    // The node's word on a late block may come behind the miner's last one.
-    sleep(Duration::from_secs(1));
+    // The node's word on a late block comes behind the miner's last one.
+    awaits("every candidate has its result", || {
+        let events = sink.events();
+        let open = |event: &Event| matches!(event, Event::BlockFound(b) if b.accepted.is_none());
+        let told = |event: &Event| matches!(event, Event::BlockFound(b) if b.accepted.is_some());
+        count(&events, told) >= count(&events, open)
+    });
     let stopped = line.stop().unwrap();
     let (sidecar, pool) = (stopped.books("sidecar").unwrap(), stopped.books("minipool").unwrap());
     let kept = sink.kept();
