@@ -12,6 +12,10 @@ import (
 	"time"
 )
 
+// yieldEvery is after how many jobs a Refresh lets others run. With few processors whoever sends jobs
+// to miners would otherwise begin when nearly all are made.
+const yieldEvery = 16
+
 // Refresh has BuildJob make a job for every channel and gives it to the miner. Call it after BuildJob
 // knows a new tip or template, from any goroutine but those of the callbacks (see [PoolConfig]). A
 // channel that is being opened meanwhile gets a job of the new template, too. Of several Refreshes at
@@ -32,6 +36,9 @@ func (p *Pool) Refresh(ctx context.Context) error {
 	for range min(runtime.GOMAXPROCS(0), len(channels)) {
 		workers.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(channels)); i = next.Add(1) - 1 {
+				if i%yieldEvery == yieldEvery-1 {
+					runtime.Gosched()
+				}
 				if err := p.renew(ctx, channels[i], generation); err != nil {
 					mu.Lock()
 					failed++

@@ -84,13 +84,15 @@ func (t *Template) Coinbase(spec CoinbaseSpec) (prefix, suffix []byte, err error
 	}
 
 	var raw bytes.Buffer
+	raw.Grow(tx.SerializeSizeStripped())
 	if err := tx.SerializeNoWitness(&raw); err != nil {
 		return nil, nil, fmt.Errorf("coinbase: serialize: %w", err)
 	}
 	// Version, input count, outpoint and the one-byte script length come before the script.
 	cut := 4 + 1 + 36 + 1 + head
 	serialized := raw.Bytes()
-	return bytes.Clone(serialized[:cut]), bytes.Clone(serialized[cut+spec.ExtranonceLen:]), nil
+	// One piece of memory: both parts live and die together.
+	return serialized[:cut:cut], serialized[cut+spec.ExtranonceLen:], nil
 }
 
 func (t *Template) checkPayouts(outputs []*wire.TxOut) error {

@@ -43,6 +43,23 @@ impl Writer {
         channel_msg: bool,
     ) -> Result<(), FrameError> {
         let len = message.get_size();
+        self.push_with(len, extension_type, message_type, channel_msg, |payload| {
+            to_writer(message, payload).map(drop).map_err(|_| FrameError::Encode)
+        })
+    }
+
+    /// The same for a payload of `len` bytes that `fill` writes.
+    ///
+    /// # Errors
+    /// As [`Writer::push`], and what `fill` says.
+    pub fn push_with(
+        &mut self,
+        len: usize,
+        extension_type: u16,
+        message_type: u8,
+        channel_msg: bool,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), FrameError>,
+    ) -> Result<(), FrameError> {
         if len > MAX_PAYLOAD {
             return Err(FrameError::Encode);
         }
@@ -57,11 +74,11 @@ impl Writer {
         if len <= PLAIN_CHUNK_LEN {
             let begin = self.buffer.len();
             self.buffer.resize(begin + len, 0);
-            to_writer(message, &mut self.buffer[begin..]).map_err(|_| FrameError::Encode)?;
+            fill(&mut self.buffer[begin..])?;
             return if len == 0 { Ok(()) } else { self.seal(begin) };
         }
         let mut plain = vec![0; len];
-        to_writer(message, &mut plain).map_err(|_| FrameError::Encode)?;
+        fill(&mut plain)?;
         for chunk in plain.chunks(PLAIN_CHUNK_LEN) {
             let begin = self.buffer.len();
             self.buffer.extend_from_slice(chunk);

@@ -18,6 +18,7 @@ mod pace;
 mod setup;
 mod timers;
 mod tlv;
+mod work;
 
 #[cfg(test)]
 mod credit_tests;

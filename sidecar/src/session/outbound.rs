@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use binary_sv2::{Seq0255, Seq064K, Str0255, Sv2Option, B032, B064K, U256};
+use binary_sv2::{Seq064K, Str0255, B032, U256};
 use common_messages_sv2::{
     Reconnect, SetupConnectionError, SetupConnectionSuccess, CHANNEL_BIT_RECONNECT,
     CHANNEL_BIT_SETUP_CONNECTION_ERROR, CHANNEL_BIT_SETUP_CONNECTION_SUCCESS,
@@ -16,11 +16,12 @@ use extensions_sv2::{
 };
 use mining_sv2::*;
 
+use super::work;
 use crate::backend::MintNews;
 use crate::channel::{Answer, Channel};
 use crate::frame::{FrameError, Writer};
-use crate::job::{Announcement, Body, NewTip};
-use crate::types::{Job, Kind, RefuseReason, Target};
+use crate::job::Announcement;
+use crate::types::{Kind, RefuseReason, Target};
 
 /// A message for the miner.
 #[derive(Debug, Clone, PartialEq)]
@@ -222,7 +223,7 @@ impl Outbound {
                 let bit = CHANNEL_BIT_OPEN_MINING_CHANNEL_ERROR;
                 w.push(m, 0, MESSAGE_TYPE_OPEN_MINING_CHANNEL_ERROR, bit)
             }
-            Self::Job { channel_id, announcement } => write_job(*channel_id, announcement, w),
+            Self::Job { channel_id, announcement } => work::write(*channel_id, announcement, w),
             Self::Target { channel_id, target } => {
                 let maximum_target = U256::from(&target.0);
                 let m = SetTarget { channel_id: *channel_id, maximum_target };
@@ -288,46 +289,6 @@ impl Opened {
     }
 }
 
-fn write_job(channel_id: u32, job: &Announcement, w: &mut Writer) -> Result<(), FrameError> {
-    let (job_id, version) = (job.job_id, job.version);
-    let min_ntime = Sv2Option::new(job.min_ntime);
-    match &job.body {
-        Body::Standard { merkle_root } => {
-            let merkle_root = U256::from(&merkle_root.0);
-            let m = NewMiningJob { channel_id, job_id, min_ntime, version, merkle_root };
-            w.push(m, 0, MESSAGE_TYPE_NEW_MINING_JOB, CHANNEL_BIT_NEW_MINING_JOB)?;
-        }
-        Body::Extended(body) => {
-            let m = extended(channel_id, job_id, min_ntime, body)?;
-            let bit = CHANNEL_BIT_NEW_EXTENDED_MINING_JOB;
-            w.push(m, 0, MESSAGE_TYPE_NEW_EXTENDED_MINING_JOB, bit)?;
-        }
-    }
-    let Some(NewTip { prev_hash, min_ntime, nbits }) = job.new_tip else { return Ok(()) };
-    let prev_hash = U256::from(&prev_hash.0);
-    let m = SetNewPrevHash { channel_id, job_id, prev_hash, min_ntime, nbits };
-    w.push(m, 0, MESSAGE_TYPE_MINING_SET_NEW_PREV_HASH, CHANNEL_BIT_MINING_SET_NEW_PREV_HASH)
-}
-
-fn extended<'a>(
-    channel_id: u32,
-    job_id: u32,
-    min_ntime: Sv2Option<'a, u32>,
-    job: &'a Arc<Job>,
-) -> Result<NewExtendedMiningJob<'a>, FrameError> {
-    let path = job.merkle_path.iter().map(|hash| U256::from(&hash.0)).collect();
-    Ok(NewExtendedMiningJob {
-        channel_id,
-        job_id,
-        min_ntime,
-        version: job.version,
-        version_rolling_allowed: job.version_mask != 0,
-        merkle_path: Seq0255::new(path).map_err(|_| FrameError::Encode)?,
-        coinbase_tx_prefix: B064K::new(&job.coinbase_prefix).map_err(|_| FrameError::Encode)?,
-        coinbase_tx_suffix: B064K::new(&job.coinbase_suffix).map_err(|_| FrameError::Encode)?,
-    })
-}
-
 fn write_answer(channel_id: u32, answer: Answer, w: &mut Writer) -> Result<(), FrameError> {
     match answer {
         Answer::Success { last_sequence, count, sum } => {
@@ -343,22 +304,6 @@ fn write_answer(channel_id: u32, answer: Answer, w: &mut Writer) -> Result<(), F
             let error_code = text(reason.as_str())?;
             let m = SubmitSharesError { channel_id, sequence_number: sequence, error_code };
             w.push(m, 0, MESSAGE_TYPE_SUBMIT_SHARES_ERROR, CHANNEL_BIT_SUBMIT_SHARES_ERROR)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_length_of_a_job_is_that_of_its_message() {
-        let job = super::super::tests::job(1, 1);
-        for hashes in [0, 1, 14, 255] {
-            let path = vec![crate::types::Hash([7; 32]); hashes];
-            let job = Arc::new(Job { merkle_path: path, ..Job::clone(&job) });
-            let message = extended(1, 2, Sv2Option::new(Some(3)), &job).unwrap();
-            assert_eq!(binary_sv2::to_bytes(message).unwrap().len(), job.message_len());
         }
     }
 }
