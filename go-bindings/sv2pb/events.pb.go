@@ -1047,7 +1047,9 @@ type ShareTotals struct {
 	Best *Difficulty `protobuf:"bytes,6,opt,name=best,proto3" json:"best,omitempty"`
 	// Nothing in it is from before: the last look at the channel, or its opening. It is far back
 	// when the sink was away. 0: unknown.
-	SinceMs       int64 `protobuf:"varint,7,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	SinceMs int64 `protobuf:"varint,7,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	// ChannelStarted.user_identity: for a sink that did not hear of the channel, or lost what it heard.
+	UserIdentity  []byte `protobuf:"bytes,8,opt,name=user_identity,json=userIdentity,proto3" json:"user_identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1129,6 +1131,13 @@ func (x *ShareTotals) GetSinceMs() int64 {
 		return x.SinceMs
 	}
 	return 0
+}
+
+func (x *ShareTotals) GetUserIdentity() []byte {
+	if x != nil {
+		return x.UserIdentity
+	}
+	return nil
 }
 
 // Rejected shares of one reason.
@@ -2300,7 +2309,7 @@ const file_gopool_sv2_v1_events_proto_rawDesc = "" +
 	"\fChannelEnded\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x01 \x01(\x04R\tchannelId\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x95\x02\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xba\x02\n" +
 	"\vShareTotals\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x01 \x01(\x04R\tchannelId\x12\x16\n" +
@@ -2309,7 +2318,8 @@ const file_gopool_sv2_v1_events_proto_rawDesc = "" +
 	"\x06credit\x18\x04 \x01(\v2\x19.gopool.sv2.v1.DifficultyR\x06credit\x126\n" +
 	"\brejected\x18\x05 \x03(\v2\x1a.gopool.sv2.v1.RejectCountR\brejected\x12-\n" +
 	"\x04best\x18\x06 \x01(\v2\x19.gopool.sv2.v1.DifficultyR\x04best\x12\x19\n" +
-	"\bsince_ms\x18\a \x01(\x03R\asinceMs\"X\n" +
+	"\bsince_ms\x18\a \x01(\x03R\asinceMs\x12#\n" +
+	"\ruser_identity\x18\b \x01(\fR\fuserIdentity\"X\n" +
 	"\vRejectCount\x123\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1b.gopool.sv2.v1.RejectReasonR\x06reason\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"\xc0\x01\n" +

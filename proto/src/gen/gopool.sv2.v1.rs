@@ -1581,6 +1581,9 @@ pub struct ShareTotals {
     /// when the sink was away. 0: unknown.
     #[prost(int64, tag = "7")]
     pub since_ms: i64,
+    /// ChannelStarted.user_identity: for a sink that did not hear of the channel, or lost what it heard.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub user_identity: ::prost::bytes::Bytes,
 }
 /// Rejected shares of one reason.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -2,7 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use bytes::Bytes;
+
 use crate::types::{ChannelKey, ConnId, Submit};
+
+/// Most submits of closed channels that are remembered by whose they were.
+const CLOSED_MAX: usize = 1_024;
 
 /// A submit on the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +29,9 @@ pub struct InFlight {
     waiting: BTreeMap<u64, Sent>,
     /// How many wait of each channel that has any.
     of_channel: HashMap<ChannelKey, usize>,
+    /// Channel and worker of the newest that were forgotten with their channels: a late verdict
+    /// may say that one of them is a block.
+    closed: BTreeMap<u64, (ChannelKey, Bytes)>,
 }
 
 impl InFlight {
@@ -31,7 +39,13 @@ impl InFlight {
     /// many.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { next_id: 1, capacity, waiting: BTreeMap::new(), of_channel: HashMap::new() }
+        Self {
+            next_id: 1,
+            capacity,
+            waiting: BTreeMap::new(),
+            of_channel: HashMap::new(),
+            closed: BTreeMap::new(),
+        }
     }
 
     /// How many wait.
@@ -87,6 +101,14 @@ impl InFlight {
         id > 0 && id < self.next_id
     }
 
+    /// The channel of a submit that waits, or that did when its channel was closed, and the worker
+    /// that it named.
+    #[must_use]
+    pub fn whose(&self, id: u64) -> Option<(ChannelKey, &Bytes)> {
+        let waiting = self.waiting.get(&id).map(|sent| (sent.channel, &sent.submit.worker));
+        waiting.or_else(|| self.closed.get(&id).map(|(channel, worker)| (*channel, worker)))
+    }
+
     /// The id the next submit gets: all that wait have smaller ones.
     #[must_use]
     pub const fn next_id(&self) -> u64 {
@@ -103,7 +125,7 @@ impl InFlight {
     /// many submits that were.
     pub fn forget_channel(&mut self, channel: ChannelKey) -> usize {
         let Some(count) = self.of_channel.remove(&channel) else { return 0 };
-        self.waiting.retain(|_, sent| sent.channel != channel);
+        self.close(|of| of == channel);
         count
     }
 
@@ -112,9 +134,24 @@ impl InFlight {
         let before = self.waiting.len();
         if self.of_channel.keys().any(|channel| channel.conn() == conn) {
             self.of_channel.retain(|channel, _| channel.conn() != conn);
-            self.waiting.retain(|_, sent| sent.channel.conn() != conn);
+            self.close(|of| of.conn() == conn);
         }
         before - self.waiting.len()
+    }
+
+    /// Forgets what waits of such channels, but for whose it was.
+    fn close(&mut self, closes: impl Fn(ChannelKey) -> bool) {
+        let closed = &mut self.closed;
+        self.waiting.retain(|id, sent| {
+            let closes = closes(sent.channel);
+            if closes {
+                closed.insert(*id, (sent.channel, std::mem::take(&mut sent.submit.worker)));
+            }
+            !closes
+        });
+        while closed.len() > CLOSED_MAX {
+            closed.pop_first();
+        }
     }
 
     /// Takes out all of these channels, in the order the submits were sent.
@@ -167,11 +204,27 @@ mod tests {
         assert_eq!(table.oldest(), Some(2));
         assert_eq!(table.take(1), None, "its verdict comes late");
         assert!(table.was_sent(1) && !table.was_sent(5) && !table.was_sent(0));
+        let whose = |id| table.whose(id).map(|(channel, worker)| (channel.conn(), worker.len()));
+        assert_eq!([1, 2, 3, 5].map(whose), {
+            let one = Some((ConnId(1), 0));
+            [one, one, Some((ConnId(2), 0)), None]
+        });
         assert_eq!(table.forget_connection(ConnId(1)), 1);
         assert_eq!(table.forget_connection(ConnId(1)), 0);
         assert!(table.take(3).is_some());
         assert_eq!(table.room(), 8);
         assert!(table.of_channel.is_empty());
+    }
+
+    #[test]
+    fn remembers_whose_the_newest_submits_of_closed_channels_were_and_no_more() {
+        let mut table = InFlight::new(2 * CLOSED_MAX);
+        for _ in 0..CLOSED_MAX + 5 {
+            table.insert(sent_on(1, 1, 0)).unwrap();
+        }
+        table.forget_connection(ConnId(1));
+        assert_eq!(table.closed.len(), CLOSED_MAX);
+        assert!(table.whose(5).is_none() && table.whose(6).is_some());
     }
 
     proptest! {

@@ -157,8 +157,8 @@ impl Witness for Recent {
         self.push(wire::started(book));
     }
 
-    fn totals(&self, channel: ChannelKey, totals: Totals) {
-        self.push(wire::totals(channel, totals));
+    fn totals(&self, book: &ChannelBook, totals: Totals) {
+        self.push(wire::totals(book, totals));
     }
 
     fn channel_ended(&self, channel: ChannelKey, reason: &str) {

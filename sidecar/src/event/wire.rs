@@ -89,10 +89,10 @@ pub(super) fn started(book: &ChannelBook) -> Event {
     })
 }
 
-pub(super) fn totals(channel: ChannelKey, totals: Totals) -> Event {
+pub(super) fn totals(book: &ChannelBook, totals: Totals) -> Event {
     let rejected = totals.rejected.into_iter();
     Event::ShareTotals(v1::ShareTotals {
-        channel_id: channel.to_wire(),
+        channel_id: book.key.to_wire(),
         worker: totals.worker,
         accepted: totals.accepted,
         credit: Some(difficulty(totals.credit)),
@@ -101,6 +101,7 @@ pub(super) fn totals(channel: ChannelKey, totals: Totals) -> Event {
             .collect(),
         best: (totals.best > 0.0).then(|| near(totals.best)),
         since_ms: totals.since_ms,
+        user_identity: book.user_identity.clone(),
     })
 }
 

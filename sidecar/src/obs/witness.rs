@@ -22,7 +22,7 @@ pub trait Witness: fmt::Debug + Send + Sync {
     fn channel_started(&self, book: &ChannelBook);
 
     /// What a channel, or a worker on it, did since the last time.
-    fn totals(&self, channel: ChannelKey, totals: Totals);
+    fn totals(&self, book: &ChannelBook, totals: Totals);
 
     /// A channel is gone, after its last totals. `reason`: printable ASCII.
     fn channel_ended(&self, channel: ChannelKey, reason: &str);

@@ -5,7 +5,10 @@ use v1::session_response::Message as FromPool;
 
 use super::tests::{hold, key, life, opened, submit, up, wish};
 use super::*;
-use crate::types::{ConnId, Difficulty, Hash};
+use crate::obs::clients::ChannelBook;
+use crate::obs::totals::Totals;
+use crate::obs::witness::{Block, Closed, Witness};
+use crate::types::{ConnId, Connection, Difficulty, Hash};
 
 /// Work of a template, under a name of one channel.
 fn job(channel: ChannelKey, id: u64, tip: u8, transactions: u8, time: u32) -> v1::Job {
@@ -93,11 +96,35 @@ async fn a_block_result_that_comes_again_after_a_break_is_one() {
     assert_eq!(told, 2, "the miner's log has each once");
 }
 
+/// Keeps what is told of blocks: channel, first byte of the hash, worker.
+#[derive(Debug, Default)]
+struct Ear(std::sync::Mutex<Vec<(ChannelKey, u8, Bytes)>>);
+
+impl Witness for Ear {
+    fn connection_opened(&self, _: &Connection) {}
+    fn connection_closed(&self, _: Closed<'_>) {}
+    fn channel_started(&self, _: &ChannelBook) {}
+    fn totals(&self, _: &ChannelBook, _: Totals) {}
+    fn channel_ended(&self, _: ChannelKey, _: &str) {}
+    fn block(&self, block: Block<'_>) {
+        self.0.lock().unwrap().push((block.channel, block.hash.0[0], block.worker.clone()));
+    }
+}
+
 #[test]
-fn a_block_candidate_counts_though_its_miner_has_gone() {
+fn a_block_candidate_counts_and_is_told_though_its_miner_has_gone() {
     let mut link = Link::new(8, Directory::default(), Journal::off());
+    let ear = Arc::new(Ear::default());
+    link.counts.tell(Arc::clone(&ear) as Arc<dyn Witness>);
     hold(&mut link, key(1, 1));
-    link.send((0..2).map(|token| submit(key(1, 1), token)), &mut Vec::new());
+    let named = |token| match submit(key(1, 1), token) {
+        Command::Submit { channel, token, generation, submit } => {
+            let submit = Submit { worker: Bytes::from_static(b"rig"), ..submit };
+            Command::Submit { channel, token, generation, submit }
+        }
+        other => other,
+    };
+    link.send((0..2).map(named), &mut Vec::new());
     let candidate = |hash| Verdict::Accepted {
         hash: Hash([hash; 32]),
         credit: Difficulty { whole: 1, fraction: 0 },
@@ -114,5 +141,8 @@ fn a_block_candidate_counts_though_its_miner_has_gone() {
     }
     link.judged([(3, candidate(3))]);
     assert_eq!(count(&link), 2, "there was no such submit");
+    let rig = Bytes::from_static(b"rig");
+    let told = [(key(1, 1), 1, rig.clone()), (key(1, 1), 2, rig)];
+    assert_eq!(*ear.0.lock().unwrap(), told, "each once, and whose");
     assert_eq!(link.in_flight.forget_connection(ConnId(1)), 0);
 }

@@ -283,12 +283,19 @@ impl Link {
         }
     }
 
-    /// Counts a block candidate, also one whose miner has gone. Verdicts may come again.
+    /// Counts and tells of a block candidate, also of one whose miner has gone. Before its submit
+    /// is taken from the table. Verdicts may come again.
     fn look_for_block(&mut self, submit_id: u64, verdict: &Verdict) {
         let Verdict::Accepted { hash, block_candidate: true, .. } = *verdict else { return };
-        if self.in_flight.was_sent(submit_id) && self.seen.candidate(hash) {
-            self.counts.shares.block_candidates.one();
-            tracing::info!(%hash, "block candidate");
+        if !self.in_flight.was_sent(submit_id) || !self.seen.candidate(hash) {
+            return;
+        }
+        self.counts.shares.block_candidates.one();
+        tracing::info!(%hash, "block candidate");
+        let whose = self.in_flight.whose(submit_id);
+        if let Some((witness, (channel, worker))) = self.counts.witness().zip(whose) {
+            let (height, accepted, detail) = (0, None, "");
+            witness.block(Block { channel, hash, height, accepted, detail, worker });
         }
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{lock, Presence};
 use crate::obs::counts::{ByReject, Count, Level, WorkSum};
 use crate::obs::totals::{Sum, Untold};
-use crate::obs::witness::{Block, Witness};
+use crate::obs::witness::Witness;
 use crate::sys::unix_millis;
 use crate::types::{ChannelKey, Difficulty, Hash, Kind, RejectReason, Target};
 
@@ -110,7 +110,7 @@ impl ChannelBook {
 
     fn take(&self, witness: &dyn Witness, last: Option<impl FnOnce()>) {
         if let Some(untold) = &self.untold {
-            let tell = |totals| witness.totals(self.key, totals);
+            let tell = |totals| witness.totals(self, totals);
             untold.take(unix_millis(), || self.sum(), tell, last);
         }
     }
@@ -196,11 +196,6 @@ impl OpenChannel {
         }
         if block_candidate {
             self.book.blocks.one();
-            if let Some(witness) = counts.witness() {
-                let (channel, hash) = (self.book.key, *hash);
-                let (height, accepted, detail) = (0, None, "");
-                witness.block(Block { channel, hash, height, accepted, detail, worker });
-            }
         }
     }
 

@@ -100,7 +100,7 @@ impl Witness for Ear {
     fn channel_started(&self, book: &ChannelBook) {
         self.hear(format!("started {}", book.id));
     }
-    fn totals(&self, _: ChannelKey, totals: Totals) {
+    fn totals(&self, _: &ChannelBook, totals: Totals) {
         self.accepted.fetch_add(totals.accepted, Ordering::Relaxed);
         let mut work = self.work.lock().unwrap();
         *work = work.saturating_add(totals.credit);
@@ -110,7 +110,7 @@ impl Witness for Ear {
         self.hear(format!("ended: {reason}"));
     }
     fn block(&self, block: Block<'_>) {
-        self.hear(format!("block of {:?}", block.worker));
+        self.hear(format!("block {}", block.hash));
     }
 }
 
@@ -160,7 +160,7 @@ fn a_witness_hears_the_life_of_a_connection_in_order_and_nothing_after_its_end()
     let heard = ear.heard.lock().unwrap().join("; ");
     assert_eq!(
         heard,
-        "opened 7 []; opened 7 [2]; started 1; block of b\"w\"; totals; \
+        "opened 7 []; opened 7 [2]; started 1; totals; \
          ended: closed by the miner; opened 7 [2]; closed 7 peer-closed"
     );
 }

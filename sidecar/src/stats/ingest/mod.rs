@@ -229,7 +229,7 @@ impl<'c> Ingest<'c> {
         at: i64,
         totals: &v1::ShareTotals,
     ) -> rusqlite::Result<()> {
-        let channel = self.channel(source, at, totals.channel_id)?;
+        let channel = self.channel(source, at, totals.channel_id, &totals.user_identity)?;
         let named = !totals.worker.is_empty();
         let worker = match named {
             true => self.worker(&channel.identity, &totals.worker, at)?,

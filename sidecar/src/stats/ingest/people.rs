@@ -243,25 +243,27 @@ impl Ingest<'_> {
         found.optional()
     }
 
-    /// The channel that a sum is of. One whose opening was lost is nobody's until it is told again.
+    /// The channel that a sum is of. One whose opening was lost is of this identity, as far as
+    /// that is known, and the rest is there when it is told again.
     pub(super) fn channel(
         &mut self,
         source: Source,
         at: i64,
         channel: u64,
+        identity: &Bytes,
     ) -> rusqlite::Result<Channel> {
         if let Some(known) = self.channels.get(&(source.id, channel)) {
             return Ok(known.clone());
         }
         if self.find(source, channel)?.is_none() {
-            let nobody = self.worker(&Bytes::new(), &Bytes::new(), at)?;
+            let worker = self.worker(identity, &Bytes::new(), at)?;
             let nothing: &[u8] = b"";
             self.people.open.execute(rusqlite::params![
                 source.id,
                 id(channel),
                 0,
                 0,
-                nobody,
+                worker,
                 "",
                 nothing,
                 nothing,

@@ -1,5 +1,6 @@
 //! How sidecars stand, and what became of blocks.
 
+use bytes::Bytes;
 use gopool_sv2_proto::v1;
 use rusqlite::{Connection, Statement};
 use serde_json::json;
@@ -156,7 +157,7 @@ impl Ingest<'_> {
     ) -> rusqlite::Result<()> {
         use rusqlite::OptionalExtension as _;
 
-        let channel = self.channel(source, at, block.channel_id)?;
+        let channel = self.channel(source, at, block.channel_id, &Bytes::new())?;
         let worker = match block.worker.is_empty() {
             true => channel.worker,
             false => self.worker(&channel.identity, &block.worker, at)?,

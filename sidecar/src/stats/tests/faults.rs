@@ -169,3 +169,38 @@ fn says_that_events_were_lost_and_takes_what_is_said_again() {
     let lost = events["items"].as_array().unwrap().iter().find(|of| of["kind"] == "events-lost");
     assert!(lost.unwrap()["text"].as_str().unwrap().starts_with("5 events were lost"));
 }
+
+#[test]
+fn a_sum_is_its_miners_though_nothing_was_heard_of_the_channel() {
+    let place = Place::new("unheard");
+    let served = Served::new(&place.config(), T0);
+    runtime().block_on(async {
+        // This database is new; the sidecar and what waits in it are not.
+        let mut sidecar = Sidecar::try_begin(&served.socket, "one", 1, 100).await.unwrap();
+        sidecar.have = 99;
+        let of = |channel_id, worker, accepted| match shares(channel_id, worker, accepted, 0, T0) {
+            What::ShareTotals(totals) => {
+                let user_identity = Bytes::from_static(b"alice");
+                What::ShareTotals(v1::ShareTotals { user_identity, ..totals })
+            }
+            _ => unreachable!(),
+        };
+        let ended = v1::ChannelEnded { channel_id: 8, reason: "gone".to_owned() };
+        let waits = vec![of(7, b"", 5), of(7, b"rig", 3), of(8, b"", 2), What::ChannelEnded(ended)];
+        sidecar.tell(T0, waits).await;
+        // Then it says what is open.
+        sidecar.tell(T0, vec![connected(1), started(7, 1, b"alice"), of(7, b"", 1)]).await;
+    });
+    let workers = served.json("/api/v1/workers?sort=accepted");
+    let items = workers["items"].as_array().unwrap();
+    let rows: Vec<_> =
+        items.iter().map(|of| (&of["identity"], &of["worker"], &of["accepted"])).collect();
+    let alice = &Value::from("alice");
+    let (none, rig, eight, three) = ("".into(), "rig".into(), 8.into(), 3.into());
+    assert_eq!(rows, [(alice, &none, &eight), (alice, &rig, &three)]);
+    let channels = served.json("/api/v1/channels");
+    assert_eq!(channels["total"], 1);
+    assert_eq!((&channels["items"][0]["accepted"], &channels["items"][0]["vendor"]), {
+        (&9.into(), &"Acme".into())
+    });
+}

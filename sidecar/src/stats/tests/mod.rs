@@ -277,6 +277,7 @@ fn shares(channel_id: u64, worker: &'static [u8], accepted: u64, stale: u64, sin
         rejected: vec![stale],
         best: difficulty(accepted * 7),
         since_ms: since,
+        user_identity: Bytes::new(),
     })
 }
 

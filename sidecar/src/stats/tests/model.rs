@@ -139,6 +139,7 @@ impl Run {
                     rejected: vec![v1::RejectCount { reason, count: stale }],
                     best: None,
                     since_ms: self.now - seconds * 1_000,
+                    user_identity: Bytes::new(),
                 };
                 self.tell(What::ShareTotals(totals));
             }
