@@ -7,6 +7,8 @@ mod hostile;
 #[cfg(test)]
 mod ready;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 pub(crate) mod schema;
 
 use std::io::{Read as _, Write as _};
