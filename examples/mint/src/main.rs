@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 #[command(version, group(ArgGroup::new("trust").required(true).args(["tls_dir", "insecure"])))]
 struct Args {
     /// Where wallets and the pool reach the HTTP API; it has no TLS
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3338")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3339")]
     listen: SocketAddr,
     /// Where the payment processor listens, host:port
     #[arg(long, value_name = "ADDR")]

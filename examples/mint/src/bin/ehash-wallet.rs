@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 #[command(version)]
 struct Args {
     /// URL of the mint
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:3338")]
+    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:3339")]
     mint: String,
     /// What the wallet holds
     #[arg(long, global = true, default_value = UNIT)]
