@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::block_on;
 
 /// For what takes a moment on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How often the service is killed.
 const KILLS: usize = 20;
@@ -29,14 +29,14 @@ fn line() -> Line {
 }
 
 /// A running service, and where it answers.
-struct Service {
-    process: Process,
+pub struct Service {
+    pub process: Process,
     http: String,
 }
 
 impl Service {
     /// Its start of that number: all write into the same log.
-    fn start(line: &Line, number: usize) -> Self {
+    pub fn start(line: &Line, number: usize) -> Self {
         let config = "[stats]\nevents = \"unix:stats.sock\"\nhttp = \"127.0.0.1:0\"\n\
                       database = \"stats.db\"\n[log]\nformat = \"human\"\n";
         std::fs::write(line.path("stats.toml"), config).unwrap();
@@ -50,7 +50,7 @@ impl Service {
     }
 
     /// The body of an answer; `None`: nobody answers.
-    fn get(&self, path: &str) -> Option<String> {
+    pub fn get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(&self.http).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let host = &self.http;
@@ -61,7 +61,7 @@ impl Service {
         Some(text.split_once("\r\n\r\n")?.1.to_owned())
     }
 
-    fn json(&self, path: &str) -> Value {
+    pub fn json(&self, path: &str) -> Value {
         let body = self.get(path).unwrap_or_default();
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
     }

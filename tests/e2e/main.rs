@@ -13,6 +13,8 @@ mod key_renewal;
 mod ledger;
 mod load;
 mod mint;
+mod names;
+mod operate;
 mod pace;
 mod peer;
 mod pool_away;

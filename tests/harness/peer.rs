@@ -19,7 +19,7 @@ use parsers_sv2::{Mining, MiningOwned};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-pub use crate::place::{Kind, Place, Sources};
+pub use crate::place::{Kind, Numbers, Place, Sources};
 use crate::supply::Share;
 use crate::{Fault, Result};
 
@@ -155,7 +155,8 @@ impl Peer {
     /// The pool refuses or goes away.
     pub async fn open(&mut self, place: &Place) -> Result<()> {
         let (request_id, nominal_hash_rate) = (REQUEST, place.hash_rate);
-        let user_identity = text(&place.user)?;
+        let name = place.name();
+        let user_identity = text(&name)?;
         let max_target = U256::from(&[0xff; 32]);
         match self.kind {
             Kind::Standard => {

@@ -38,6 +38,28 @@ pub struct Place {
     pub hash_rate: f32,
     /// From which addresses; `None`: the system chooses.
     pub sources: Option<Sources>,
+    /// Puts a number of its own behind each channel's name; `None`: all have the same.
+    pub numbers: Option<Numbers>,
+}
+
+impl Place {
+    /// Whom the next channel is for.
+    pub(crate) fn name(&self) -> String {
+        match &self.numbers {
+            Some(numbers) => format!("{}.{}", self.user, numbers.0.fetch_add(1, Ordering::Relaxed)),
+            None => self.user.clone(),
+        }
+    }
+}
+
+/// Numbers from 1 on. Clones count together.
+#[derive(Debug, Clone)]
+pub struct Numbers(Arc<AtomicU32>);
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU32::new(1)))
+    }
 }
 
 /// Addresses of this machine, each for one connection. Clones count together.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use gopool_sv2::client::PoolUrl;
-use gopool_sv2_tests::peer::{Kind, Place, Sources};
+use gopool_sv2_tests::peer::{Kind, Numbers, Place, Sources};
 
 use crate::watch::Watched;
 
@@ -41,6 +41,9 @@ pub struct Common {
     /// 127.0.1.1, 127.0.1.2 for a pool on 127.0.0.1 [default: the system chooses].
     #[arg(long, value_name = "IPV4")]
     source: Option<Ipv4Addr>,
+    /// Each channel is for a worker of its own: USER.1, USER.2 and so on.
+    #[arg(long)]
+    numbered: bool,
     /// How many times to measure; 0, for shares only: until standard input ends, and then the run
     /// that is under way.
     #[arg(long, default_value_t = 1)]
@@ -55,7 +58,9 @@ impl Common {
     /// Where to and as whom.
     pub fn place(&self) -> Place {
         let (url, user) = (self.url.clone(), self.user.clone());
-        Place { url, user, hash_rate: self.hash_rate, sources: self.source.map(Sources::from) }
+        let numbers = self.numbered.then(Numbers::default);
+        let sources = self.source.map(Sources::from);
+        Place { url, user, hash_rate: self.hash_rate, sources, numbers }
     }
 
     /// This process and those of the pool.

@@ -39,7 +39,7 @@ impl Told {
 pub fn place(line: &Line, name: &str, key: Option<&str>) -> Place {
     let key = key.map(|key| format!("~ehash={key}")).unwrap_or_default();
     let user = format!("{}.{name}{key}", line.address);
-    Place { url: line.pool_url().unwrap(), user, hash_rate: 1.0, sources: None }
+    Place { url: line.pool_url().unwrap(), user, hash_rate: 1.0, sources: None, numbers: None }
 }
 
 /// A miner at work, until it is told to stop. It comes back whenever its connection ends.

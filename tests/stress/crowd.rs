@@ -25,7 +25,7 @@ pub struct Crowd {
 /// As whom miners of a line mine.
 pub fn place(line: &Line) -> Place {
     let user = format!("{}.crowd", line.address);
-    Place { url: line.pool_url().unwrap(), user, hash_rate: 1.0, sources: None }
+    Place { url: line.pool_url().unwrap(), user, hash_rate: 1.0, sources: None, numbers: None }
 }
 
 impl Crowd {

@@ -32,7 +32,8 @@ pub(super) fn table(status: &Value) -> String {
     );
     line(&mut out, "connections", &what);
     let handshakes = counted("", &connections["handshakes"]);
-    line(&mut out, "handshakes", handshakes.trim_start());
+    let what = if handshakes.is_empty() { "none yet" } else { handshakes.trim_start() };
+    line(&mut out, "handshakes", what);
     let channels = &status["channels"];
     let rate = channels["nominal_hashrate"].as_f64().unwrap_or_default();
     let what = format!(
