@@ -31,11 +31,9 @@ type line struct {
 	page                 string // the URL of the dashboard
 }
 
-// startLine starts all of them and waits until miners can come. Its files go away with the test,
-// unless that fails.
-func startLine(t *testing.T) *line {
+// newLine is a line of which nothing runs yet. Its files go away with the test, unless that fails.
+func newLine(t *testing.T) *line {
 	t.Helper()
-	binary, minipool := program(t, "SIDECAR_BIN"), program(t, "MINIPOOL_BIN")
 	// Not t.TempDir: the path of a Unix socket is short.
 	directory, err := os.MkdirTemp("", "dashboard")
 	if err != nil {
@@ -48,8 +46,14 @@ func startLine(t *testing.T) *line {
 			t.Error(err)
 		}
 	})
-	l := &line{t: t, directory: directory, binary: binary}
-	output(t, binary, "keygen", "--out", l.path("authority.key"))
+	return &line{t: t, directory: directory, binary: program(t, "SIDECAR_BIN")}
+}
+
+// startLine starts all of them and waits until miners can come.
+func startLine(t *testing.T) *line {
+	t.Helper()
+	l, minipool := newLine(t), program(t, "MINIPOOL_BIN")
+	output(t, l.binary, "keygen", "--out", l.path("authority.key"))
 	l.address = output(t, minipool, "-test-address")
 	l.write("sidecar.toml", `[listen]
 address = "127.0.0.1:0"
@@ -64,7 +68,7 @@ every_sec = 1
 format = "human"
 `)
 	l.startStats("127.0.0.1:0")
-	l.pool = start(t, directory, "minipool", minipool, "-datadir", "chain", "-socket", "pool.sock",
+	l.pool = start(t, l.directory, "minipool", minipool, "-datadir", "chain", "-socket", "pool.sock",
 		"-journal", "minipool.journal", "-network-bits", networkBits, "-share-seconds", shareSeconds,
 		"-min-difficulty", minDifficulty)
 	l.pool.await("minipool is ready")

@@ -1,4 +1,4 @@
-//! Routes that the monitoring of the Stratum Reference Implementation has, too, answer in its shape.
+//! Routes that the monitoring of the Stratum Reference Implementation has, too, have its shape.
 
 use serde_json::{json, Map, Value};
 

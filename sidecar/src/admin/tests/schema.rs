@@ -1,4 +1,4 @@
-//! As much of JSON Schema as `openapi.json`, ours and SRI's, uses. What else there is fails the test.
+//! As much of JSON Schema as `openapi.json`, ours and SRI's, uses. Anything else fails the test.
 
 use serde_json::Value;
 
