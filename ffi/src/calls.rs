@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use gopool_sv2::backend::ring::{Refused, TakeError};
 use gopool_sv2::config::Config;
+use gopool_sv2::types::{RejectReason, Verdict};
 
 use crate::boundary::{boundary, bytes, last_error, Failure};
-use crate::layout::{judged, laid_out};
+use crate::layout::{judged, laid_out, senseless};
 use crate::runtime::{Runtime, Turn};
 use crate::slab;
 use crate::types::*;
@@ -336,9 +337,15 @@ pub unsafe extern "C" fn gsv2_runtime_complete(
             // SAFETY: the caller's promise.
             unsafe { std::slice::from_raw_parts(verdicts, count) }
         };
-        let judged: Result<Vec<_>, _> =
-            verdicts.iter().enumerate().map(|(at, verdict)| judged(at, verdict)).collect();
-        runtime.host.complete(stream, judged?).map_err(refused)?;
+        // All of them first: then they go straight to where they wait.
+        for (at, verdict) in verdicts.iter().enumerate() {
+            judged(verdict).ok_or_else(|| senseless(at, verdict))?;
+        }
+        let judged = verdicts.iter().map(|verdict| {
+            let never = Verdict::Rejected(RejectReason::InvalidShare);
+            (verdict.submit_id, judged(verdict).unwrap_or(never))
+        });
+        runtime.host.complete(stream, judged).map_err(refused)?;
         runtime.advance();
         Ok(())
     })

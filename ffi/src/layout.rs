@@ -6,24 +6,23 @@ use gopool_sv2::types::{Difficulty, Verdict};
 use crate::boundary::Failure;
 use crate::types::*;
 
-/// The verdict of a host, by its submit; `at` names it in the error.
-pub(crate) fn judged(at: usize, verdict: &gsv2_verdict) -> Result<(u64, Verdict), Failure> {
+/// The verdict of a host; `None`: it makes no sense.
+pub(crate) fn judged(verdict: &gsv2_verdict) -> Option<Verdict> {
     let credit = Difficulty { whole: verdict.credit_whole, fraction: verdict.credit_fraction };
-    let flags = verdict.accepted <= 1 && verdict.block_candidate <= 1;
-    flags
-        .then(|| {
-            let (accepted, block) = (verdict.accepted == 1, verdict.block_candidate == 1);
-            ring::verdict(accepted, verdict.reason, verdict.share_hash, credit, block)
-        })
-        .flatten()
-        .map(|judged| (verdict.submit_id, judged))
-        .ok_or_else(|| {
-            Failure::argument(format!(
-                "verdicts[{at}] on submit {}: accepted and block_candidate are 0 or 1, and reason \
-                 is 0 when accepted, else a gopool.sv2.v1.RejectReason",
-                verdict.submit_id
-            ))
-        })
+    if verdict.accepted > 1 || verdict.block_candidate > 1 {
+        return None;
+    }
+    let (accepted, block) = (verdict.accepted == 1, verdict.block_candidate == 1);
+    ring::verdict(accepted, verdict.reason, verdict.share_hash, credit, block)
+}
+
+/// What is wrong with one of them.
+pub(crate) fn senseless(at: usize, verdict: &gsv2_verdict) -> Failure {
+    Failure::argument(format!(
+        "verdicts[{at}] on submit {}: accepted and block_candidate are 0 or 1, and reason is 0 \
+         when accepted, else a gopool.sv2.v1.RejectReason",
+        verdict.submit_id
+    ))
 }
 
 /// An event as the host reads it.

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use gopool_sv2_proto::v1;
 
 use super::channels::Held;
-use crate::event::{connection_to_wire, kind_to_wire, reject_to_wire};
+use crate::event::{connection_to_wire, kind_to_wire};
 use crate::types::{
     ChannelKey, Difficulty, Grant, Hash, Job, Kick, KickAction, RefuseReason, RejectReason,
-    StaleRule, Submit, Target, TargetLimits, Verdict, VERSION_ROLLING_MASK,
+    StaleRule, Target, TargetLimits, Verdict, VERSION_ROLLING_MASK,
 };
 
 /// A message of the pool that breaks the contract.
@@ -221,24 +221,6 @@ pub(super) fn kick(kick: v1::Kick) -> (ChannelKey, Kick) {
 /// At most 255 bytes of printable ASCII; anything else becomes `?`.
 pub(super) fn printable(text: &str) -> String {
     text.chars().take(255).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
-}
-
-/// A submit for the wire.
-pub(super) fn submit_to_wire(id: u64, channel: ChannelKey, submit: &Submit) -> v1::Submit {
-    v1::Submit {
-        id,
-        channel_id: channel.to_wire(),
-        job_id: submit.job_id,
-        nonce: submit.nonce,
-        ntime: submit.ntime,
-        version: submit.version,
-        extranonce: submit.extranonce.clone(),
-        worker: submit.worker.clone(),
-        would_refuse: submit
-            .would_refuse
-            .map_or(v1::RejectReason::Unspecified, reject_to_wire)
-            .into(),
-    }
 }
 
 /// A wish for a channel for the wire.

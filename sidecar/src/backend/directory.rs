@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::mailbox::{Mailbox, Slot};
-use super::Event;
+use super::mailbox::{Mailbox, Slot, Spares};
+use super::{Event, Judged};
 use crate::types::{ConnId, TargetLimits};
 
 #[derive(Debug, Default)]
@@ -18,6 +18,7 @@ struct Inner {
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
     inner: Arc<Mutex<Inner>>,
+    spares: Spares,
 }
 
 impl Directory {
@@ -27,7 +28,7 @@ impl Directory {
     }
 
     pub(crate) fn attach(&self, conn: ConnId, capacity: usize) -> (Mailbox, Option<TargetLimits>) {
-        let (slot, mailbox) = Mailbox::new(capacity);
+        let (slot, mailbox) = Mailbox::new(capacity, self.spares.clone());
         let mut inner = self.lock();
         inner.mailboxes.insert(conn, slot);
         (mailbox, inner.limits)
@@ -51,6 +52,21 @@ impl Directory {
             inner.mailboxes.remove(&conn);
         }
         delivered
+    }
+
+    /// Puts verdicts into the mailboxes of their connections, as [`Directory::deliver`] does.
+    pub(super) fn judged(&self, mut judged: &[Judged]) {
+        let mut inner = self.lock();
+        while let Some(first) = judged.first() {
+            let conn = first.channel.conn();
+            let run = judged.iter().take_while(|next| next.channel.conn() == conn).count();
+            let (these, rest) = judged.split_at(run);
+            judged = rest;
+            let Some(slot) = inner.mailboxes.get(&conn) else { continue };
+            if !slot.put_all(these.iter().copied().map(Event::Verdict)) {
+                inner.mailboxes.remove(&conn);
+            }
+        }
     }
 
     /// Puts an event into a connection's mailbox that it can do without: when much waits there

@@ -198,7 +198,7 @@ impl Returns {
                 waiting.shares = waiting.shares.saturating_sub(judged.len());
                 waiting.shares == 0
             });
-            self.directory.deliver(conn, Event::Verdicts(judged));
+            self.directory.judged(&judged);
             if done {
                 let later = books.of_conn.remove(&conn).map(|waiting| waiting.later);
                 for event in later.unwrap_or_default() {

@@ -18,7 +18,7 @@ pub(crate) use outage::{Greeting, Life};
 use super::channels::{Channels, Update};
 use super::convert;
 use super::ledger::{Ledger, Returns, ShareLedger};
-use super::{Command, Directory, Event, InFlight, Judged, Sent};
+use super::{Command, Directory, Event, InFlight, Judged, Parcel, Sent, Share};
 use crate::obs::{Counts, Journal};
 use crate::types::{ChannelKey, ConnId, RefuseReason, RejectReason, Submit, Target, Verdict};
 
@@ -52,6 +52,10 @@ pub(crate) struct Link {
     seen: seen::Seen,
     /// Accepted shares are kept there before their miners hear.
     ledger: Option<Ledger>,
+    /// Memory of a batch that was handed over.
+    spare: Vec<Share>,
+    /// Memory of verdicts on their way to the miners.
+    told: Vec<Judged>,
     /// The highest seq of a job so far, and when the present stream began. A session that begins
     /// anew counts anew: added to what it counts, later jobs stay the higher ones.
     jobs: u64,
@@ -82,6 +86,8 @@ impl Link {
             counts: Counts::default(),
             seen: seen::Seen::default(),
             ledger: None,
+            spare: Vec::new(),
+            told: Vec::new(),
             warned_of_mask: false,
             warned_of_size: false,
             draining: false,
@@ -153,7 +159,7 @@ impl Link {
     }
 
     /// Turns commands into messages, in order; adjacent submits share a message.
-    pub(crate) fn send(&mut self, commands: impl Iterator<Item = Command>, out: &mut Vec<ToPool>) {
+    pub(crate) fn send(&mut self, commands: impl Iterator<Item = Command>, out: &mut Vec<Parcel>) {
         for command in commands {
             match command {
                 Command::Submit { channel, token, generation, submit } => {
@@ -161,7 +167,7 @@ impl Link {
                 }
                 Command::Open { channel, connection, request } => {
                     self.channels.open(channel, connection, request);
-                    out.extend(self.open_message(channel));
+                    out.extend(self.open_message(channel).map(Parcel::from));
                 }
                 Command::Update { channel, request, nominal_hash_rate, max_target } => {
                     let update = Update { request, nominal_hash_rate, max_target };
@@ -170,10 +176,12 @@ impl Link {
                 Command::TargetInEffect { channel, wanted, target } => {
                     let held = self.channels.get_mut(channel).filter(|held| held.is_open());
                     if held.is_some_and(|held| held.tell(wanted, target)) {
-                        out.push(told_message(channel, wanted, target));
+                        out.push(told_message(channel, wanted, target).into());
                     }
                 }
-                Command::Close { channel, reason } => out.extend(self.close(channel, reason)),
+                Command::Close { channel, reason } => {
+                    out.extend(self.close(channel, reason).map(Parcel::from));
+                }
             }
         }
     }
@@ -183,7 +191,7 @@ impl Link {
         (channel, token): (ChannelKey, u64),
         generation: u64,
         submit: Submit,
-        out: &mut Vec<ToPool>,
+        out: &mut Vec<Parcel>,
     ) {
         match self.channels.takes_share(channel, generation) {
             Some(true) => {}
@@ -191,20 +199,19 @@ impl Link {
             Some(false) => return self.unjudged(channel, token, submit, RejectReason::Stale),
             None => return self.unjudged(channel, token, submit, RejectReason::InvalidChannelId),
         }
-        let wire = |id| convert::submit_to_wire(id, channel, &submit);
         // The submit is kept whole: a resumed session sends it again.
-        let sent = Sent { channel, token, submit: submit.clone() };
-        match self.in_flight.insert(sent).map(wire) {
-            Some(submit) => push_submit(submit, out),
+        let sent = Sent { channel, token, submit };
+        match self.in_flight.insert(sent) {
+            Some(id) => self.push_share(Share::new(id, channel, &submit), out),
             None => self.unjudged(channel, token, submit, RejectReason::RateLimited),
         }
     }
 
-    fn update(&mut self, channel: ChannelKey, update: Update, out: &mut Vec<ToPool>) {
+    fn update(&mut self, channel: ChannelKey, update: Update, out: &mut Vec<Parcel>) {
         match self.channels.get_mut(channel).filter(|held| held.is_open()) {
             Some(held) => {
                 held.update(update);
-                out.push(update_message(channel, update));
+                out.push(update_message(channel, update).into());
             }
             None => self.refuse_update(channel, update.request),
         }
@@ -256,20 +263,29 @@ impl Link {
         held.is_known_to_pool().then(|| close_message(channel, reason, Vec::new()))
     }
 
+    /// Puts a share behind what there is; adjacent ones share a message.
+    fn push_share(&mut self, share: Share, out: &mut Vec<Parcel>) {
+        match out.last_mut() {
+            Some(Parcel::Shares(batch)) if batch.len() < MAX_BATCH => batch.push(share),
+            _ => {
+                let mut batch = std::mem::take(&mut self.spare);
+                batch.clear();
+                batch.push(share);
+                out.push(Parcel::Shares(batch));
+            }
+        }
+    }
+
+    /// Takes back the memory of a batch that was handed over, for the next one.
+    pub(crate) fn reuse(&mut self, batch: Vec<Share>) {
+        self.spare = batch;
+    }
+
     /// Answers a submit that the pool will not judge.
     fn unjudged(&self, channel: ChannelKey, token: u64, submit: Submit, reason: RejectReason) {
         let verdict = Verdict::Rejected(reason);
         let judged = Judged { channel, token, submit_id: 0, verdict };
         self.directory.deliver(channel.conn(), Event::Unjudged(vec![(judged, submit)]));
-    }
-}
-
-fn push_submit(submit: v1::Submit, out: &mut Vec<ToPool>) {
-    match out.last_mut() {
-        Some(ToPool::SubmitBatch(batch)) if batch.submits.len() < MAX_BATCH => {
-            batch.submits.push(submit);
-        }
-        _ => out.push(ToPool::SubmitBatch(v1::SubmitBatch { submits: vec![submit] })),
     }
 }
 

@@ -1,11 +1,52 @@
 //! What waits for one connection. An empty one holds no memory but itself: there are as many as
-//! miners, and most of them wait all the time.
+//! miners, and most of them wait all the time. What it needs meanwhile it has from those that were
+//! emptied before.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::Event;
+
+/// Pieces of memory that are kept for mailboxes.
+const SPARES_MAX: usize = 512;
+/// Events for which there is room in all of them together.
+const SPARE_EVENTS_MAX: usize = 8_192;
+
+/// Memory of mailboxes that were emptied, for those that something comes for. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spares(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    spares: Vec<Vec<Event>>,
+    /// For how many events they have room.
+    events: usize,
+}
+
+impl Spares {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Nothing panics while it is held, and it is whole between any two statements.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<Event> {
+        let mut kept = self.lock();
+        let spare = kept.spares.pop().unwrap_or_default();
+        kept.events -= spare.capacity();
+        spare
+    }
+
+    fn give_back(&self, mut spare: Vec<Event>) {
+        spare.clear();
+        let mut kept = self.lock();
+        let fits = kept.events + spare.capacity() <= SPARE_EVENTS_MAX;
+        if fits && spare.capacity() > 0 && kept.spares.len() < SPARES_MAX {
+            kept.events += spare.capacity();
+            kept.spares.push(spare);
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -22,12 +63,29 @@ struct Shared {
     state: Mutex<State>,
     capacity: usize,
     wake: Notify,
+    spares: Spares,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held, and it is whole between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, state: &mut State, event: Event, capacity: usize) -> bool {
+        let seq = match &event {
+            Event::Opened { job, .. } | Event::Job { job, .. } => job.seq,
+            _ => 0,
+        };
+        if state.events.len() >= capacity {
+            return false;
+        }
+        if state.events.capacity() == 0 {
+            state.events = self.spares.take();
+        }
+        state.events.push(event);
+        state.newest = state.newest.max(seq);
+        true
     }
 }
 
@@ -47,21 +105,22 @@ impl Slot {
         self.add(event, self.0.capacity)
     }
 
-    fn add(&self, event: Event, capacity: usize) -> bool {
-        let seq = match &event {
-            Event::Opened { job, .. } | Event::Job { job, .. } => job.seq,
-            _ => 0,
-        };
-        {
+    /// Puts events in as long as there is room. false: there was none for one of them.
+    pub(super) fn put_all(&self, mut events: impl Iterator<Item = Event>) -> bool {
+        let fit = {
             let mut state = self.0.lock();
-            if state.events.len() >= capacity {
-                return false;
-            }
-            state.events.push(event);
-            state.newest = state.newest.max(seq);
-        }
+            events.all(|event| self.0.push(&mut state, event, self.0.capacity))
+        };
         self.0.wake.notify_one();
-        true
+        fit
+    }
+
+    fn add(&self, event: Event, capacity: usize) -> bool {
+        let fits = self.0.push(&mut self.0.lock(), event, capacity);
+        if fits {
+            self.0.wake.notify_one();
+        }
+        fits
     }
 }
 
@@ -78,9 +137,9 @@ pub struct Mailbox(Arc<Shared>);
 
 impl Mailbox {
     /// Room for `capacity` events, at least one.
-    pub(super) fn new(capacity: usize) -> (Slot, Self) {
+    pub(super) fn new(capacity: usize, spares: Spares) -> (Slot, Self) {
         let (state, wake) = (Mutex::default(), Notify::new());
-        let shared = Arc::new(Shared { state, capacity: capacity.max(1), wake });
+        let shared = Arc::new(Shared { state, capacity: capacity.max(1), wake, spares });
         (Slot(Arc::clone(&shared)), Self(shared))
     }
 
@@ -105,10 +164,15 @@ impl Mailbox {
         (std::mem::take(&mut state.events), state.newest)
     }
 
-    /// Whether nothing is in it.
+    /// Takes back the memory of events that were taken.
+    pub fn reuse(&self, events: Vec<Event>) {
+        self.0.spares.give_back(events);
+    }
+
+    /// Whether something is in it.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.lock().events.is_empty()
+    pub fn has_some(&self) -> bool {
+        !self.0.lock().events.is_empty()
     }
 
     /// Whether nothing comes any more: the connection was too slow to empty it.
@@ -141,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn wakes_who_waits_for_what_comes_and_for_the_end() {
-        let (slot, mailbox) = Mailbox::new(3);
+        let (slot, mailbox) = Mailbox::new(3, Spares::default());
         let waiting = tokio::spawn(async move {
             let mut all = Vec::new();
             loop {
@@ -163,11 +227,35 @@ mod tests {
 
     #[test]
     fn holds_no_more_than_it_may_and_nothing_once_it_is_emptied() {
-        let (slot, mailbox) = Mailbox::new(2);
+        let (slot, mailbox) = Mailbox::new(2, Spares::default());
         assert!(slot.put(Event::LinkLost) && slot.put(Event::LinkLost));
         assert!(!slot.put(Event::LinkLost));
         assert_eq!(mailbox.take().0.len(), 2);
         assert_eq!(mailbox.0.lock().events.capacity(), 0);
-        assert!(mailbox.is_empty() && !mailbox.has_ended() && slot.put(Event::LinkLost));
+        assert!(!mailbox.has_some() && !mailbox.has_ended() && slot.put(Event::LinkLost));
+    }
+
+    #[test]
+    fn the_memory_of_what_was_taken_serves_whoever_is_next_and_has_a_bound() {
+        let spares = Spares::default();
+        let (slot, mailbox) = Mailbox::new(9, spares.clone());
+        let (next, other) = Mailbox::new(9, spares.clone());
+        assert!(slot.put_all((0..5).map(|_| Event::LinkLost)));
+        let (events, _) = mailbox.take();
+        let memory = events.as_ptr();
+        mailbox.reuse(events);
+        assert!(next.put(Event::LinkLost));
+        let (events, _) = other.take();
+        assert_eq!((events.as_ptr(), events.len()), (memory, 1));
+        for capacity in [SPARE_EVENTS_MAX, 1, SPARE_EVENTS_MAX + 1, 0] {
+            spares.give_back(Vec::with_capacity(capacity));
+        }
+        assert_eq!(spares.lock().events, SPARE_EVENTS_MAX);
+        assert_eq!(spares.take().capacity(), SPARE_EVENTS_MAX);
+        for _ in 0..=SPARES_MAX {
+            spares.give_back(Vec::with_capacity(1));
+        }
+        let kept = spares.lock();
+        assert!(kept.spares.len() <= SPARES_MAX && kept.events <= SPARE_EVENTS_MAX);
     }
 }

@@ -15,6 +15,7 @@ pub mod ledger;
 pub(crate) mod link;
 mod mailbox;
 mod news;
+mod parcel;
 pub mod ring;
 
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub use in_flight::{InFlight, Sent};
 pub use mailbox::Mailbox;
 pub(crate) use news::Accounts;
 pub use news::MintNews;
+pub(crate) use parcel::Parcel;
+pub use parcel::Share;
 
 use self::ledger::{QuoteAnswer, QuoteUnknown};
 use crate::types::{
@@ -74,7 +77,7 @@ pub enum Command {
         /// What it was told.
         target: Target,
     },
-    /// A share; answered by [`Event::Verdicts`].
+    /// A share; answered by [`Event::Verdict`].
     Submit {
         /// The channel.
         channel: ChannelKey,
@@ -170,8 +173,8 @@ pub enum Event {
         /// The target.
         target: Target,
     },
-    /// Verdicts for this connection's submits.
-    Verdicts(Vec<Judged>),
+    /// The verdict on a submit of this connection.
+    Verdict(Judged),
     /// Submits that the pool will not judge, each answered as it says.
     Unjudged(Vec<(Judged, Submit)>),
     /// What the node made of a block candidate.

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::types::{Difficulty, RejectReason};
+use crate::types::{Difficulty, RejectReason, Short};
 
 /// Names a waiting submit inside its channel: rises by one, never used twice.
 pub type Token = u64;
@@ -56,14 +54,14 @@ pub enum Answer {
 }
 
 /// One settled submit, for books and traces.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settled {
     /// The miner's sequence number.
     pub sequence: u32,
     /// The link's submit id; 0 when it was never forwarded.
     pub submit_id: u64,
     /// The worker it named; empty: none.
-    pub worker: Bytes,
+    pub worker: Short,
     /// How it ended.
     pub outcome: Outcome,
     /// When it came, as said to [`Answers::set_now`].
@@ -74,7 +72,7 @@ pub struct Settled {
 struct Slot {
     sequence: u32,
     came: Duration,
-    worker: Bytes,
+    worker: Short,
     submit_id: u64,
     outcome: Option<Outcome>,
 }
@@ -105,7 +103,7 @@ impl Answers {
     }
 
     /// A submit that waits for the pool's verdict.
-    pub fn wait(&mut self, sequence: u32, worker: Bytes) -> Token {
+    pub fn wait(&mut self, sequence: u32, worker: Short) -> Token {
         self.queue.push_back(Slot {
             sequence,
             came: self.now,
@@ -117,16 +115,16 @@ impl Answers {
     }
 
     /// A submit answered here; its answer still waits for its elders.
-    pub fn refuse(&mut self, sequence: u32, worker: Bytes, outcome: Outcome) {
+    pub fn refuse(&mut self, sequence: u32, worker: Short, outcome: Outcome) {
         let (outcome, came) = (Some(outcome), self.now);
         self.queue.push_back(Slot { sequence, came, worker, submit_id: 0, outcome });
     }
 
     /// The worker that a waiting submit named; empty: none, or nothing waits under that token.
     #[must_use]
-    pub fn worker(&self, token: Token) -> &Bytes {
-        static NONE: Bytes = Bytes::new();
-        self.index(token).and_then(|index| self.queue.get(index)).map_or(&NONE, |slot| &slot.worker)
+    pub fn worker(&self, token: Token) -> Short {
+        let slot = self.index(token).and_then(|index| self.queue.get(index));
+        slot.map(|slot| slot.worker).unwrap_or_default()
     }
 
     fn index(&self, token: Token) -> Option<usize> {
@@ -219,8 +217,8 @@ mod tests {
     #[test]
     fn early_verdicts_wait_for_their_elders() {
         let mut answers = Answers::default();
-        let (a, b) = (answers.wait(1, Bytes::new()), answers.wait(2, Bytes::new()));
-        answers.refuse(3, Bytes::new(), Outcome::Rejected(RejectReason::Stale));
+        let (a, b) = (answers.wait(1, Short::default()), answers.wait(2, Short::default()));
+        answers.refuse(3, Short::default(), Outcome::Rejected(RejectReason::Stale));
         assert!(answers.settle(b, 20, Outcome::Accepted(HALF)));
         assert!(drained(&mut answers).is_empty());
         assert!(answers.settle(a, 10, Outcome::Accepted(HALF)));
@@ -241,7 +239,7 @@ mod tests {
     fn sh_9_fractions_are_carried_to_the_next_success() {
         let mut answers = Answers::default();
         for (sequence, sum) in [(1, 0), (2, 1), (3, 0), (4, 1)] {
-            let token = answers.wait(sequence, Bytes::new());
+            let token = answers.wait(sequence, Short::default());
             answers.settle(token, 1, Outcome::Accepted(HALF));
             let success = Answer::Success { last_sequence: sequence, count: 1, sum };
             assert_eq!(drained(&mut answers), [success]);
@@ -263,10 +261,10 @@ mod tests {
                 let sequence = index as u32;
                 if *kind == 2 {
                     let why = Outcome::Rejected(RejectReason::InvalidJobId);
-                    answers.refuse(sequence, Bytes::new(), why);
+                    answers.refuse(sequence, Short::default(), why);
                 } else {
                     let credit = Difficulty { whole: 3, fraction: fractions[index] };
-                    waiting.push((answers.wait(sequence, Bytes::new()), *kind == 0, credit));
+                    waiting.push((answers.wait(sequence, Short::default()), *kind == 0, credit));
                     if *kind == 0 { work = work.saturating_add(credit); }
                 }
                 expected.push((sequence, *kind == 0));

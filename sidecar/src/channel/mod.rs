@@ -20,8 +20,8 @@ use answers::Answers;
 use crate::job::{Announcement, Check, Fields, JobTable, Shape};
 use crate::obs::clients::{ChannelFacts, OpenChannel};
 use crate::types::{
-    Bucket, ChannelKey, Grant, Job, Kind, OpenRequest, RefuseReason, RejectReason, Seat, Submit,
-    Target, TargetLimits,
+    Bucket, ChannelKey, Grant, Job, Kind, OpenRequest, RefuseReason, RejectReason, Seat, Short,
+    Submit, Target, TargetLimits,
 };
 
 /// Updates of one channel that may wait for the pool at a time. A device sends one, now and then.
@@ -161,7 +161,7 @@ impl Channel {
 
     /// The worker that a waiting submit named; empty: none.
     #[must_use]
-    pub fn worker(&self, token: Token) -> &Bytes {
+    pub fn worker(&self, token: Token) -> Short {
         self.answers.worker(token)
     }
 
@@ -354,7 +354,7 @@ impl Channel {
         &mut self,
         sequence: u32,
         share: &Fields<'_>,
-        worker: Result<Bytes, RejectReason>,
+        worker: Result<Short, RejectReason>,
         now: u32,
     ) -> Taken {
         let fault = worker.as_ref().err().copied();
@@ -366,8 +366,8 @@ impl Channel {
                     nonce: share.nonce,
                     ntime: share.ntime,
                     version: share.version,
-                    extranonce: Bytes::copy_from_slice(share.extranonce),
-                    worker: worker.clone(),
+                    extranonce: Short::new(share.extranonce),
+                    worker,
                     would_refuse,
                 };
                 Taken::Forward(self.answers.wait(sequence, worker), submit)

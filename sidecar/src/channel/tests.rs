@@ -112,7 +112,7 @@ fn rejects_bad_updates_and_stays_as_it_was() {
 fn nothing_is_accepted_while_the_pool_is_away() {
     let mut channel = channel(Target::EASIEST, target(0x40));
     channel.add_job(1, job(1));
-    let Taken::Forward(token, _) = channel.submit(7, &share(1), Ok(Bytes::new()), 1000) else {
+    let Taken::Forward(token, _) = channel.submit(7, &share(1), Ok(Short::default()), 1000) else {
         panic!("a valid share is forwarded");
     };
     channel.settle_all(RejectReason::BackendUnavailable);

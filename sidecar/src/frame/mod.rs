@@ -9,7 +9,7 @@ mod reader;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use reader::{Caps, Frame, Reader};
 pub use writer::Writer;

@@ -12,6 +12,8 @@ const READ_AHEAD: usize = 2048;
 const RESERVE_MAX: usize = 16 * 1024;
 /// An empty buffer larger than this is given back; see the writer's.
 const KEEP_MAX: usize = READ_AHEAD;
+/// What waits for the rest of its frame moves to other memory as long as it is no longer than this.
+const MOVED_MAX: usize = 1024;
 
 /// One frame, decrypted, in the reader's buffer.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct Frame<'a> {
 pub struct Reader {
     decryptor: NoiseDecryptor,
     buffer: Vec<u8>,
+    /// The buffer is to be given back.
+    lent: bool,
     /// Start of what has not been taken yet.
     start: usize,
     /// The decrypted header of the frame whose payload is awaited.
@@ -48,7 +52,38 @@ impl Reader {
     #[must_use]
     pub const fn new(decryptor: NoiseDecryptor, max_payload: usize) -> Self {
         let caps: Caps = |_, _| None;
-        Self { decryptor, buffer: Vec::new(), start: 0, header: None, max_payload, caps }
+        Self {
+            decryptor,
+            buffer: Vec::new(),
+            lent: false,
+            start: 0,
+            header: None,
+            max_payload,
+            caps,
+        }
+    }
+
+    /// Reads into `memory`, which is empty, from now on, until [`Reader::give_back`]. A reader that
+    /// waits for its peer then holds no more than has come. Asks for none that it has no use for.
+    pub fn lend(&mut self, memory: impl FnOnce() -> Vec<u8>) {
+        let held = self.buffer.get(self.start..).unwrap_or_default();
+        if self.lent || held.len() > MOVED_MAX {
+            return;
+        }
+        let mut memory = memory();
+        memory.extend_from_slice(held);
+        (self.buffer, self.start, self.lent) = (memory, 0, true);
+    }
+
+    /// Gives back what was lent, unless much waits in it: that is kept for as long.
+    pub fn give_back(&mut self) -> Option<Vec<u8>> {
+        let held = self.buffer.get(self.start..).unwrap_or_default();
+        if !std::mem::take(&mut self.lent) || held.len() > MOVED_MAX {
+            return None;
+        }
+        let own = held.to_vec();
+        self.start = 0;
+        Some(std::mem::replace(&mut self.buffer, own))
     }
 
     /// Sets the longest payload of single types, above or below that of all others; applies to
@@ -70,7 +105,7 @@ impl Reader {
             self.buffer.truncate(held);
             self.start = 0;
         }
-        if held == 0 && self.buffer.capacity() > KEEP_MAX {
+        if held == 0 && self.buffer.capacity() > KEEP_MAX && !self.lent {
             self.buffer = Vec::new();
         }
         let missing = self.missing(held).clamp(READ_AHEAD, RESERVE_MAX);

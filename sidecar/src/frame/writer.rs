@@ -20,6 +20,8 @@ const CHANNEL_BIT: u16 = 0x8000;
 pub struct Writer {
     encryptor: NoiseEncryptor,
     buffer: Vec<u8>,
+    /// The buffer is to be given back.
+    lent: bool,
     /// Start of what has not been sent yet.
     start: usize,
 }
@@ -28,7 +30,23 @@ impl Writer {
     /// Takes over the sending half of a session.
     #[must_use]
     pub const fn new(encryptor: NoiseEncryptor) -> Self {
-        Self { encryptor, buffer: Vec::new(), start: 0 }
+        Self { encryptor, buffer: Vec::new(), lent: false, start: 0 }
+    }
+
+    /// Writes into `memory`, which is empty, from now on, until [`Writer::give_back`]. A writer
+    /// that has nothing to send then holds none. Asks for none that it has no use for.
+    pub fn lend(&mut self, memory: impl FnOnce() -> Vec<u8>) {
+        if !self.lent && self.buffer.is_empty() {
+            (self.buffer, self.lent) = (memory(), true);
+        }
+    }
+
+    /// Gives back what was lent, unless something waits in it: then it is kept until that is sent.
+    pub fn give_back(&mut self) -> Option<Vec<u8>> {
+        if !std::mem::take(&mut self.lent) || !self.buffer.is_empty() {
+            return None;
+        }
+        Some(std::mem::take(&mut self.buffer))
     }
 
     /// Encrypts one message behind those that wait. Order of calls is order on the wire.
@@ -60,17 +78,7 @@ impl Writer {
         channel_msg: bool,
         fill: impl FnOnce(&mut [u8]) -> Result<(), FrameError>,
     ) -> Result<(), FrameError> {
-        if len > MAX_PAYLOAD {
-            return Err(FrameError::Encode);
-        }
-        let bit = if channel_msg { CHANNEL_BIT } else { 0 };
-        let [e0, e1] = (extension_type & !CHANNEL_BIT | bit).to_le_bytes();
-        let [l0, l1, l2, ..] = len.to_le_bytes();
-        // Once, not by doubling.
-        self.buffer.reserve(ENCRYPTED_HEADER_LEN + encrypted_len(len));
-        let begin = self.buffer.len();
-        self.buffer.extend_from_slice(&[e0, e1, message_type, l0, l1, l2]);
-        self.seal(begin)?;
+        self.header(len, extension_type, message_type, channel_msg)?;
         if len <= PLAIN_CHUNK_LEN {
             let begin = self.buffer.len();
             self.buffer.resize(begin + len, 0);
@@ -85,6 +93,54 @@ impl Writer {
             self.seal(begin)?;
         }
         Ok(())
+    }
+
+    /// The same for a message that is there in parts, in the order of its fields, and short: it
+    /// fits one piece of ciphertext.
+    ///
+    /// # Errors
+    /// As [`Writer::push`].
+    pub fn push_parts(
+        &mut self,
+        parts: &[&[u8]],
+        extension_type: u16,
+        message_type: u8,
+        channel_msg: bool,
+    ) -> Result<(), FrameError> {
+        let len = parts.iter().map(|part| part.len()).sum();
+        if len > PLAIN_CHUNK_LEN {
+            return Err(FrameError::Encode);
+        }
+        self.header(len, extension_type, message_type, channel_msg)?;
+        let begin = self.buffer.len();
+        for part in parts {
+            self.buffer.extend_from_slice(part);
+        }
+        if len == 0 {
+            Ok(())
+        } else {
+            self.seal(begin)
+        }
+    }
+
+    fn header(
+        &mut self,
+        len: usize,
+        extension_type: u16,
+        message_type: u8,
+        channel_msg: bool,
+    ) -> Result<(), FrameError> {
+        if len > MAX_PAYLOAD {
+            return Err(FrameError::Encode);
+        }
+        let bit = if channel_msg { CHANNEL_BIT } else { 0 };
+        let [e0, e1] = (extension_type & !CHANNEL_BIT | bit).to_le_bytes();
+        let [l0, l1, l2, ..] = len.to_le_bytes();
+        // Once, not by doubling.
+        self.buffer.reserve(ENCRYPTED_HEADER_LEN + encrypted_len(len));
+        let begin = self.buffer.len();
+        self.buffer.extend_from_slice(&[e0, e1, message_type, l0, l1, l2]);
+        self.seal(begin)
     }
 
     fn seal(&mut self, begin: usize) -> Result<(), FrameError> {
@@ -105,7 +161,7 @@ impl Writer {
         if self.start == self.buffer.len() {
             self.start = 0;
             self.buffer.clear();
-            if self.buffer.capacity() > KEEP_MAX {
+            if self.buffer.capacity() > KEEP_MAX && !self.lent {
                 self.buffer = Vec::new();
             }
         } else if self.start > self.buffer.len() / 2 {

@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
-use bytes::Bytes;
-
 use super::printable;
+use crate::types::Short;
 
 /// One line of the journal of answers. Numbers are exact 64-bit integers (read them as such: many
 /// JSON readers keep 53 bits).
@@ -44,7 +43,7 @@ pub enum Line {
         /// The miner's sequence number.
         seq: u32,
         /// The worker that the share names, written as [`printable`] does; empty: none.
-        worker: Bytes,
+        worker: Short,
         /// Whether the share was accepted.
         accepted: bool,
         /// SV2's error code; empty when accepted.
@@ -194,7 +193,7 @@ mod tests {
             channel: 2,
             submit_id: 0,
             seq: 4,
-            worker: Bytes::from_static(b"rig 1\xff\"\n"),
+            worker: Short::new(b"rig 1\xff\"\n"),
             accepted: false,
             reason: "stale-share",
         };

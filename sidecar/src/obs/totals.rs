@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::types::{Difficulty, RejectReason, Seat, Seats};
+use crate::types::{Difficulty, RejectReason, Seat, Seats, Short};
 
 /// Workers of one channel that have sums of their own.
 const WORKERS_MAX: usize = 1_024;
@@ -151,13 +151,13 @@ impl Untold {
 
     /// A share was accepted that has this difficulty. From its first one on a worker has sums of
     /// its own, if there is room for it.
-    pub(super) fn judged(&self, worker: &Bytes, difficulty: f64, seats: &Seats) {
+    pub(super) fn judged(&self, worker: &[u8], difficulty: f64, seats: &Seats) {
         if !worker.is_empty() {
             let workers = &mut lock(&self.workers).by_name;
             if !workers.contains_key(worker) && workers.len() < WORKERS_MAX {
                 if let Some(_seat) = seats.take() {
                     let new = Worker { sum: Sum::default(), best: 0.0, _seat };
-                    workers.insert(worker.clone(), new);
+                    workers.insert(Bytes::copy_from_slice(worker), new);
                 }
             }
             if let Some(known) = workers.get_mut(worker) {
@@ -171,10 +171,10 @@ impl Untold {
 
     /// Shares that name workers were answered. After the channel has counted them: what is here is
     /// there, too.
-    pub(super) fn named(&self, shares: Vec<(Bytes, Result<Difficulty, RejectReason>)>) {
+    pub(super) fn named(&self, shares: &[(Short, Result<Difficulty, RejectReason>)]) {
         let workers = &mut *lock(&self.workers);
-        for (worker, outcome) in shares {
-            if let Some(known) = workers.by_name.get_mut(&worker) {
+        for &(worker, outcome) in shares {
+            if let Some(known) = workers.by_name.get_mut(&*worker) {
                 known.sum.add(outcome);
                 workers.named.add(outcome);
             }

@@ -4,18 +4,19 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
-use tokio::time::{sleep_until, timeout, Instant};
+use tokio::time::{sleep, timeout, Instant};
 
 use super::drain::Drain;
-use super::{caps, decode, farewell, Bounds, Cause, Effects, Outbound, Rates, Session};
+use super::patience::Patience;
+use super::wire::{Done, Wire};
+use super::{caps, decode, scratch, Bounds, Cause, Effects, Outbound, Rates, Session};
 use crate::backend::ledger::ShareLedger;
 use crate::backend::{Backend, Command, Port};
 use crate::config::Limits;
@@ -32,6 +33,9 @@ const LINGER: Duration = Duration::from_secs(2);
 const TURN: usize = 64;
 /// What no message of a miner that mines is longer than, in bytes.
 const MESSAGE: usize = 256;
+
+/// When an alarm rings that nobody set.
+const FAR: Duration = Duration::from_secs(3_600);
 
 /// Part of the outbox beyond which nothing is read from the miner: its own answers need not fill
 /// what is meant for the pool's work.
@@ -139,13 +143,9 @@ async fn serve(
     };
     let mut reader = Reader::new(decryptor, limits.frame_bytes_before_setup);
     reader.set_caps(caps::before_setup);
-    let (from_miner, to_miner) = stream.into_split();
     let driver = Driver {
-        from_miner,
-        to_miner,
-        reader,
+        wire: Wire::new(stream, reader, Writer::new(encryptor)),
         begun: Instant::now(),
-        writer: Writer::new(encryptor),
         session: Session::new(conn, address, connected_ms, bounds, port.limits)
             .seated(channels)
             .counted(presence.clone())
@@ -166,10 +166,7 @@ async fn serve(
 }
 
 struct Driver<'a> {
-    from_miner: OwnedReadHalf,
-    to_miner: OwnedWriteHalf,
-    reader: Reader,
-    writer: Writer,
+    wire: Wire,
     session: Session,
     /// The end of the handshake.
     begun: Instant,
@@ -201,12 +198,8 @@ impl Driver<'_> {
             // It ends all the same.
             let _ = self.apply(fx);
         }
-        let flushed = timeout(
-            self.linger(),
-            farewell::say(&mut self.writer, &mut self.to_miner, &mut self.from_miner),
-        );
         // A peer that is gone or slow can't be told anything more.
-        let _ = flushed.await;
+        let _ = timeout(self.linger(), self.wire.farewell()).await;
         let mut fx = Effects::default();
         self.session.end(&mut fx);
         self.commands.extend(fx.commands);
@@ -220,20 +213,16 @@ impl Driver<'_> {
     }
 
     async fn until_closed(&mut self) -> Cause {
-        let setup_deadline = Instant::now() + Duration::from_millis(self.limits.setup_timeout_ms);
-        let stall = Duration::from_millis(self.limits.write_stall_ms);
-        let mut stall_deadline = Instant::now() + stall;
         let drain_timeout = Duration::from_millis(self.limits.drain_timeout_ms);
-        let frame_timeout = Duration::from_millis(self.limits.frame_timeout_ms);
-        let mut frame_deadline: Option<Instant> = None;
+        let mut patience = Patience::new(self.limits, Instant::now());
+        // Set anew only when it has to ring earlier: once in a while it rings for nothing.
+        let mut alarm = pin!(sleep(FAR));
         let mut was_full = false;
-        let mut full_since: Option<Instant> = None;
         let mut drain: Option<Drain> = None;
         loop {
             match self.step_frames() {
                 Ok(0) => {}
-                // Each frame has its own deadline.
-                Ok(_) => frame_deadline = None,
+                Ok(_) => patience.framed(),
                 Err(cause) => return cause,
             }
             self.push_commands();
@@ -244,8 +233,19 @@ impl Driver<'_> {
             was_full = full;
             if self.turn >= TURN {
                 self.turn = 0;
+                if let Err(cause) = self.flush(&mut patience) {
+                    return cause;
+                }
                 yield_now().await;
                 continue;
+            }
+            let listens = self.has_outbox();
+            if listens && self.port.events.has_some() {
+                self.turn += 1;
+                match self.step_events() {
+                    Ok(()) => continue,
+                    Err(cause) => return cause,
+                }
             }
             if let Some(drain) = &mut drain {
                 let idle = self.session.waiting() == 0 && self.commands.is_empty();
@@ -256,40 +256,42 @@ impl Driver<'_> {
                     return cause;
                 }
             }
+            // What all of it brought about goes out in one piece.
+            if let Err(cause) = self.flush(&mut patience) {
+                return cause;
+            }
             let reads = drain.as_ref().is_none_or(Drain::reads) && self.takes_more();
-            frame_deadline = (reads && self.reader.is_mid_frame())
-                .then(|| frame_deadline.unwrap_or_else(|| Instant::now() + frame_timeout));
-            let set_up = self.session.is_set_up();
-            let due = self.session.due();
-            let writes = !self.writer.pending().is_empty();
+            let (now, writes) = (Instant::now(), self.wire.unsent() > 0);
+            if self.session.is_set_up() {
+                patience.set_up();
+            }
             let listens = self.has_outbox();
+            patience.wait(writes, !listens, reads && self.wire.reader.is_mid_frame(), now);
+            let due = self.session.due().filter(|_| listens).map(|due| self.begun + due);
+            let drains = drain.as_ref().map(|drain| drain.wakes(now));
+            let rings = [patience.ends(), due, drains].into_iter().flatten().min();
+            if let Some(rings) = rings.filter(|rings| *rings < alarm.deadline()) {
+                alarm.as_mut().reset(rings);
+            }
             let queue = (!self.commands.is_empty()).then(|| self.port.commands.clone());
-            let now = Instant::now();
-            let drain_step = drain.as_ref().map_or(now, |drain| drain.wakes(now));
-            full_since = (!listens).then(|| full_since.unwrap_or(now));
-            let full_deadline = full_since.unwrap_or(now) + stall;
+            if !reads {
+                self.wire.pause();
+            }
             tokio::select! {
                 () = self.port.events.ready(), if listens => {
+                    self.turn += 1;
                     if let Err(cause) = self.step_events() {
                         return cause;
                     }
                 }
-                read = self.from_miner.read_buf(self.reader.room()), if reads => match read {
+                done = self.wire.turn(reads, writes) => match done {
                     // It may have closed only its own direction: what waits is still answered.
-                    Ok(0) => {
-                        drain = Some(Drain::closed(drain, now, drain_timeout));
+                    Done::Read(Ok(0)) => drain = Some(Drain::closed(drain, now, drain_timeout)),
+                    Done::Read(Ok(read)) => self.presence.client().bytes_in.add(read as u64),
+                    Done::Writable(Ok(())) => {}
+                    Done::Read(Err(error)) | Done::Writable(Err(error)) => {
+                        return socket_cause(&error);
                     }
-                    Ok(read) => self.presence.client().bytes_in.add(read as u64),
-                    Err(error) => return socket_cause(&error),
-                },
-                sent = self.to_miner.write(self.writer.pending()), if writes => match sent {
-                    Ok(0) => return Cause::PeerClosed,
-                    Ok(sent) => {
-                        self.writer.advance(sent);
-                        self.presence.client().bytes_out.add(sent as u64);
-                        stall_deadline = Instant::now() + stall;
-                    }
-                    Err(error) => return socket_cause(&error),
                 },
                 // The place is used at once: others wait for the same queue.
                 place = place(queue) => {
@@ -298,40 +300,38 @@ impl Driver<'_> {
                         permit.send(command);
                     }
                 }
-                () = sleep_until(setup_deadline), if !set_up => {
-                    let mut fx = Effects::default();
-                    self.session.setup_deadline(&mut fx);
-                    if let Err(cause) = self.apply(fx) {
-                        return cause;
-                    }
-                }
-                () = sleep_until(self.begun + due.unwrap_or_default()),
-                    if due.is_some() && listens =>
-                {
-                    let mut fx = Effects::default();
-                    self.session.set_elapsed(self.begun.elapsed());
-                    self.session.tick(&mut fx);
-                    if let Err(cause) = self.apply(fx) {
-                        return cause;
-                    }
-                }
-                () = sleep_until(stall_deadline), if writes => return Cause::SlowReader,
-                // It takes just enough to go on.
-                () = sleep_until(full_deadline), if full_since.is_some() => {
-                    return Cause::SlowReader;
-                }
-                () = sleep_until(frame_deadline.unwrap_or(now)), if frame_deadline.is_some() => {
-                    return Cause::FrameDeadline;
-                }
                 () = stopped(&mut self.stop), if drain.is_none() => {
                     drain = Some(Drain::stopping(now, drain_timeout - self.linger()));
                 }
-                () = sleep_until(drain_step), if drain.is_some() => {}
-            }
-            if !writes {
-                stall_deadline = Instant::now() + stall;
+                () = alarm.as_mut() => {
+                    let now = Instant::now();
+                    alarm.as_mut().reset(now + FAR);
+                    let fx = &mut Effects::default();
+                    match patience.ended(now) {
+                        Some(Cause::SetupDeadline) => self.session.setup_deadline(fx),
+                        Some(cause) => return cause,
+                        None if listens => {
+                            self.session.set_elapsed(self.begun.elapsed());
+                            self.session.tick(fx);
+                        }
+                        None => {}
+                    }
+                    if let Err(cause) = self.apply(std::mem::take(fx)) {
+                        return cause;
+                    }
+                }
             }
         }
+    }
+
+    /// Sends what waits, as much of it as the peer takes now.
+    fn flush(&mut self, patience: &mut Patience) -> Result<(), Cause> {
+        let sent = self.wire.flush().map_err(|error| socket_cause(&error))?;
+        if sent > 0 {
+            self.presence.client().bytes_out.add(sent as u64);
+            patience.sent();
+        }
+        Ok(())
     }
 
     /// For the last words; out of the time that a stop may take.
@@ -343,12 +343,12 @@ impl Driver<'_> {
     /// waits is bounded by that and one step. A peer that takes nothing, or never enough, runs into
     /// its deadline.
     fn has_outbox(&self) -> bool {
-        self.writer.pending().len() <= self.limits.outbox_bytes
+        self.wire.unsent() <= self.limits.outbox_bytes
     }
 
     /// Whether more of the miner's messages may be answered.
     fn answers_fit(&self) -> bool {
-        self.writer.pending().len() <= self.limits.outbox_bytes / READING_PART
+        self.wire.unsent() <= self.limits.outbox_bytes / READING_PART
     }
 
     /// Whether the socket may be read: no more than the pool and the miner can follow.
@@ -359,11 +359,11 @@ impl Driver<'_> {
     /// Takes the frames that are there, as long as the session takes more, and says how many. What
     /// the good frames before a bad one brought about happens all the same.
     fn step_frames(&mut self) -> Result<usize, Cause> {
-        if !self.answers_fit() {
+        if !self.answers_fit() || !self.wire.reader.is_mid_frame() {
             return Ok(0);
         }
-        let mut fx = Effects::default();
-        let mut count = 0;
+        let (mut fx, mut count) = (scratch::effects(), 0);
+        self.session.set_elapsed(self.begun.elapsed());
         let taken = self.take_frames(&mut fx, &mut count);
         if count > 0 {
             self.presence.active();
@@ -378,7 +378,7 @@ impl Driver<'_> {
             && self.turn < TURN
             && self.session.takes_more()
         {
-            let frame = match self.reader.next_frame() {
+            let frame = match self.wire.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(error) => {
@@ -395,12 +395,11 @@ impl Driver<'_> {
                 });
                 Cause::BadMessage
             })?;
-            self.session.set_elapsed(self.begun.elapsed());
             self.session.receive(message, unix_seconds(), fx);
             *count += 1;
             if self.session.is_set_up() {
-                self.reader.set_max_payload(self.limits.frame_bytes);
-                self.reader.set_caps(caps::after_setup);
+                self.wire.reader.set_max_payload(self.limits.frame_bytes);
+                self.wire.reader.set_caps(caps::after_setup);
             }
         }
         Ok(())
@@ -412,41 +411,43 @@ impl Driver<'_> {
         if events.is_empty() {
             return Err(Cause::MailboxFull);
         }
-        let mut fx = Effects::default();
+        let mut fx = scratch::effects();
         self.session.set_elapsed(self.begun.elapsed());
-        self.session.events(events, arrived, &mut fx);
+        let memory = self.session.events(events, arrived, &mut fx);
+        self.port.events.reuse(memory);
         self.apply(fx)
     }
 
     /// Carries out what a step brought about. Err: the connection is to be closed.
-    fn apply(&mut self, fx: Effects) -> Result<(), Cause> {
-        for line in fx.lines {
+    fn apply(&mut self, mut fx: Effects) -> Result<(), Cause> {
+        // First what others wait for.
+        self.commands.extend(fx.commands.drain(..));
+        self.push_commands();
+        for line in fx.lines.drain(..) {
             self.journal.record(line);
         }
-        for (channel, quote) in fx.lookups {
+        for (channel, quote) in fx.lookups.drain(..) {
             let answer = self.port.quote_answer(channel);
             // Without one the answer that is dropped says so.
             if let Some(ledger) = self.ledger.and_then(Weak::upgrade) {
                 ledger.find_quote(quote, answer);
             }
         }
-        self.commands.extend(fx.commands);
         for message in &fx.out {
             if let Outbound::OpenError { reason, .. } = message {
                 self.counts.channels.refused(*reason);
             }
-            message.write(&mut self.writer).map_err(|error| {
-                tracing::error!(%error, ?message, "a message can't be sent");
-                match error {
-                    FrameError::KeyExhausted => Cause::BadFrame,
-                    _ => Cause::Encode,
-                }
-            })?;
         }
-        match fx.close {
-            Some(cause) => Err(cause),
-            None => Ok(()),
-        }
+        self.wire.put(&fx.out).map_err(|(error, message)| {
+            tracing::error!(%error, ?message, "a message can't be sent");
+            match error {
+                FrameError::KeyExhausted => Cause::BadFrame,
+                _ => Cause::Encode,
+            }
+        })?;
+        let close = fx.close.take();
+        scratch::put_effects(fx);
+        close.map_or(Ok(()), Err)
     }
 
     fn push_commands(&mut self) {

@@ -19,7 +19,9 @@ impl Session {
     ///
     /// Of several jobs for one channel only the newest is announced: a SetNewPrevHash always names
     /// the newest job there is, and an overtaken one costs nothing.
-    pub fn events(&mut self, events: Vec<Event>, arrived: u64, fx: &mut Effects) {
+    ///
+    /// Gives back the memory of the events.
+    pub fn events(&mut self, mut events: Vec<Event>, arrived: u64, fx: &mut Effects) -> Vec<Event> {
         // A job for a channel that isn't open yet (again) counts for nothing: the one that comes
         // with the opening does.
         let mut newest: BTreeMap<ChannelKey, u64> = BTreeMap::new();
@@ -44,12 +46,13 @@ impl Session {
             }
         }
         let from = fx.out.len();
-        for event in events {
+        for event in events.drain(..) {
             self.event(event, &newest, arrived, fx);
         }
         self.send_answers(fx);
         self.note_told(from, fx);
         self.keep_pace(fx);
+        events
     }
 
     fn event(
@@ -107,11 +110,7 @@ impl Session {
                     tell_target(channel, told, fx);
                 });
             }
-            Event::Verdicts(verdicts) => {
-                for judged in verdicts {
-                    self.judged(judged);
-                }
-            }
+            Event::Verdict(judged) => self.judged(judged),
             Event::Unjudged(submits) => {
                 for (judged, submit) in submits {
                     self.unjudged(judged, &submit, fx);
@@ -278,7 +277,7 @@ impl Session {
                 let id = self.by_key.get(&channel);
                 let channel = id.and_then(|id| self.channels.get(id));
                 if let Some((channel, book)) = channel.and_then(|c| Some((c, c.book()?))) {
-                    book.judged(&hash, block_candidate, channel.worker(token));
+                    book.judged(&hash, block_candidate, &channel.worker(token));
                 }
                 Outcome::Accepted(credit)
             }

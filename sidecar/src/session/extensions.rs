@@ -5,11 +5,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::tlv::{self, Named};
-use super::{copied, Cause, Effects, Outbound, Phase, Session};
-use crate::types::{RejectReason, CREDITING_EXTENSIONS, SUPPORTED_EXTENSIONS, WORKERS};
+use super::{Cause, Effects, Outbound, Phase, Session};
+use crate::types::{RejectReason, Short, CREDITING_EXTENSIONS, SUPPORTED_EXTENSIONS, WORKERS};
 
 /// Requests that may lack a required extension: a client that got it wrong once retries once. The
 /// last of them is answered, then the connection is closed.
@@ -110,14 +108,14 @@ impl Extensions {
     ///
     /// # Errors
     /// Why the submit is to be refused.
-    pub(super) fn worker(&mut self, tlvs: &[u8]) -> Result<Bytes, RejectReason> {
+    pub(super) fn worker(&mut self, tlvs: &[u8]) -> Result<Short, RejectReason> {
         if tlvs.is_empty() || !self.has(WORKERS) {
-            return Ok(Bytes::new());
+            return Ok(Short::default());
         }
         match tlv::worker(tlvs) {
             Ok(Named { worker, swapped }) => {
                 self.swapped += u64::from(swapped);
-                Ok(copied(worker))
+                Ok(Short::new(worker))
             }
             Err(error) => {
                 tracing::debug!(%error, "share refused");

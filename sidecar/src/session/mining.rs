@@ -12,7 +12,7 @@ use crate::channel::Taken;
 use crate::job::Fields;
 use crate::types::{
     split_identity, ChannelKey, Connection, Kind, OpenRequest, Payout, PayoutKey, RefuseReason,
-    RejectReason, Seat, Target,
+    RejectReason, Seat, Short, Target,
 };
 
 impl Session {
@@ -188,7 +188,7 @@ impl Session {
         (kind, channel_id): (Kind, u32),
         sequence: u32,
         share: &Fields<'_>,
-        worker: Result<Bytes, RejectReason>,
+        worker: Result<Short, RejectReason>,
         now: u32,
         fx: &mut Effects,
     ) {

@@ -15,9 +15,12 @@ mod inbound;
 mod mining;
 mod outbound;
 mod pace;
+mod patience;
+mod scratch;
 mod setup;
 mod timers;
 mod tlv;
+mod wire;
 mod work;
 
 #[cfg(test)]
@@ -59,7 +62,7 @@ use crate::channel::{Answer, Channel, Outcome};
 use crate::obs::{Line, Presence};
 use crate::types::{
     ChannelKey, ConnId, Connection, Difficulty, OpenRequest, QuoteRef, RejectReason, Seat, Seats,
-    TargetLimits,
+    Short, TargetLimits,
 };
 
 /// Bounds of one connection.
@@ -151,6 +154,23 @@ pub struct Effects {
     pub lines: Vec<Line>,
     /// Close the connection once `out` is sent.
     pub close: Option<Cause>,
+    /// Memory for shares that name workers, on their way to the books.
+    named: Vec<(Short, Result<Difficulty, RejectReason>)>,
+}
+
+impl Effects {
+    /// Empties it, and says for how many things of a kind it has room at most.
+    fn clear(&mut self) -> usize {
+        let Self { out, commands, lookups, lines, close, named } = self;
+        out.clear();
+        commands.clear();
+        lookups.clear();
+        lines.clear();
+        *close = None;
+        named.clear();
+        let (all, shares) = (out.capacity().max(commands.capacity()), named.capacity());
+        all.max(lookups.capacity()).max(lines.capacity()).max(shares)
+    }
 }
 
 #[derive(Debug)]
@@ -369,20 +389,21 @@ impl Session {
 
     /// Sends the answers that are due, in order per channel, and writes them into the journal.
     fn send_answers(&mut self, fx: &mut Effects) {
-        for id in std::mem::take(&mut self.answered) {
+        let mut answered = std::mem::take(&mut self.answered);
+        for id in answered.drain(..) {
             let Some(channel) = self.channels.get_mut(&id) else { continue };
             answers_of(self.conn, channel, &mut self.pace, fx);
         }
+        self.answered = answered;
     }
 }
 
 fn answers_of(conn: ConnId, channel: &mut Channel, pace: &mut Pace, fx: &mut Effects) {
     let (channel_id, key) = (channel.id(), channel.key().to_wire());
-    let Effects { out, lines, .. } = fx;
+    let Effects { out, lines, named, .. } = fx;
     // Out of the channel, so that both can be used.
     let book = channel.take_book();
     let (mut accepted, mut work, mut last) = (0, Difficulty::default(), 0);
-    let mut named = Vec::new();
     channel.drain_answers(
         |answer| out.push(Outbound::Answer { channel_id, answer }),
         |settled| {
@@ -401,7 +422,7 @@ fn answers_of(conn: ConnId, channel: &mut Channel, pace: &mut Pace, fx: &mut Eff
                     book.rejected(reason, judged);
                 }
                 if !settled.worker.is_empty() && book.tells_workers_apart() {
-                    named.push((settled.worker.clone(), settled.outcome.credit()));
+                    named.push((settled.worker, settled.outcome.credit()));
                 }
             }
             let answered = (settled.submit_id, settled.sequence, settled.worker);
@@ -416,6 +437,7 @@ fn answers_of(conn: ConnId, channel: &mut Channel, pace: &mut Pace, fx: &mut Eff
             book.accepted(accepted, work, last);
         }
         book.named(named);
+        named.clear();
         channel.set_book(book);
     }
 }
@@ -423,7 +445,7 @@ fn answers_of(conn: ConnId, channel: &mut Channel, pace: &mut Pace, fx: &mut Eff
 fn answer_line(
     conn: ConnId,
     channel: u64,
-    (submit_id, seq, worker): (u64, u32, Bytes),
+    (submit_id, seq, worker): (u64, u32, Short),
     reason: Option<RejectReason>,
 ) -> Line {
     Line::Answer {
@@ -446,7 +468,8 @@ fn unknown_channel(
     fx: &mut Effects,
 ) {
     let reason = RejectReason::InvalidChannelId;
-    let line = was_open.then(|| answer_line(conn, 0, (0, sequence, Bytes::new()), Some(reason)));
+    let line =
+        was_open.then(|| answer_line(conn, 0, (0, sequence, Short::default()), Some(reason)));
     fx.lines.extend(line);
     fx.out.push(Outbound::Answer { channel_id, answer: Answer::Error { sequence, reason } });
 }

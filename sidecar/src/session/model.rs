@@ -87,11 +87,11 @@ proptest! {
                 Step::Judge { which, accept } if !waiting.is_empty() => {
                     let (sequence, token) = waiting.swap_remove(which.index(waiting.len()));
                     verdicts.insert(sequence, accept);
-                    let event = Event::Verdicts(vec![judged(key, token, accept)]);
+                    let event = Event::Verdict(judged(key, token, accept));
                     session.events(vec![event], 0, &mut fx);
                 }
                 Step::JudgeAgain { token } if waiting.iter().all(|w| w.1 != token) => {
-                    let event = Event::Verdicts(vec![judged(key, token, true)]);
+                    let event = Event::Verdict(judged(key, token, true));
                     session.events(vec![event], 0, &mut fx);
                 }
                 Step::Job { new_tip } => {

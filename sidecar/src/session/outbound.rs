@@ -289,21 +289,66 @@ impl Opened {
     }
 }
 
+/// Written by hand: there is one for each share, and the crate's writer makes a list of the fields
+/// first. It is the oracle in the tests.
 fn write_answer(channel_id: u32, answer: Answer, w: &mut Writer) -> Result<(), FrameError> {
     match answer {
         Answer::Success { last_sequence, count, sum } => {
-            let m = SubmitSharesSuccess {
+            let (channel_id, last) = (channel_id.to_le_bytes(), last_sequence.to_le_bytes());
+            let (count, sum) = (count.to_le_bytes(), sum.to_le_bytes());
+            let bit = CHANNEL_BIT_SUBMIT_SHARES_SUCCESS;
+            let parts = [&channel_id[..], &last, &count, &sum];
+            w.push_parts(&parts, 0, MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS, bit)
+        }
+        Answer::Error { sequence, reason } => {
+            let (channel_id, sequence) = (channel_id.to_le_bytes(), sequence.to_le_bytes());
+            let code = reason.as_str().as_bytes();
+            let length = [u8::try_from(code.len()).map_err(|_| FrameError::Encode)?];
+            let bit = CHANNEL_BIT_SUBMIT_SHARES_ERROR;
+            let parts = [&channel_id[..], &sequence, &length, code];
+            w.push_parts(&parts, 0, MESSAGE_TYPE_SUBMIT_SHARES_ERROR, bit)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use binary_sv2::to_bytes;
+
+    use super::*;
+    use crate::frame::Reader;
+    use crate::types::RejectReason;
+
+    #[test]
+    fn writes_answers_as_the_crate_does() {
+        let (client, server) = crate::frame::tests::engines();
+        let mut writer = Writer::new(server.into_split().0);
+        let mut reader = Reader::new(client.into_split().1, 4096);
+        let mut written = |channel_id, answer| {
+            Outbound::Answer { channel_id, answer }.write(&mut writer).unwrap();
+            let sent = writer.pending().len();
+            reader.room().extend_from_slice(writer.pending());
+            writer.advance(sent);
+            let frame = reader.next_frame().unwrap().unwrap();
+            (frame.extension_type, frame.message_type, frame.payload.to_vec())
+        };
+        for reason in RejectReason::ALL {
+            let (channel_id, sequence, count, sum) = rand::random();
+            let success = SubmitSharesSuccess {
                 channel_id,
-                last_sequence_number: last_sequence,
+                last_sequence_number: sequence,
                 new_submits_accepted_count: count,
                 new_shares_sum: sum,
             };
-            w.push(m, 0, MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS, CHANNEL_BIT_SUBMIT_SHARES_SUCCESS)
-        }
-        Answer::Error { sequence, reason } => {
-            let error_code = text(reason.as_str())?;
-            let m = SubmitSharesError { channel_id, sequence_number: sequence, error_code };
-            w.push(m, 0, MESSAGE_TYPE_SUBMIT_SHARES_ERROR, CHANNEL_BIT_SUBMIT_SHARES_ERROR)
+            let answer = Answer::Success { last_sequence: sequence, count, sum };
+            let want = to_bytes(success).unwrap();
+            let kind = MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS;
+            assert_eq!(written(channel_id, answer), (0, kind, want));
+            let error_code = text(reason.as_str()).unwrap();
+            let error = SubmitSharesError { channel_id, sequence_number: sequence, error_code };
+            let answer = Answer::Error { sequence, reason: *reason };
+            let want = to_bytes(error).unwrap();
+            assert_eq!(written(channel_id, answer), (0, MESSAGE_TYPE_SUBMIT_SHARES_ERROR, want));
         }
     }
 }

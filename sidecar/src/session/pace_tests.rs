@@ -128,8 +128,8 @@ fn sh_18_spares_devices_that_mine() {
         }
         sequence += 1;
         let fx = received(&mut session, share(Kind::Extended, sequence, 1, sequence));
-        let verdicts = vec![judged(key, tokens(&fx)[0], true)];
-        assert_eq!(told(&mut session, vec![Event::Verdicts(verdicts)]).close, None);
+        let verdict = Event::Verdict(judged(key, tokens(&fx)[0], true));
+        assert_eq!(told(&mut session, vec![verdict]).close, None);
     }
     // One a second for an hour is a poor device, not an attack.
     let (mut session, _) = mining(&limits);

@@ -29,7 +29,7 @@ fn a_restart_costs_a_miner_nothing_but_the_work_of_before() {
     // The same tip, and a lower seq than before: the pool counts anew.
     let stale = Verdict::Rejected(RejectReason::Stale);
     let lost = Judged { channel: key, token: *token, submit_id: 1, verdict: stale };
-    let events = vec![Event::Unjudged(vec![(lost, submit.clone())]), reopened(key, 1, 1, 1)];
+    let events = vec![Event::Unjudged(vec![(lost, *submit)]), reopened(key, 1, 1, 1)];
     let fx = told(&mut session, events);
     assert_eq!(fx.close, None);
     let [Outbound::Answer { answer, .. }, Outbound::Job { announcement, .. }] = &fx.out[..] else {
@@ -48,7 +48,7 @@ fn a_restart_costs_a_miner_nothing_but_the_work_of_before() {
     let good = submitted(&mut session, 3, 3);
     assert!(matches!(good.commands.as_slice(), [Command::Submit { generation: 1, .. }]));
     let token = tokens(&good)[0];
-    let fx = told(&mut session, vec![Event::Verdicts(vec![judged(key, token, true)])]);
+    let fx = told(&mut session, vec![Event::Verdict(judged(key, token, true))]);
     let [Outbound::Answer { answer: Answer::Success { last_sequence: 3, .. }, .. }] = &fx.out[..]
     else {
         panic!("{:?}", fx.out)
@@ -148,8 +148,8 @@ fn a_block_for_work_that_the_pool_forgot_is_seen() {
             nonce: *nonce,
             ntime: NOW,
             version: 0x2000_0000,
-            extranonce: Bytes::from_static(&[0; 8]),
-            worker: Bytes::new(),
+            extranonce: Short::new(&[0; 8]),
+            worker: Short::default(),
             would_refuse: None,
         };
         let root = crate::job::merkle_root(&easy(2), &[9; 4], &[0; 8]);
@@ -199,8 +199,8 @@ fn submit_of(token: u64) -> Submit {
         nonce: token as u32,
         ntime: NOW,
         version: 0x2000_0000,
-        extranonce: bytes::Bytes::from_static(&[0; 8]),
-        worker: bytes::Bytes::new(),
+        extranonce: Short::new(&[0; 8]),
+        worker: Short::default(),
         would_refuse: None,
     }
 }
@@ -219,7 +219,7 @@ fn what_is_sent_until_the_miner_hears_that_we_stop_is_judged() {
         panic!("{:?}", refused.out)
     };
     assert_eq!(*reason, RefuseReason::BackendUnavailable);
-    let fx = told(&mut session, vec![Event::Verdicts(vec![judged(key, token, true)])]);
+    let fx = told(&mut session, vec![Event::Verdict(judged(key, token, true))]);
     assert!(matches!(
         fx.out.as_slice(),
         [Outbound::Answer { answer: Answer::Success { last_sequence: 1, .. }, .. }]

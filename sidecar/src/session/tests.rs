@@ -212,9 +212,9 @@ fn verdicts_out_of_order_are_answered_in_order() {
         sent.extend(tokens(&fx));
         assert!(fx.out.is_empty());
     }
-    let late = vec![judged(key, sent[2], true), judged(key, sent[1], false)];
-    assert!(told(&mut session, vec![Event::Verdicts(late)]).out.is_empty());
-    let out = told(&mut session, vec![Event::Verdicts(vec![judged(key, sent[0], true)])]).out;
+    let late = [judged(key, sent[2], true), judged(key, sent[1], false)].map(Event::Verdict);
+    assert!(told(&mut session, late.into()).out.is_empty());
+    let out = told(&mut session, vec![Event::Verdict(judged(key, sent[0], true))]).out;
     let answers: Vec<_> = out
         .into_iter()
         .map(|message| match message {
@@ -262,7 +262,7 @@ fn link_lost_answers_everything_and_closes() {
     let away = Outbound::Reconnect { host: String::new(), port: 0 };
     assert_eq!(fx_lost.out, [Outbound::Answer { channel_id: 1, answer }, away]);
     assert_eq!(fx_lost.close, Some(Cause::PoolLost));
-    let late = Event::Verdicts(vec![judged(key, tokens(&fx)[0], true)]);
+    let late = Event::Verdict(judged(key, tokens(&fx)[0], true));
     assert!(told(&mut session, vec![late]).out.is_empty(), "no Success after that");
 }
 
@@ -275,7 +275,7 @@ fn closing_a_channel_or_its_group_frees_it_and_ends_its_answers() {
         assert!(
             matches!(fx.commands.as_slice(), [Command::Close { channel, .. }] if *channel == key)
         );
-        let late = Event::Verdicts(vec![judged(key, token, true)]);
+        let late = Event::Verdict(judged(key, token, true));
         assert!(told(&mut session, vec![late]).out.is_empty());
         assert!(received(&mut session, Inbound::Close { channel_id: id }).commands.is_empty());
     }

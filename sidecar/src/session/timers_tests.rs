@@ -127,7 +127,7 @@ fn sh_16_each_verdict_is_told_at_once_and_waits_for_no_timer() {
     for sequence in 1..=3 {
         let sent = tokens(&received(&mut session, share(Kind::Extended, sequence, 1, sequence)));
         assert_eq!(session.due(), None, "time brings nothing about");
-        let fx = told(&mut session, vec![Event::Verdicts(vec![judged(channel, sent[0], true)])]);
+        let fx = told(&mut session, vec![Event::Verdict(judged(channel, sent[0], true))]);
         let answer = Answer::Success { last_sequence: sequence, count: 1, sum: 2 };
         assert_eq!(fx.out, [Outbound::Answer { channel_id: 1, answer }]);
         assert_eq!(session.due(), None, "nothing is kept for later");
@@ -141,7 +141,7 @@ fn who_stops_answers_what_waits_and_sends_the_miner_on() {
     for sequence in 1..=2 {
         sent.extend(tokens(&received(&mut session, share(Kind::Extended, sequence, 1, sequence))));
     }
-    told(&mut session, vec![Event::Verdicts(vec![judged(key, sent[1], true)])]);
+    told(&mut session, vec![Event::Verdict(judged(key, sent[1], true))]);
     let mut fx = Effects::default();
     session.stop(&mut fx);
     let reason = RejectReason::BackendUnavailable;

@@ -101,7 +101,7 @@ fn a_second_opening_leaves_the_channel_as_it_is() {
 fn a_second_verdict_for_a_share_is_ignored() {
     let (mut session, channel) = mining(Kind::Extended);
     let token = tokens(&received(&mut session, share(Kind::Extended, 1, 1, 1)))[0];
-    let verdict = |accept| Event::Verdicts(vec![judged(channel, token, accept)]);
+    let verdict = |accept| Event::Verdict(judged(channel, token, accept));
     let fx = told(&mut session, vec![verdict(false), verdict(true)]);
     let reason = RejectReason::LowDifficulty;
     let answer = Answer::Error { sequence: 1, reason };
@@ -155,7 +155,7 @@ fn sh_16_a_success_leaves_before_the_target_or_the_end_that_came_with_it() {
             None => Event::Target { channel, target },
         };
         let token = tokens(&received(&mut session, share(Kind::Extended, 1, 1, 1)))[0];
-        let verdict = Event::Verdicts(vec![judged(channel, token, true)]);
+        let verdict = Event::Verdict(judged(channel, token, true));
         let fx = told(&mut session, vec![verdict, follows]);
         assert_eq!(fx.out, [success.clone(), message]);
     }
@@ -164,7 +164,7 @@ fn sh_16_a_success_leaves_before_the_target_or_the_end_that_came_with_it() {
     let token = tokens(&received(&mut session, share(Kind::Extended, 1, 1, 1)))[0];
     let update = Inbound::Update { channel_id: 1, nominal_hash_rate: 1e9, max_target: target };
     received(&mut session, update);
-    let verdict = Event::Verdicts(vec![judged(channel, token, true)]);
+    let verdict = Event::Verdict(judged(channel, token, true));
     let updated = Event::Updated { channel, request: 1, refused: None };
     let fx = told(&mut session, vec![verdict, updated]);
     assert_eq!(fx.out, [success, Outbound::Target { channel_id: 1, target }]);

@@ -175,7 +175,7 @@ impl World {
                 let mut made = Vec::new();
                 self.carrier.link.receive(message, &mut made);
                 self.carrier.link.reopen(&mut made);
-                up.pending.extend(made);
+                up.pending.extend(made.into_iter().map(ToPool::from));
                 self.link_goes_on();
             }
             (State::Up(up), Item::End) if up.stream == stream => self.link_ends("broken", false),
@@ -198,7 +198,7 @@ impl World {
         self.carrier.link.welcomed(&life, &mut made);
         self.carrier.wait = BACKOFF.0;
         let (begun, watchdog) = (self.stage.now, Watchdog::default());
-        let pending = made.into();
+        let pending = made.into_iter().map(ToPool::from).collect();
         let up = Up { stream, pending, begun, watchdog, written: 0, writes: false };
         self.carrier.state = State::Up(up);
         self.carrier.outages += 1; // the one there was is over
@@ -300,7 +300,7 @@ impl World {
                     std::iter::from_fn(|| commands.try_recv().ok()).take(room).collect();
                 let mut made = Vec::new();
                 link.send(batch.into_iter(), &mut made);
-                up.pending.extend(made);
+                up.pending.extend(made.into_iter().map(ToPool::from));
                 self.link_goes_on();
             }
             _ if outage.has_given_up() => {
@@ -332,7 +332,7 @@ impl World {
             let away = Duration::from_millis(self.stage.now - up.begun);
             let mut made = Vec::new();
             self.carrier.link.retry(away >= self.carrier.patience.lost, &mut made);
-            up.pending.extend(made);
+            up.pending.extend(made.into_iter().map(ToPool::from));
         }
         self.stage.after(RETRY.as_millis() as u64, Event::Retry(stream));
         self.link_goes_on();

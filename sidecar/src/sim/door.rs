@@ -95,7 +95,7 @@ impl Door {
         if self.ended.is_some() {
             return true;
         }
-        let hears = self.has_outbox() && (!self.port.events.is_empty() || self.is_cut_off());
+        let hears = self.has_outbox() && (self.port.events.has_some() || self.is_cut_off());
         let reads = self.has_outbox() && self.takes_more() && !self.from_miner.is_empty();
         let drained = self.drain.as_ref().is_some_and(|(_, until)| {
             *until <= now || (self.session.waiting() == 0 && self.commands.is_empty())

@@ -12,6 +12,7 @@ pub(crate) mod planted;
 mod rate;
 mod reason;
 mod seats;
+mod short;
 #[cfg(test)]
 pub(crate) mod vectors;
 mod work;
@@ -25,6 +26,7 @@ pub use payout::{
 pub use rate::{Bucket, Rate};
 pub use reason::{RefuseReason, RejectReason};
 pub use seats::{Seat, Seats};
+pub use short::Short;
 pub use work::{
     ChannelKey, ConnId, Connection, Grant, Job, Kick, KickAction, OpenRequest, StaleRule, Submit,
     TargetLimits, Verdict,

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{Difficulty, Hash, Kind, PayoutKey, QuoteRef, RefuseReason, RejectReason, Target};
+use super::{
+    Difficulty, Hash, Kind, PayoutKey, QuoteRef, RefuseReason, RejectReason, Short, Target,
+};
 
 /// A miner's connection: unique in the life of the process, from 1, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -182,7 +184,7 @@ impl Job {
 }
 
 /// One share on its way to the pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Submit {
     /// [`Job::id`].
     pub job_id: u64,
@@ -193,9 +195,9 @@ pub struct Submit {
     /// Full header version.
     pub version: u32,
     /// Exactly the granted number of bytes.
-    pub extranonce: Bytes,
+    pub extranonce: Short,
     /// Worker of extension 0x0002; empty: none.
-    pub worker: Bytes,
+    pub worker: Short,
     /// Why we would have refused it, had its hash not met nbits.
     pub would_refuse: Option<RejectReason>,
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use gopool_sv2::channel::{Answer, Channel, Outcome, Taken, Token};
 use gopool_sv2::job::{Fields, MAX_PAST, MAX_STALE};
 use gopool_sv2::types::{
-    ChannelKey, ConnId, Difficulty, Grant, Hash, Job, Kind, OpenRequest, RejectReason, StaleRule,
-    Target, TargetLimits, VERSION_ROLLING_MASK,
+    ChannelKey, ConnId, Difficulty, Grant, Hash, Job, Kind, OpenRequest, RejectReason, Short,
+    StaleRule, Target, TargetLimits, VERSION_ROLLING_MASK,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -262,7 +262,7 @@ pub fn ops_model(data: &[u8]) {
                     extranonce: &extranonce,
                 };
                 let fault = (input.u8() == 1).then_some(RejectReason::InvalidShare);
-                let worker = fault.map_or(Ok(Bytes::from_static(b"w")), Err);
+                let worker = fault.map_or(Ok(Short::new(b"w")), Err);
                 let want = naive.check(&share, fault, now);
                 match (channel.submit(sequence, &share, worker, now), want) {
                     (Taken::Forward(token, submit), Ok((job_id, would_refuse))) => {

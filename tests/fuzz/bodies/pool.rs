@@ -216,7 +216,7 @@ impl Model {
     }
 
     /// Verdicts on some of the submits that wait, in any order.
-    pub fn verdicts(&mut self, input: &mut Input<'_>) -> Option<Event> {
+    pub fn verdicts(&mut self, input: &mut Input<'_>) -> Option<Vec<Event>> {
         let mut judged = Vec::new();
         // Or the pool says that it will not judge them.
         let lost = input.u8() < 20;
@@ -235,16 +235,16 @@ impl Model {
             };
             if judged.iter().all(|(j, _): &(Judged, _)| (j.channel, j.token) != (channel, token)) {
                 let one = Judged { channel, token, submit_id: token + 1, verdict };
-                judged.push((one, submit.clone()));
+                judged.push((one, *submit));
             }
         }
         if judged.is_empty() {
             return None;
         }
         if lost {
-            return Some(Event::Unjudged(judged));
+            return Some(vec![Event::Unjudged(judged)]);
         }
-        Some(Event::Verdicts(judged.into_iter().map(|(judged, _)| judged).collect()))
+        Some(judged.into_iter().map(|(judged, _)| Event::Verdict(judged)).collect())
     }
 
     pub fn update(&self, input: &mut Input<'_>) -> Option<(ChannelKey, u32)> {
@@ -281,7 +281,7 @@ impl Model {
         let nobody = ChannelKey::from_wire(self.conn.0 << 24 | 0xff_0000 | u64::from(input.u8()));
         let verdict = Verdict::Rejected(RejectReason::LowDifficulty);
         match input.below(5) {
-            0 => Event::Verdicts(vec![Judged { channel: nobody, token: 0, submit_id: 1, verdict }]),
+            0 => Event::Verdict(Judged { channel: nobody, token: 0, submit_id: 1, verdict }),
             1 => Event::Updated { channel: nobody, request: 1, refused: None },
             2 => Event::Target { channel: nobody, target: Target::EASIEST },
             3 => Event::Job { channel: nobody, job: self.job(input) },
@@ -289,7 +289,7 @@ impl Model {
                 // Judged before, or never submitted.
                 Some(channel) => {
                     let token = 1 << 40 | u64::from(input.u8());
-                    Event::Verdicts(vec![Judged { channel, token, submit_id: 1, verdict }])
+                    Event::Verdict(Judged { channel, token, submit_id: 1, verdict })
                 }
                 None => Event::Updated { channel: nobody, request: 2, refused: None },
             },

@@ -131,12 +131,12 @@ fn setup(input: &mut Input<'_>) -> Inbound<'static> {
 }
 
 /// What a pool says: answers to what it was asked, in any order, and things nobody asked for.
-fn event(input: &mut Input<'_>, model: &mut Model) -> Option<Event> {
+fn event(input: &mut Input<'_>, model: &mut Model) -> Option<Vec<Event>> {
     let refuse = input.pick(RefuseReason::ALL);
-    Some(match input.below(16) {
+    Some(vec![match input.below(16) {
         0..=2 => model.opened(input, target)?,
         3 => Event::Refused { channel: model.asked(input)?, reason: refuse, detail: "no".into() },
-        4..=7 => model.verdicts(input)?,
+        4..=7 => return model.verdicts(input),
         8 => {
             let (channel, request) = model.update(input)?;
             let refused = input.bool().then_some(refuse);
@@ -168,7 +168,7 @@ fn event(input: &mut Input<'_>, model: &mut Model) -> Option<Event> {
             _ => Event::LinkUp(limits(input)),
         },
         _ => model.stray(input),
-    })
+    }])
 }
 
 /// Steps until the input or the connection ends; the model looks at each, and at the end.
@@ -211,19 +211,19 @@ pub fn state_machine(data: &[u8]) {
             4..=6 => {
                 let mut events = Vec::new();
                 for _ in 0..1 + input.below(3) {
-                    let Some(event) = event(&mut input, &mut model) else { break };
+                    let Some(next) = event(&mut input, &mut model) else { break };
                     // The model follows only these in one breath: they don't depend on what is
                     // before them. Work that can't be used closes a channel.
-                    let alone = match &event {
-                        Event::Verdicts(_) | Event::Unjudged(_) => false,
+                    let alone = next.iter().any(|event| match event {
+                        Event::Verdict(_) | Event::Unjudged(_) => false,
                         Event::Job { job, .. } => job.version_mask == 0,
                         _ => true,
-                    };
+                    });
                     if alone && !events.is_empty() {
                         break;
                     }
-                    model.told(&event);
-                    events.push(event);
+                    next.iter().for_each(|event| model.told(event));
+                    events.extend(next);
                     if alone {
                         break;
                     }

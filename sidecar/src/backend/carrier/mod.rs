@@ -16,14 +16,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gopool_sv2_proto::v1::{session_request, session_response};
+use gopool_sv2_proto::v1::session_response;
 use rand::Rng as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, Instant};
 
 use super::ledger::{Returns, ShareLedger};
 use super::link::{Greeting, Life, Link};
-use super::{Backend, Command, Directory};
+use super::{Backend, Command, Directory, Parcel, Share};
 use crate::config::Pool;
 use crate::obs::{Counts, Journal, Trouble};
 use crate::sys::stopped;
@@ -66,8 +66,9 @@ pub(crate) trait Outgoing: Send {
     /// Waits for room for one message; false: the stream is over. Cancel-safe.
     fn ready(&mut self) -> impl Future<Output = bool> + Send;
 
-    /// Hands over one message, for which there was room.
-    fn send(&mut self, message: session_request::Message);
+    /// Hands over one message, for which there was room. Gives back the memory of shares when they
+    /// were copied.
+    fn send(&mut self, parcel: Parcel) -> Option<Vec<Share>>;
 }
 
 /// From the pool.
@@ -75,6 +76,9 @@ pub(crate) trait Incoming: Send {
     /// Waits for the next message; `None`: the pool ended the stream. The error is what broke it.
     /// Cancel-safe.
     fn receive(&mut self) -> impl Future<Output = Result<Option<Received>, String>> + Send;
+
+    /// Takes back the memory of verdicts that it gave.
+    fn reuse(&mut self, _verdicts: Vec<(u64, Verdict)>) {}
 }
 
 /// What comes from the pool.

@@ -11,6 +11,7 @@ use tokio::time::{timeout, Instant};
 use super::watchdog::{Sample, Watchdog};
 use super::{Carrier, Incoming, LinkTask, Outgoing, Received, Stream};
 use crate::backend::link::MAX_BATCH;
+use crate::backend::Parcel;
 use crate::obs::Place;
 use crate::sys::stopped;
 
@@ -47,7 +48,7 @@ impl<C: Carrier> LinkTask<C> {
         stop: &mut watch::Receiver<bool>,
     ) -> Option<StreamEnd> {
         let Stream { mut outgoing, mut incoming, limits, life } = stream;
-        let mut pending: VecDeque<ToPool> = VecDeque::new();
+        let mut pending: VecDeque<Parcel> = VecDeque::new();
         let mut batch = Vec::with_capacity(MAX_BATCH);
         let mut made = Vec::new();
         // Before what it makes possible.
@@ -88,7 +89,8 @@ impl<C: Carrier> LinkTask<C> {
                     }
                     Ok(Some(Received::Verdicts(verdicts))) => {
                         self.counts.pool.standing.heard();
-                        self.link.judged(verdicts);
+                        self.link.judged(verdicts.iter().copied());
+                        incoming.reuse(verdicts);
                     }
                     Ok(None) => return Some(StreamEnd::Ended),
                     Err(text) => return Some(StreamEnd::Broken(text)),
@@ -103,12 +105,12 @@ impl<C: Carrier> LinkTask<C> {
                     if !room {
                         return Some(StreamEnd::Ended);
                     }
-                    if let Some(message) = pending.pop_front() {
-                        outgoing.send(message);
+                    if let Some(shares) = pending.pop_front().and_then(|p| outgoing.send(p)) {
+                        self.link.reuse(shares);
                     }
                     written += 1;
                 }
-                answer = self.link.answered() => made.push(answer),
+                answer = self.link.answered() => made.push(answer.into()),
                 // Shares were kept: there is room again.
                 () = freed.notified(), if full => {}
                 _ = look.tick() => {
@@ -132,7 +134,7 @@ async fn take_leave(mut outgoing: impl Outgoing, mut incoming: impl Incoming) {
     let drain = Drain { grace_ms: 0, reason: "the sidecar stops".into() };
     let leave = async move {
         if outgoing.ready().await {
-            outgoing.send(ToPool::Drain(drain));
+            outgoing.send(ToPool::Drain(drain).into());
             drop(outgoing);
             while let Ok(Some(_)) = incoming.receive().await {}
         }

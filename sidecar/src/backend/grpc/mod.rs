@@ -9,6 +9,8 @@ use tonic::Streaming;
 
 use super::carrier::{Carrier, Incoming, Outgoing, Received, Stream};
 use super::link::Greeting;
+use super::parcel::submit_batch;
+use super::{Parcel, Share};
 use dial::{broken, LinkError};
 pub(crate) use dial::{Dialer, SinkDialer};
 
@@ -31,9 +33,14 @@ impl Outgoing for mpsc::Sender<SessionRequest> {
         self.reserve().await.is_ok()
     }
 
-    fn send(&mut self, message: ToPool) {
+    fn send(&mut self, parcel: Parcel) -> Option<Vec<Share>> {
+        let (message, spare) = match parcel {
+            Parcel::Shares(shares) => (ToPool::SubmitBatch(submit_batch(&shares)), Some(shares)),
+            Parcel::Message(message) => (message, None),
+        };
         // There is room: nobody else sends. A stream that is over says so where it is read.
         let _ = self.try_send(SessionRequest { message: Some(message) });
+        spare
     }
 }
 

@@ -76,11 +76,11 @@ fn outcomes(ids: impl IntoIterator<Item = (u64, Keeping)>) -> Vec<Kept> {
 fn heard(events: &mut Mailbox) -> Vec<(u64, Option<RejectReason>)> {
     let mut all = Vec::new();
     while let Ok(event) = events.try_recv() {
-        let Event::Verdicts(judged) = event else { panic!("{event:?}") };
-        all.extend(judged.into_iter().map(|judged| match judged.verdict {
+        let Event::Verdict(judged) = event else { panic!("{event:?}") };
+        all.push(match judged.verdict {
             Verdict::Accepted { .. } => (judged.token, None),
             Verdict::Rejected(reason) => (judged.token, Some(reason)),
-        }));
+        });
     }
     all
 }
@@ -146,7 +146,7 @@ fn a_farewell_does_not_overtake_verdicts() {
     ledger.returns().kept(outcomes([(ids[1], Keeping::Recorded)]));
     assert_eq!(heard(&mut events), [(2, None)]);
     ledger.returns().kept(outcomes([(ids[0], Keeping::Recorded)]));
-    assert!(matches!(events.try_recv(), Ok(Event::Verdicts(_))));
+    assert!(matches!(events.try_recv(), Ok(Event::Verdict(_))));
     assert_eq!(events.try_recv(), Ok(kick()));
 }
 

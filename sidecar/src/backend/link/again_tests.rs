@@ -8,7 +8,7 @@ use super::*;
 use crate::obs::clients::ChannelBook;
 use crate::obs::totals::Totals;
 use crate::obs::witness::{Block, Closed, Witness};
-use crate::types::{ConnId, Connection, Difficulty, Hash};
+use crate::types::{ConnId, Connection, Difficulty, Hash, Short};
 
 /// Work of a template, under a name of one channel.
 fn job(channel: ChannelKey, id: u64, tip: u8, transactions: u8, time: u32) -> v1::Job {
@@ -119,7 +119,7 @@ fn a_block_candidate_counts_and_is_told_though_its_miner_has_gone() {
     hold(&mut link, key(1, 1));
     let named = |token| match submit(key(1, 1), token) {
         Command::Submit { channel, token, generation, submit } => {
-            let submit = Submit { worker: Bytes::from_static(b"rig"), ..submit };
+            let submit = Submit { worker: Short::new(b"rig"), ..submit };
             Command::Submit { channel, token, generation, submit }
         }
         other => other,

@@ -48,8 +48,8 @@ async fn what_the_pool_accepts_waits_for_the_ledger_and_keeps_its_room_meanwhile
     let credit = Difficulty { whole: 7, fraction: 1 };
     let accepted = Verdict::Accepted { hash: Hash([4; 32]), credit, block_candidate: true };
     link.judged([(1, accepted), (2, Verdict::Rejected(RejectReason::Stale))]);
-    let Ok(Event::Verdicts(judged)) = events.try_recv() else { panic!("the rejected one") };
-    assert_eq!(judged.iter().map(|judged| judged.submit_id).collect::<Vec<_>>(), [2]);
+    let Ok(Event::Verdict(judged)) = events.try_recv() else { panic!("the rejected one") };
+    assert_eq!(judged.submit_id, 2);
     assert!(events.try_recv().is_err(), "told before it was kept");
     assert_eq!(link.room(), 1);
     let taken = taker.0.lock().unwrap().clone();
@@ -61,8 +61,8 @@ async fn what_the_pool_accepts_waits_for_the_ledger_and_keeps_its_room_meanwhile
     assert_eq!((origin.submit_id, *hash, *kept), (1, Hash([4; 32]), credit));
     assert_eq!((&user_identity[..], *payout_key), (&b"user"[..], None));
     returns.kept([Kept { id: *id, outcome: Keeping::Recorded }]);
-    let Ok(Event::Verdicts(judged)) = events.try_recv() else { panic!("the accepted one") };
-    assert_eq!((judged[0].submit_id, judged[0].verdict), (1, accepted));
+    let Ok(Event::Verdict(judged)) = events.try_recv() else { panic!("the accepted one") };
+    assert_eq!((judged.submit_id, judged.verdict), (1, accepted));
     assert_eq!(link.room(), 2);
 }
 
@@ -76,8 +76,8 @@ async fn requests_of_the_pool_are_answered_by_the_ledger() {
         FromPool::SetPayout(call)
     };
     let mut out = Vec::new();
-    let code = |out: &mut Vec<ToPool>| match out.pop() {
-        Some(ToPool::CallFailed(failed)) => (failed.call_id, failed.code),
+    let code = |out: &mut Vec<Parcel>| match out.pop() {
+        Some(Parcel::Message(ToPool::CallFailed(failed))) => (failed.call_id, failed.code),
         other => panic!("{other:?}"),
     };
     link.receive(set(1, Bytes::new()), &mut out);

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use gopool_sv2_proto::v1;
 use v1::session_request::Message as ToPool;
 
-use super::{close_message, push_submit, told_message, update_message, Link};
+use super::{close_message, told_message, update_message, Link};
 use crate::backend::channels::State;
-use crate::backend::{convert, Event, Judged, Sent};
+use crate::backend::{convert, Event, Judged, Parcel, Sent, Share};
 #[cfg(test)]
 use crate::types::planted;
 use crate::types::{ChannelKey, ConnId, RejectReason, Submit, Verdict};
@@ -88,7 +88,7 @@ impl Link {
     }
 
     /// A stream has begun: brings the pool up to date.
-    pub(crate) fn welcomed(&mut self, life: &Life, out: &mut Vec<ToPool>) {
+    pub(crate) fn welcomed(&mut self, life: &Life, out: &mut Vec<Parcel>) {
         let first = self.epoch.is_empty();
         self.withdrawn.clear();
         self.jobs_before = self.jobs;
@@ -99,20 +99,21 @@ impl Link {
             // Closed while the Hello was under way: the pool took them for open.
             let gone = told_open.into_iter().map(ChannelKey::from_wire);
             let gone = gone.filter(|channel| self.channels.get_mut(*channel).is_none());
-            out.extend(gone.map(|channel| close_message(channel, "closed meanwhile", Vec::new())));
+            let close = |channel| close_message(channel, "closed meanwhile", Vec::new()).into();
+            out.extend(gone.map(close));
         } else if !first {
             self.begin_life();
         }
         let unanswered: Vec<_> = self.channels.in_state(State::Opening).map(|(k, _)| k).collect();
         for channel in unanswered {
-            out.extend(self.open_message(channel));
+            out.extend(self.open_message(channel).map(Parcel::from));
         }
         self.reopen(out);
     }
 
     /// The pool still knows all that was open: it gets what it has not answered once more, and
     /// tells what we may not have heard.
-    fn send_again(&mut self, out: &mut Vec<ToPool>) {
+    fn send_again(&mut self, out: &mut Vec<Parcel>) {
         let submits = self.in_flight.len();
         #[cfg(test)]
         if planted::has(planted::Bug::DoubleResend) {
@@ -120,15 +121,19 @@ impl Link {
                 self.in_flight.insert(sent);
             }
         }
-        for (id, sent) in self.in_flight.iter() {
-            push_submit(convert::submit_to_wire(id, sent.channel, &sent.submit), out);
+        let waiting = self.in_flight.iter();
+        let shares: Vec<_> =
+            waiting.map(|(id, sent)| Share::new(id, sent.channel, &sent.submit)).collect();
+        for share in shares {
+            self.push_share(share, out);
         }
         let mut open = 0;
         for (channel, held) in self.channels.in_state(State::Open) {
             open += 1;
-            out.extend(held.updates().iter().map(|update| update_message(channel, *update)));
+            let updates = held.updates().iter();
+            out.extend(updates.map(|update| update_message(channel, *update).into()));
             let told = held.told();
-            out.extend(told.map(|(wanted, target)| told_message(channel, wanted, target)));
+            out.extend(told.map(|(wanted, target)| told_message(channel, wanted, target).into()));
         }
         tracing::info!(channels = open, submits, "the session goes on where it was");
     }
@@ -162,15 +167,15 @@ impl Link {
     }
 
     /// Asks for suspended channels again, a few at a time.
-    pub(crate) fn reopen(&mut self, out: &mut Vec<ToPool>) {
+    pub(crate) fn reopen(&mut self, out: &mut Vec<Parcel>) {
         while let Some((key, held)) = self.channels.next_reopen() {
-            out.push(ToPool::OpenChannel(convert::open_to_wire(key, held)));
+            out.push(ToPool::OpenChannel(convert::open_to_wire(key, held)).into());
         }
     }
 
     /// Asks again for those that were refused for now. `give_up`: they have waited for long enough;
     /// their connections are told to go.
-    pub(crate) fn retry(&mut self, give_up: bool, out: &mut Vec<ToPool>) {
+    pub(crate) fn retry(&mut self, give_up: bool, out: &mut Vec<Parcel>) {
         if give_up {
             for (channel, asked) in self.channels.all_suspended() {
                 // Unless it went with another of its connection.
@@ -191,10 +196,10 @@ impl Link {
     /// The channel is not to be had again as it was: its connection is told to go, with all that
     /// waits on its other channels, which the pool must not credit. What the connection sends until
     /// it hears that finds no channel.
-    pub(super) fn unrestored(&mut self, channel: ChannelKey, asked: bool, out: &mut Vec<ToPool>) {
+    pub(super) fn unrestored(&mut self, channel: ChannelKey, asked: bool, out: &mut Vec<Parcel>) {
         self.channels.remove(channel);
         if asked {
-            out.push(close_message(channel, "not as it was before", Vec::new()));
+            out.push(close_message(channel, "not as it was before", Vec::new()).into());
         }
         let siblings = self.channels.of_connection(channel.conn());
         self.cancel(&siblings, "its connection is sent away", out);
@@ -204,19 +209,19 @@ impl Link {
     /// Closes channels that their connection closes when it hears what comes next. It would answer
     /// what waits on them `backend-unavailable`: that is done here, so that the pool doesn't credit
     /// it.
-    pub(super) fn cancel(&mut self, channels: &[ChannelKey], why: &str, out: &mut Vec<ToPool>) {
+    pub(super) fn cancel(&mut self, channels: &[ChannelKey], why: &str, out: &mut Vec<Parcel>) {
         let waiting = self.in_flight.take_channels(channels);
         for channel in channels {
             let of_it = waiting.iter().filter(|(_, sent)| sent.channel == *channel);
             let cancelled: Vec<_> = of_it.map(|(id, _)| *id).collect();
             if self.channels.remove(*channel).is_some_and(|held| held.is_known_to_pool()) {
-                out.push(close_message(*channel, why, cancelled));
+                out.push(close_message(*channel, why, cancelled).into());
             }
         }
         let ids: Vec<_> = waiting.iter().map(|(id, _)| *id).collect();
         if !ids.is_empty() {
             self.pings += 1;
-            out.push(ToPool::Ping(v1::Ping { id: self.pings, sent_us: 0 }));
+            out.push(ToPool::Ping(v1::Ping { id: self.pings, sent_us: 0 }).into());
             self.unheard.push_back((self.pings, ids));
         }
         self.answer_unjudged(waiting, RejectReason::BackendUnavailable);

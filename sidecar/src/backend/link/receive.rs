@@ -1,6 +1,5 @@
 //! Messages of the pool.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,18 +11,16 @@ use super::{close_message, Link, DEVICE_PAYLOAD};
 use crate::backend::channels::{State, REVERT};
 use crate::backend::convert::{self, ContractError};
 use crate::backend::ledger::{failed_message, Call, CallError, Code};
-use crate::backend::{Event, Judged, Sent};
+use crate::backend::{Event, Judged, Parcel, Sent};
 use crate::obs::witness::Block;
 use crate::obs::Line;
 #[cfg(test)]
 use crate::types::planted;
-use crate::types::{
-    ChannelKey, ConnId, Grant, Hash, Job, Kick, KickAction, RefuseReason, Submit, Verdict,
-};
+use crate::types::{ChannelKey, Grant, Hash, Job, Kick, KickAction, RefuseReason, Submit, Verdict};
 
 impl Link {
     /// Takes one message of the pool. Answers that go straight back are pushed to `out`.
-    pub(crate) fn receive(&mut self, message: FromPool, out: &mut Vec<ToPool>) {
+    pub(crate) fn receive(&mut self, message: FromPool, out: &mut Vec<Parcel>) {
         match message {
             FromPool::ChannelOpened(opened) => self.opened(opened, out),
             FromPool::ChannelRefused(refused) => {
@@ -87,7 +84,8 @@ impl Link {
                 self.draining = true;
             }
             FromPool::Ping(ping) => {
-                out.push(ToPool::Pong(v1::Pong { id: ping.id, sent_us: ping.sent_us }));
+                let pong = v1::Pong { id: ping.id, sent_us: ping.sent_us };
+                out.push(ToPool::Pong(pong).into());
             }
             FromPool::SetPayout(call) => self.call(call.call_id, call.try_into(), out),
             FromPool::GetAccount(call) => self.call(call.call_id, call.try_into(), out),
@@ -97,14 +95,15 @@ impl Link {
         }
     }
 
-    fn opened(&mut self, opened: v1::ChannelOpened, out: &mut Vec<ToPool>) {
+    fn opened(&mut self, opened: v1::ChannelOpened, out: &mut Vec<Parcel>) {
         let channel = ChannelKey::from_wire(opened.channel_id);
         if let Some(job) = &opened.job {
             self.look_at_mask(job.version_mask);
         }
         let Some(state) = self.channels.get_mut(channel).map(|held| held.state) else {
             // The connection went away meanwhile; its Close may be on the way as well.
-            return out.push(close_message(channel, "nobody waits for it", Vec::new()));
+            let close = close_message(channel, "nobody waits for it", Vec::new());
+            return out.push(close.into());
         };
         let (grant, job) = match convert::opened(opened) {
             Ok((grant, job)) => {
@@ -113,7 +112,7 @@ impl Link {
             }
             Err(error) => {
                 tracing::error!(%error, "the pool opened a channel that can't be used");
-                out.push(close_message(channel, "can't be used", Vec::new()));
+                out.push(close_message(channel, "can't be used", Vec::new()).into());
                 return self.refused(channel, RefuseReason::Internal, error.to_string());
             }
         };
@@ -126,7 +125,7 @@ impl Link {
         }
     }
 
-    fn open(&mut self, channel: ChannelKey, grant: Grant, job: Arc<Job>, out: &mut Vec<ToPool>) {
+    fn open(&mut self, channel: ChannelKey, grant: Grant, job: Arc<Job>, out: &mut Vec<Parcel>) {
         self.channels.granted(channel, &grant);
         let job_seq = job.seq;
         let generation = self.channels.generation();
@@ -134,7 +133,7 @@ impl Link {
         let delivered = self.directory.deliver(channel.conn(), event);
         self.journal.record(Line::JobArrived { channel: channel.to_wire(), job_seq });
         if !delivered {
-            out.extend(self.close(channel, "nobody waits for it"));
+            out.extend(self.close(channel, "nobody waits for it").map(Parcel::from));
         }
     }
 
@@ -144,7 +143,7 @@ impl Link {
         channel: ChannelKey,
         grant: &Grant,
         job: Arc<Job>,
-        out: &mut Vec<ToPool>,
+        out: &mut Vec<Parcel>,
     ) {
         if !self.channels.get_mut(channel).is_some_and(|held| held.is_as_before(grant)) {
             tracing::info!(?channel, "the pool can't grant the extranonce of before");
@@ -156,7 +155,7 @@ impl Link {
         let delivered = self.directory.deliver(channel.conn(), event);
         self.journal.record(Line::JobArrived { channel: channel.to_wire(), job_seq });
         if !delivered {
-            out.extend(self.close(channel, "nobody waits for it"));
+            out.extend(self.close(channel, "nobody waits for it").map(Parcel::from));
         }
     }
 
@@ -187,7 +186,7 @@ impl Link {
         self.deliver_after(channel.conn(), event);
     }
 
-    fn job(&mut self, mut job: v1::Job, out: &mut Vec<ToPool>) {
+    fn job(&mut self, mut job: v1::Job, out: &mut Vec<Parcel>) {
         let channels = std::mem::take(&mut job.channel_ids);
         self.look_at_mask(job.version_mask);
         let job = match convert::job(job) {
@@ -240,7 +239,7 @@ impl Link {
     }
 
     /// Without its newest job a channel would mine on a dead tip: close it.
-    fn unusable_job(&mut self, channels: &[u64], error: &ContractError, out: &mut Vec<ToPool>) {
+    fn unusable_job(&mut self, channels: &[u64], error: &ContractError, out: &mut Vec<Parcel>) {
         tracing::error!(%error, channels = channels.len(), "the pool sent an unusable job");
         for channel in channels.iter().copied().map(ChannelKey::from_wire) {
             let kick = Kick {
@@ -250,13 +249,13 @@ impl Link {
                 port: 0,
             };
             self.deliver_after(channel.conn(), Event::Kick { channel, kick });
-            out.extend(self.close(channel, "unusable job"));
+            out.extend(self.close(channel, "unusable job").map(Parcel::from));
         }
     }
 
     /// Hands verdicts, by the ids of their submits, to who waits for them.
     pub(crate) fn judged(&mut self, verdicts: impl IntoIterator<Item = (u64, Verdict)>) {
-        let mut by_conn: BTreeMap<ConnId, Vec<Judged>> = BTreeMap::new();
+        let mut told = std::mem::take(&mut self.told);
         for (submit_id, verdict) in verdicts {
             self.look_for_block(submit_id, &verdict);
             let Some(Sent { channel, token, submit }) = self.in_flight.take(submit_id) else {
@@ -276,11 +275,11 @@ impl Link {
             if matches!(verdict, Verdict::Accepted { .. }) && self.keep(judged, &submit) {
                 continue;
             }
-            by_conn.entry(channel.conn()).or_default().push(judged);
+            told.push(judged);
         }
-        for (conn, judged) in by_conn {
-            self.directory.deliver(conn, Event::Verdicts(judged));
-        }
+        self.directory.judged(&told);
+        told.clear();
+        self.told = told;
     }
 
     /// Counts and tells of a block candidate, also of one whose miner has gone. Before its submit
@@ -295,18 +294,19 @@ impl Link {
         let whose = self.in_flight.whose(submit_id);
         if let Some((witness, (channel, worker))) = self.counts.witness().zip(whose) {
             let (height, accepted, detail) = (0, None, "");
+            let worker = &worker.to_bytes();
             witness.block(Block { channel, hash, height, accepted, detail, worker });
         }
     }
 
     /// A request of the pool to the ledger.
-    fn call(&self, id: u64, call: Result<Call, CallError>, out: &mut Vec<ToPool>) {
+    fn call(&self, id: u64, call: Result<Call, CallError>, out: &mut Vec<Parcel>) {
         let let_in = match &self.ledger {
             Some(ledger) => ledger.call(id, call),
             None => Err(CallError::new(Code::Unimplemented, "this sidecar has no mint bridge")),
         };
         if let Err(error) = let_in {
-            out.push(failed_message(id, error));
+            out.push(failed_message(id, error).into());
         }
     }
 
@@ -315,7 +315,7 @@ impl Link {
         let Some(ledger) = &self.ledger else { return false };
         // A channel that is gone has nothing in flight.
         let Some(owner) = self.channels.owner(judged.channel) else { return false };
-        ledger.keep(judged, owner, submit.worker.clone());
+        ledger.keep(judged, owner, submit.worker.to_bytes());
         true
     }
 

@@ -8,7 +8,7 @@ use v1::session_response::Message as FromPool;
 use super::*;
 use crate::backend::channels::REOPENS_AT_ONCE;
 use crate::backend::Mailbox;
-use crate::types::{ConnId, Connection, Grant, Kind, OpenRequest};
+use crate::types::{ConnId, Connection, Grant, Kind, OpenRequest, Short};
 
 pub(super) fn key(conn: u64, ordinal: u32) -> ChannelKey {
     ChannelKey::new(ConnId(conn), ordinal).unwrap()
@@ -20,8 +20,8 @@ pub(super) fn submit(channel: ChannelKey, token: u64) -> Command {
         nonce: 0,
         ntime: 0,
         version: 0,
-        extranonce: Bytes::new(),
-        worker: Bytes::new(),
+        extranonce: Short::default(),
+        worker: Short::default(),
         would_refuse: None,
     };
     Command::Submit { channel, token, generation: 0, submit }
@@ -87,7 +87,7 @@ async fn a_closed_channel_gives_its_room_back_and_its_late_verdicts_harm_nobody(
     let mut out = Vec::new();
     let close = Command::Close { channel: key(1, 1), reason: "closed by the miner" };
     link.send([close].into_iter(), &mut out);
-    assert!(matches!(out.as_slice(), [ToPool::CloseChannel(_)]));
+    assert!(matches!(out.as_slice(), [Parcel::Message(ToPool::CloseChannel(_))]));
     assert_eq!(link.room(), 2);
     let rejected = |submit_id| v1::Verdict {
         submit_id,
@@ -97,8 +97,9 @@ async fn a_closed_channel_gives_its_room_back_and_its_late_verdicts_harm_nobody(
     let verdicts = vec![rejected(1), rejected(3), rejected(77)];
     link.receive(FromPool::VerdictBatch(v1::VerdictBatch { verdicts }), &mut out);
     assert_eq!(link.room(), 3);
-    let Some(Event::Verdicts(judged)) = events.recv().await else { panic!("one verdict") };
-    assert_eq!(judged.iter().map(|j| j.token).collect::<Vec<_>>(), [2]);
+    let Some(Event::Verdict(judged)) = events.recv().await else { panic!("one verdict") };
+    assert_eq!(judged.token, 2);
+    assert!(!events.has_some());
 }
 
 #[test]
@@ -227,7 +228,7 @@ fn refused(channel: ChannelKey, reason: v1::RefuseReason) -> FromPool {
 }
 
 /// A link in its first life with open channels, the mailbox of connection 1, and what it sends.
-pub(super) fn up(channels: &[ChannelKey]) -> (Link, Mailbox, Vec<ToPool>) {
+pub(super) fn up(channels: &[ChannelKey]) -> (Link, Mailbox, Vec<Parcel>) {
     let directory = Directory::default();
     let (mut events, ..) = directory.attach(ConnId(1), 1024);
     let mut link = Link::new(1024, directory, Journal::off());
@@ -242,9 +243,9 @@ pub(super) fn up(channels: &[ChannelKey]) -> (Link, Mailbox, Vec<ToPool>) {
     (link, events, out)
 }
 
-fn submit_ids(out: &[ToPool]) -> Vec<u64> {
-    let ids = |message: &ToPool| match message {
-        ToPool::SubmitBatch(batch) => batch.submits.iter().map(|s| s.id).collect(),
+fn submit_ids(out: &[Parcel]) -> Vec<u64> {
+    let ids = |message: &Parcel| match message {
+        Parcel::Shares(shares) => shares.iter().map(|s| s.id).collect(),
         _ => Vec::new(),
     };
     out.iter().flat_map(ids).collect()
@@ -271,7 +272,7 @@ async fn a_broken_stream_is_taken_up_where_it_was() {
     };
     link.receive(FromPool::VerdictBatch(v1::VerdictBatch { verdicts: vec![verdict] }), &mut out);
     link.cut();
-    assert!(matches!(events.try_recv(), Ok(Event::Verdicts(_))));
+    assert!(matches!(events.try_recv(), Ok(Event::Verdict(_))));
     assert!(events.try_recv().is_err(), "the miner notices nothing");
 
     let mut greeting = link.greeting();
@@ -282,11 +283,19 @@ async fn a_broken_stream_is_taken_up_where_it_was() {
     let mut again = Vec::new();
     link.welcomed(&life(1, true), &mut again);
     assert_eq!(submit_ids(&again), [2, 3], "not the one that was judged");
-    assert!(matches!(again[0], ToPool::SubmitBatch(_)), "before all else");
-    let count = |wanted: fn(&ToPool) -> bool| again.iter().filter(|m| wanted(m)).count();
-    assert_eq!(count(|m| matches!(m, ToPool::UpdateChannel(u) if u.request_id == 5)), 1);
-    assert_eq!(count(|m| matches!(m, ToPool::TargetInEffect(t) if t.target[..] == [3; 32])), 1);
-    assert_eq!(count(|m| matches!(m, ToPool::OpenChannel(o) if !o.reopen)), 1);
+    assert!(matches!(again[0], Parcel::Shares(_)), "before all else");
+    let count = |wanted: fn(&Parcel) -> bool| again.iter().filter(|m| wanted(m)).count();
+    assert_eq!(
+        count(|m| matches!(m, Parcel::Message(ToPool::UpdateChannel(u)) if u.request_id == 5)),
+        1
+    );
+    assert_eq!(
+        count(
+            |m| matches!(m, Parcel::Message(ToPool::TargetInEffect(t)) if t.target[..] == [3; 32])
+        ),
+        1
+    );
+    assert_eq!(count(|m| matches!(m, Parcel::Message(ToPool::OpenChannel(o)) if !o.reopen)), 1);
     assert_eq!(again.len(), 4);
 
     // What is closed while the stream is down is not told as open on the next.
@@ -311,7 +320,7 @@ async fn a_restarted_pool_judges_nothing_of_before_and_has_the_channels_again() 
     let wishes: Vec<_> = out
         .iter()
         .map(|message| match message {
-            ToPool::OpenChannel(open) => open,
+            Parcel::Message(ToPool::OpenChannel(open)) => open,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -334,7 +343,10 @@ async fn a_restarted_pool_judges_nothing_of_before_and_has_the_channels_again() 
     link.receive(opened(key(1, 1), 8), &mut out);
     // With all of it.
     assert!(matches!(events.try_recv(), Ok(Event::Unrestored { .. })));
-    assert!(matches!(out.as_slice(), [ToPool::CloseChannel(_), ToPool::CloseChannel(_)]));
+    assert!(matches!(
+        out.as_slice(),
+        [Parcel::Message(ToPool::CloseChannel(_)), Parcel::Message(ToPool::CloseChannel(_))]
+    ));
     assert!(!link.is_reopening());
 }
 
@@ -365,7 +377,7 @@ async fn what_waits_too_long_is_answered_and_withdrawn() {
     assert_eq!(link.greeting().open, [key(1, 1).to_wire()]);
     let mut again = Vec::new();
     link.welcomed(&life(1, true), &mut again);
-    let [ToPool::UpdateChannel(update)] = &again[..] else { panic!("{again:?}") };
+    let [Parcel::Message(ToPool::UpdateChannel(update))] = &again[..] else { panic!("{again:?}") };
     assert_eq!(update.request_id, 0, "nothing is left to say but that the update does not hold");
     assert_eq!(link.greeting().withdrawn, [0; 0]);
 }
@@ -399,7 +411,10 @@ async fn a_pool_without_work_is_asked_again_until_patience_ends() {
     );
     // That one, and the other of its connection.
     assert!(
-        matches!(out.as_slice(), [ToPool::CloseChannel(_), ToPool::CloseChannel(_)]),
+        matches!(
+            out.as_slice(),
+            [Parcel::Message(ToPool::CloseChannel(_)), Parcel::Message(ToPool::CloseChannel(_))]
+        ),
         "{out:?}"
     );
     assert!(!link.is_reopening() && events.try_recv().is_err());
@@ -418,11 +433,11 @@ async fn reopens_go_out_a_few_at_a_time() {
     out.clear();
     let close = Command::Close { channel: first, reason: "closed by the miner" };
     link.send([close].into_iter(), &mut out);
-    assert!(matches!(out.as_slice(), [ToPool::CloseChannel(_)]));
+    assert!(matches!(out.as_slice(), [Parcel::Message(ToPool::CloseChannel(_))]));
     out.clear();
     link.receive(opened(first, 7), &mut out);
-    assert!(matches!(out.as_slice(), [ToPool::CloseChannel(_)]), "{out:?}");
+    assert!(matches!(out.as_slice(), [Parcel::Message(ToPool::CloseChannel(_))]), "{out:?}");
     out.clear();
     link.reopen(&mut out);
-    assert!(matches!(out.as_slice(), [ToPool::OpenChannel(_)]), "{out:?}");
+    assert!(matches!(out.as_slice(), [Parcel::Message(ToPool::OpenChannel(_))]), "{out:?}");
 }

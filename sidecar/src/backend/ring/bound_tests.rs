@@ -9,6 +9,7 @@ use super::carrier::RingOutgoing;
 use super::tests::{encoded, open, ping, polled, pool_ping, rejected, ring, text, IN_FLIGHT};
 use super::*;
 use crate::backend::carrier::{Incoming as _, Outgoing as _, Received, Stream};
+use crate::backend::Parcel;
 
 /// Events, and records, that a pool may leave unread.
 const EVENTS: usize = 4096;
@@ -22,11 +23,9 @@ async fn has_room(outgoing: &mut RingOutgoing) -> bool {
 }
 
 /// A batch of submits with ids from `first`.
-fn batch(first: u64) -> ToPool {
-    let submits = (first..first + BATCH as u64)
-        .map(|id| v1::Submit { id, ..v1::Submit::default() })
-        .collect();
-    ToPool::SubmitBatch(v1::SubmitBatch { submits })
+fn batch(first: u64) -> Parcel {
+    let ids = first..first + BATCH as u64;
+    Parcel::Shares(ids.map(|id| Share { id, ..Share::default() }).collect())
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,7 +64,7 @@ async fn records_that_are_polled_and_never_taken_count_as_full() {
     let (_, Stream { mut outgoing, incoming: _incoming, .. }) = open(&host, &carrier).await;
     let mut records = Vec::new();
     while has_room(&mut outgoing).await {
-        outgoing.send(ping(records.len() as u64));
+        outgoing.send(ping(records.len() as u64).into());
         let events = polled(&host);
         let [Event { what: What::Message(record), .. }] = events[..] else { panic!("{events:?}") };
         records.push(record);
@@ -86,7 +85,7 @@ async fn the_bytes_of_records_have_a_bound_of_their_own() {
     while has_room(&mut outgoing).await {
         let reason = "x".repeat(1 << 20);
         let drain = v1::Drain { grace_ms: 0, reason };
-        outgoing.send(ToPool::Drain(drain));
+        outgoing.send(ToPool::Drain(drain).into());
         sent += 1;
         assert!(sent <= 8, "no bound");
     }
@@ -153,21 +152,26 @@ async fn verdicts_beyond_the_bound_are_refused_whole_and_room_is_told_once() {
     let (number, Stream { mut incoming, outgoing: _outgoing, .. }) = open(&host, &carrier).await;
     let verdicts = |count: usize| (0..count as u64).map(rejected).collect::<Vec<_>>();
     // Who has nothing waiting may hand over any number.
-    host.complete(number, verdicts(5 * IN_FLIGHT)).unwrap();
-    assert_eq!(host.complete(number, verdicts(1)), Err(Refused::Full));
-    assert_eq!(host.complete(number, verdicts(0)), Ok(()), "nothing takes no room");
+    let complete = |count| host.complete(number, verdicts(count));
+    complete(5 * IN_FLIGHT).unwrap();
+    assert_eq!(complete(1), Err(Refused::Full));
+    assert_eq!(complete(0), Ok(()), "nothing takes no room");
     let received = incoming.receive().await.unwrap();
     let Some(Received::Verdicts(got)) = received else { panic!("{received:?}") };
     assert_eq!(got, verdicts(5 * IN_FLIGHT));
     assert_eq!(polled(&host), [Event { stream: number, what: What::Room }]);
-    host.complete(number, verdicts(IN_FLIGHT)).unwrap();
-    host.complete(number, verdicts(IN_FLIGHT)).unwrap();
-    assert_eq!(host.complete(number, verdicts(1)), Err(Refused::Full));
-    for told in [1, 0] {
+    complete(IN_FLIGHT).unwrap();
+    // A message between them keeps its place.
+    host.control(number, &pool_ping(1)).unwrap();
+    complete(IN_FLIGHT).unwrap();
+    assert_eq!(complete(1), Err(Refused::Full));
+    for (told, verdicts) in [(1, IN_FLIGHT), (0, 0), (0, IN_FLIGHT)] {
         let received = incoming.receive().await.unwrap();
-        let Some(Received::Verdicts(got)) = received else { panic!("{received:?}") };
-        assert_eq!(got.len(), IN_FLIGHT);
-        assert_eq!(polled(&host).len(), told);
+        let got = match received.unwrap() {
+            Received::Verdicts(got) => got.len(),
+            Received::Message(_) => 0,
+        };
+        assert_eq!((got, polled(&host).len()), (verdicts, told));
     }
     assert!(timeout(SOON, incoming.receive()).await.is_err(), "what was refused never comes");
 }

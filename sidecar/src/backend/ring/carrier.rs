@@ -13,7 +13,9 @@ use crate::backend::carrier::{
     Breach, Carrier, Incoming, Introduction, Outgoing, Received, Stream,
 };
 use crate::backend::link::Greeting;
+use crate::backend::{Parcel, Share};
 use crate::config::Pool;
+use crate::types::Verdict;
 
 /// Begins streams on a ring.
 #[derive(Debug)]
@@ -74,6 +76,8 @@ pub(crate) struct RingOutgoing {
 pub(crate) struct RingIncoming {
     shared: Arc<Shared>,
     stream: u32,
+    /// Memory of verdicts that were received before.
+    spare: Vec<(u64, Verdict)>,
 }
 
 impl Carrier for RingCarrier {
@@ -88,7 +92,7 @@ impl Carrier for RingCarrier {
         let hello = self.introduction.hello(left);
         let last_epoch = hello.last_epoch.clone();
         let stream = self.shared.begin(hello);
-        let mut incoming = RingIncoming { shared: self.shared.clone(), stream };
+        let mut incoming = RingIncoming { shared: self.shared.clone(), stream, spare: Vec::new() };
         let first = timeout(self.patience, incoming.receive())
             .await
             .map_err(|_| RingError::NoWelcome(self.patience))?;
@@ -118,9 +122,9 @@ impl Outgoing for RingOutgoing {
         }
     }
 
-    fn send(&mut self, message: ToPool) {
-        self.leaving |= matches!(message, ToPool::Drain(_));
-        self.shared.send(self.stream, message);
+    fn send(&mut self, parcel: Parcel) -> Option<Vec<Share>> {
+        self.leaving |= matches!(parcel, Parcel::Message(ToPool::Drain(_)));
+        self.shared.send(self.stream, parcel)
     }
 }
 
@@ -137,12 +141,16 @@ impl Drop for RingOutgoing {
 impl Incoming for RingIncoming {
     async fn receive(&mut self) -> Result<Option<Received>, String> {
         loop {
-            match self.shared.receive(self.stream) {
+            match self.shared.receive(self.stream, &mut self.spare) {
                 Ok(Some(received)) => return Ok(Some(received)),
                 Ok(None) => self.shared.came.notified().await,
                 Err(()) => return Ok(None),
             }
         }
+    }
+
+    fn reuse(&mut self, verdicts: Vec<(u64, Verdict)>) {
+        self.spare = verdicts;
     }
 }
 

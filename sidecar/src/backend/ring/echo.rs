@@ -13,9 +13,9 @@ use v1::session_response::Message as FromPool;
 use super::state::Shared;
 use super::Host;
 use crate::backend::carrier::{Introduction, Received};
-use crate::backend::convert;
 use crate::backend::link::Greeting;
-use crate::types::{Difficulty, Verdict};
+use crate::backend::{convert, Parcel, Share};
+use crate::types::{Difficulty, Short, Verdict};
 
 /// The one channel of a stream.
 const CHANNEL: u64 = 1;
@@ -108,7 +108,7 @@ impl Echo {
             if let Some(talk) = &mut self.talk {
                 if talk.greeted {
                     let farewell = v1::Drain { grace_ms: 0, reason: "the echo stops".into() };
-                    self.shared.send(talk.stream, ToPool::Drain(farewell));
+                    self.shared.send(talk.stream, ToPool::Drain(farewell).into());
                     self.shared.say_no_more(talk.stream);
                 } else {
                     self.shared.finish(talk.stream);
@@ -173,7 +173,7 @@ impl Talk {
     fn submit(&mut self, shared: &Shared, max_in_flight: usize) -> bool {
         let Some((left, pong)) = &mut self.asked else { return false };
         if *left == 0 {
-            shared.send(self.stream, ToPool::Pong(*pong));
+            shared.send(self.stream, ToPool::Pong(*pong).into());
             self.asked = None;
             return true;
         }
@@ -183,17 +183,17 @@ impl Talk {
         let ids = self.last_submit + 1..=self.last_submit + count;
         self.last_submit += count;
         let (job_id, size) = (self.job, self.extranonce_size);
-        let submits: Vec<_> = ids.clone().map(|id| share(id, job_id, size)).collect();
+        let shares: Vec<_> = ids.clone().map(|id| share(id, job_id, size)).collect();
         self.waiting.extend(ids);
         if count > 0 {
-            shared.send(self.stream, ToPool::SubmitBatch(v1::SubmitBatch { submits }));
+            shared.send(self.stream, Parcel::Shares(shares));
         }
         count > 0
     }
 
     /// Takes what has come; false: nothing.
     fn receive(&mut self, shared: &Shared) -> bool {
-        let Ok(Some(received)) = shared.receive(self.stream) else { return false };
+        let Ok(Some(received)) = shared.receive(self.stream, &mut Vec::new()) else { return false };
         match received {
             Received::Verdicts(verdicts) => {
                 for (id, verdict) in verdicts {
@@ -227,7 +227,7 @@ impl Talk {
             min_extranonce_size: 8,
             ..v1::OpenChannel::default()
         };
-        shared.send(self.stream, ToPool::OpenChannel(open));
+        shared.send(self.stream, ToPool::OpenChannel(open).into());
     }
 
     fn message(&mut self, shared: &Shared, message: FromPool) {
@@ -248,18 +248,18 @@ impl Talk {
                 let pong = v1::Pong { id: ping.id, sent_us: ping.sent_us };
                 match self.asked {
                     None => self.asked = Some((ping.id, pong)),
-                    Some(_) => shared.send(self.stream, ToPool::Pong(pong)),
+                    Some(_) => drop(shared.send(self.stream, ToPool::Pong(pong).into())),
                 }
             }
             FromPool::GetAccount(get) => {
                 let account = ToPool::Account(self.account(get.call_id));
-                shared.send(self.stream, account);
+                shared.send(self.stream, account.into());
             }
             FromPool::SetPayout(v1::SetPayout { call_id, .. })
             | FromPool::RecordShares(v1::RecordShares { call_id, .. }) => {
                 let detail = "an echo has no mint bridge".into();
                 let failed = v1::CallFailed { call_id, code: UNIMPLEMENTED, detail };
-                shared.send(self.stream, ToPool::CallFailed(failed));
+                shared.send(self.stream, ToPool::CallFailed(failed).into());
             }
             _ => {}
         }
@@ -311,18 +311,18 @@ fn in_words((id, verdict): &(u64, Verdict)) -> String {
 }
 
 /// The submit of an id: every fourth names a worker.
-fn share(id: u64, job_id: u64, extranonce_size: usize) -> v1::Submit {
+fn share(id: u64, job_id: u64, extranonce_size: usize) -> Share {
     let [.., a, b, c, d] = id.to_be_bytes();
     let extranonce: Vec<u8> = id.to_le_bytes().into_iter().cycle().take(extranonce_size).collect();
-    v1::Submit {
+    Share {
         id,
         channel_id: CHANNEL,
         job_id,
         nonce: u32::from_be_bytes([a, b, c, d]),
         ntime: 1_700_000_000,
         version: 0x2000_0000,
-        extranonce: extranonce.into(),
-        worker: if id.is_multiple_of(4) { Bytes::from_static(b"echo") } else { Bytes::new() },
-        would_refuse: v1::RejectReason::Unspecified.into(),
+        would_refuse: 0,
+        extranonce: Short::new(&extranonce),
+        worker: Short::new(if id.is_multiple_of(4) { b"echo" } else { b"" }),
     }
 }

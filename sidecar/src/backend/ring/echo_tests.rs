@@ -96,9 +96,9 @@ fn a_ping_brings_as_many_submits_and_then_its_pong() {
     assert_eq!(taken(&rig.host, pong), ToPool::Pong(v1::Pong { id: 260, sent_us: 0 }));
     let last = submits.last().unwrap();
     assert_eq!((last.channel_id, last.job_id, last.nonce), (1, 77, 260));
-    assert_eq!(last.extranonce.as_slice(), [4, 1, 0, 0, 0, 0, 0, 0, 4, 1]);
-    assert_eq!(last.worker.as_slice(), b"echo");
-    assert_eq!(submits[0].worker.as_slice(), b"");
+    assert_eq!(last.extranonce[..], [4, 1, 0, 0, 0, 0, 0, 0, 4, 1]);
+    assert_eq!(last.worker[..], *b"echo");
+    assert_eq!(submits[0].worker[..], *b"");
 }
 
 #[test]

@@ -171,7 +171,7 @@ async fn a_pool_that_takes_nothing_holds_up_one_message_and_no_work() {
     assert_eq!(*sending.book.reads.lock().unwrap(), 2, "one waits, and the one behind it");
     for id in 0..100 {
         assert!(work.outgoing.ready().await);
-        work.outgoing.send(ping(id));
+        work.outgoing.send(ping(id).into());
     }
     for event in polled(&host) {
         let What::Message(record) = event.what else { panic!("{event:?}") };

@@ -15,7 +15,7 @@ use super::*;
 use crate::backend::{carrier, Command, Event as ToMiner, Judged, Port};
 use crate::obs::{Counts, Journal};
 use crate::types::{
-    ChannelKey, ConnId, Connection, Kind, OpenRequest, RejectReason, Submit, Target,
+    ChannelKey, ConnId, Connection, Kind, OpenRequest, RejectReason, Short, Submit, Target,
 };
 
 /// A pool that answers when it is told to.
@@ -94,8 +94,8 @@ fn share(token: u64, generation: u64) -> Command {
         nonce: 4,
         ntime: 5,
         version: 6,
-        extranonce: Bytes::copy_from_slice(&[token as u8; 8]),
-        worker: Bytes::new(),
+        extranonce: Short::new(&[token as u8; 8]),
+        worker: Short::default(),
         would_refuse: None,
     };
     Command::Submit { channel: channel(), token, generation, submit }
@@ -121,16 +121,11 @@ fn granted(channel_id: u64) -> FromPool {
     })
 }
 
-/// The verdicts that come next, by token.
-async fn verdicts(port: &mut Port) -> Vec<(u64, Verdict)> {
+/// The verdict that comes next, by its token.
+async fn verdict(port: &mut Port) -> (u64, Verdict) {
     loop {
         match port.events.recv().await {
-            Some(ToMiner::Verdicts(judged)) => {
-                return judged
-                    .iter()
-                    .map(|Judged { token, verdict, .. }| (*token, *verdict))
-                    .collect()
-            }
+            Some(ToMiner::Verdict(Judged { token, verdict, .. })) => return (token, verdict),
             // Each stream says it again.
             Some(ToMiner::LinkUp(_)) => {}
             other => panic!("verdicts: {other:?}"),
@@ -168,7 +163,7 @@ async fn a_submit_survives_a_stream_that_the_pool_ends_and_comes_again_under_its
     let credit = Difficulty { whole: 2, fraction: 3 };
     let accepted = Verdict::Accepted { hash: Hash([9; 32]), credit, block_candidate: false };
     played.host.complete(first, vec![(judged.id, accepted)]).unwrap();
-    assert_eq!(verdicts(&mut port).await, [(1, accepted)]);
+    assert_eq!(verdict(&mut port).await, (1, accepted));
     played.host.hang_up(first).unwrap();
     assert_eq!(played.next().await, Event { stream: first, what: What::StreamEnded });
 
@@ -182,11 +177,8 @@ async fn a_submit_survives_a_stream_that_the_pool_ends_and_comes_again_under_its
     assert_eq!(played.host.complete(first, late), Err(Refused::StreamOver));
     let stale = Verdict::Rejected(RejectReason::Stale);
     played.host.complete(second, vec![(again.id, stale)]).unwrap();
-    assert_eq!(
-        verdicts(&mut port).await,
-        [(2, stale)],
-        "what was said too late counts for nothing"
-    );
+    let heard = verdict(&mut port).await;
+    assert_eq!(heard, (2, stale), "what was said too late counts for nothing");
 
     // In the end the pool is told, and hangs up.
     drop(port);

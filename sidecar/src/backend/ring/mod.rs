@@ -18,7 +18,6 @@ mod event_tests;
 mod events;
 #[cfg(test)]
 mod link_tests;
-mod share;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -33,8 +32,9 @@ use prost::Message as _;
 pub use carrier::RingCarrier;
 pub use echo::{echo, Echo};
 pub use events::{RingEvents, RingPublishing};
-pub use share::{Share, Short};
 use state::Shared;
+
+pub use crate::backend::Share;
 
 use crate::backend::convert;
 use crate::config::Pool;
@@ -160,13 +160,17 @@ impl Host {
         self.shared.take(record, buffer)
     }
 
-    /// Hands over verdicts: all or, with an error, none. Never waits. A verdict on what is not in
-    /// flight is logged and changes nothing.
+    /// Hands over verdicts by the ids of their submits: all or, with an error, none. Never waits. A
+    /// verdict on what is not in flight is logged and changes nothing.
     ///
     /// # Errors
     /// [`Refused::StreamOver`] or [`Refused::Full`].
-    pub fn complete(&self, stream: u32, verdicts: Vec<(u64, Verdict)>) -> Result<(), Refused> {
-        self.shared.complete(stream, verdicts)
+    pub fn complete(
+        &self,
+        stream: u32,
+        verdicts: impl IntoIterator<Item = (u64, Verdict), IntoIter: ExactSizeIterator>,
+    ) -> Result<(), Refused> {
+        self.shared.complete(stream, verdicts.into_iter())
     }
 
     /// Hands over one encoded `gopool.sv2.v1.SessionResponse`. Never waits.

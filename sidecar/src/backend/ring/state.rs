@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 use v1::session_request::Message as ToPool;
 use v1::session_response::Message as FromPool;
 
-use super::{Event, Record, Refused, Share, TakeError, What};
+use super::{Event, Record, Refused, TakeError, What};
 use crate::backend::carrier::Received;
+use crate::backend::{Parcel, Share};
 use crate::types::Verdict;
 use publish::Publishing;
 
@@ -68,14 +69,26 @@ struct State {
     seen: bool,
     /// The last event was queued.
     over: bool,
-    messages: VecDeque<Received>,
-    message_bytes: VecDeque<usize>,
+    arrived: VecDeque<Arrived>,
+    /// Messages among what has arrived, and their bytes.
+    messages: usize,
     bytes: usize,
-    verdicts: usize,
+    /// Those of all that has arrived, in order.
+    verdicts: VecDeque<(u64, Verdict)>,
     wants_room: bool,
     publishing: Publishing,
     /// A byte waits in `readable`.
     signalled: bool,
+}
+
+/// What the pool has handed over.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once, and few wait at a time")]
+enum Arrived {
+    /// So many verdicts.
+    Verdicts(usize),
+    /// A message, and the length that it came with.
+    Message(FromPool, usize),
 }
 
 impl Shared {
@@ -159,21 +172,24 @@ impl Shared {
     pub(super) fn complete(
         &self,
         stream: u32,
-        verdicts: Vec<(u64, Verdict)>,
+        verdicts: impl ExactSizeIterator<Item = (u64, Verdict)>,
     ) -> Result<(), Refused> {
         let mut state = self.lock();
         state.takes(stream)?;
-        if verdicts.is_empty() {
+        let count = verdicts.len();
+        if count == 0 {
             return Ok(());
         }
         // Who has nothing waiting may hand over any number.
-        if state.verdicts > 0 && state.verdicts + verdicts.len() > self.verdicts_max {
+        if !state.verdicts.is_empty() && state.verdicts.len() + count > self.verdicts_max {
             state.wants_room = true;
             return Err(Refused::Full);
         }
-        state.verdicts += verdicts.len();
-        state.messages.push_back(Received::Verdicts(verdicts));
-        state.message_bytes.push_back(0);
+        state.verdicts.extend(verdicts);
+        match state.arrived.back_mut() {
+            Some(Arrived::Verdicts(before)) => *before += count,
+            _ => state.arrived.push_back(Arrived::Verdicts(count)),
+        }
         drop(state);
         self.came.notify_one();
         Ok(())
@@ -187,14 +203,13 @@ impl Shared {
     ) -> Result<(), Refused> {
         let mut state = self.lock();
         state.takes(stream)?;
-        let full = state.messages.len() >= MESSAGES_MAX || state.bytes + bytes > MESSAGE_BYTES;
-        if full && !state.messages.is_empty() {
+        let full = state.messages >= MESSAGES_MAX || state.bytes + bytes > MESSAGE_BYTES;
+        if full && !state.arrived.is_empty() {
             state.wants_room = true;
             return Err(Refused::Full);
         }
-        state.bytes += bytes;
-        state.messages.push_back(Received::Message(message));
-        state.message_bytes.push_back(bytes);
+        (state.messages, state.bytes) = (state.messages + 1, state.bytes + bytes);
+        state.arrived.push_back(Arrived::Message(message, bytes));
         drop(state);
         self.came.notify_one();
         Ok(())
@@ -261,9 +276,9 @@ impl Shared {
         for id in records {
             state.forget(id);
         }
-        state.messages.clear();
-        state.message_bytes.clear();
-        (state.bytes, state.verdicts, state.wants_room) = (0, 0, false);
+        state.arrived.clear();
+        state.verdicts.clear();
+        (state.messages, state.bytes, state.wants_room) = (0, 0, false);
         if seen && !said_all {
             state.events.push_back(Event { stream, what: What::StreamEnded });
         }
@@ -278,33 +293,56 @@ impl Shared {
         (state.stream == stream && state.open).then(|| state.has_room())
     }
 
-    pub(super) fn send(&self, stream: u32, message: ToPool) {
+    /// Gives back the memory of shares.
+    pub(super) fn send(&self, stream: u32, parcel: Parcel) -> Option<Vec<Share>> {
         let mut state = self.lock();
-        if state.takes(stream).is_err() {
-            return;
-        }
-        match message {
-            ToPool::SubmitBatch(batch) => {
-                let submits = batch.submits.iter().map(Share::from);
-                state.events.extend(submits.map(|s| Event { stream, what: What::Submit(s) }));
+        let takes = state.takes(stream).is_ok();
+        let spare = match parcel {
+            Parcel::Shares(shares) => {
+                if takes {
+                    let submits = shares.iter();
+                    state.events.extend(submits.map(|s| Event { stream, what: What::Submit(*s) }));
+                }
+                Some(shares)
             }
-            message => state.message(stream, message),
+            Parcel::Message(message) => {
+                if takes {
+                    state.message(stream, message);
+                }
+                None
+            }
+        };
+        if takes {
+            self.tell(&mut state);
         }
-        self.tell(&mut state);
+        spare
     }
 
-    /// What has come; the error says that the stream is over.
-    pub(super) fn receive(&self, stream: u32) -> Result<Option<Received>, ()> {
+    /// What has come; verdicts into the memory of `spare`. The error says that the stream is over.
+    pub(super) fn receive(
+        &self,
+        stream: u32,
+        spare: &mut Vec<(u64, Verdict)>,
+    ) -> Result<Option<Received>, ()> {
         let mut state = self.lock();
         state.takes(stream).map_err(drop)?;
-        let received = state.messages.pop_front();
-        state.bytes -= state.message_bytes.pop_front().unwrap_or(0);
-        if let Some(Received::Verdicts(verdicts)) = &received {
-            state.verdicts -= verdicts.len();
-        }
-        let emptier = state.messages.len() <= MESSAGES_MAX / 2
+        let received = match state.arrived.pop_front() {
+            Some(Arrived::Verdicts(count)) => {
+                let mut verdicts = std::mem::take(spare);
+                verdicts.clear();
+                let count = count.min(state.verdicts.len());
+                verdicts.extend(state.verdicts.drain(..count));
+                Some(Received::Verdicts(verdicts))
+            }
+            Some(Arrived::Message(message, bytes)) => {
+                (state.messages, state.bytes) = (state.messages - 1, state.bytes - bytes);
+                Some(Received::Message(message))
+            }
+            None => None,
+        };
+        let emptier = state.messages <= MESSAGES_MAX / 2
             && state.bytes <= MESSAGE_BYTES / 2
-            && state.verdicts <= self.verdicts_max / 2;
+            && state.verdicts.len() <= self.verdicts_max / 2;
         if state.wants_room && emptier {
             state.wants_room = false;
             state.events.push_back(Event { stream, what: What::Room });

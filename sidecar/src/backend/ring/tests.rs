@@ -119,7 +119,7 @@ async fn a_hello_comes_first_and_a_welcome_opens_the_stream() {
     assert!(stream.life.resumed);
     assert_eq!(stream.life.epoch, [7; 16][..]);
     assert!(stream.outgoing.ready().await);
-    stream.outgoing.send(ping(4));
+    stream.outgoing.send(ping(4).into());
     let events = polled(&host);
     let [Event { stream: 1, what: What::Message(record) }] = events[..] else {
         panic!("{events:?}")
@@ -172,7 +172,7 @@ async fn rejects_what_is_said_on_an_old_stream_and_keeps_it_from_the_next() {
         assert_eq!(host.hang_up(stream), Err(Refused::StreamOver));
     }
     // Nor does the listener's old end reach the pool, or end the new stream when it goes.
-    old.outgoing.send(ping(1));
+    old.outgoing.send(ping(1).into());
     assert!(!old.outgoing.ready().await);
     assert!(old.incoming.receive().await.unwrap().is_none());
     drop(old);
@@ -234,7 +234,7 @@ async fn a_farewell_reaches_the_pool_before_the_end_and_the_pool_hangs_up() {
     let (number, Stream { mut outgoing, mut incoming, .. }) = open(&host, &carrier).await;
     let farewell = ToPool::Drain(v1::Drain { grace_ms: 0, reason: "bye".into() });
     assert!(outgoing.ready().await);
-    outgoing.send(farewell.clone());
+    outgoing.send(farewell.clone().into());
     drop(outgoing);
     assert!(timeout(SOON, incoming.receive()).await.is_err(), "the pool has not hung up");
     let events = polled(&host);
@@ -258,7 +258,7 @@ async fn without_a_farewell_the_stream_ends_with_either_half() {
     for sending in [true, false] {
         let (host, carrier) = ring();
         let (number, Stream { mut outgoing, mut incoming, .. }) = open(&host, &carrier).await;
-        outgoing.send(ping(1));
+        outgoing.send(ping(1).into());
         host.control(number, &pool_ping(1)).unwrap();
         if sending {
             drop(outgoing);
@@ -277,7 +277,7 @@ async fn hanging_up_wakes_who_waits_on_either_half() {
     let (host, carrier) = ring();
     let (number, Stream { mut outgoing, mut incoming, .. }) = open(&host, &carrier).await;
     while has_room(&mut outgoing).await {
-        outgoing.send(ping(1));
+        outgoing.send(ping(1).into());
     }
     let (room, received, ()) = tokio::join!(outgoing.ready(), incoming.receive(), async {
         host.hang_up(number).unwrap();
@@ -316,7 +316,7 @@ async fn the_descriptor_is_readable_exactly_while_events_wait() {
     assert!(!is_readable(&host));
     let (number, Stream { mut outgoing, incoming, .. }) = open(&host, &carrier).await;
     assert!(!is_readable(&host));
-    outgoing.send(ping(1));
+    outgoing.send(ping(1).into());
     assert!(is_readable(&host));
     // What nobody has polled of it goes with the stream; its end is told.
     host.hang_up(number).unwrap();

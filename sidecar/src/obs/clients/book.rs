@@ -12,7 +12,7 @@ use crate::obs::counts::{ByReject, Count, Level, WorkSum};
 use crate::obs::totals::{Sum, Untold};
 use crate::obs::witness::Witness;
 use crate::sys::unix_millis;
-use crate::types::{ChannelKey, Difficulty, Hash, Kind, RejectReason, Target};
+use crate::types::{ChannelKey, Difficulty, Hash, Kind, RejectReason, Short, Target};
 
 /// What a channel is when it is opened.
 #[derive(Debug, Clone)]
@@ -187,7 +187,7 @@ impl OpenChannel {
     }
 
     /// The pool accepted a share of this worker; empty: it named none.
-    pub fn judged(&self, hash: &Hash, block_candidate: bool, worker: &Bytes) {
+    pub fn judged(&self, hash: &Hash, block_candidate: bool, worker: &[u8]) {
         let (difficulty, counts) = (difficulty_of(hash), self.of.counts());
         // Bits of positive floats are in the order of their values.
         self.book.best.fetch_max(difficulty.to_bits(), Ordering::Relaxed);
@@ -206,7 +206,7 @@ impl OpenChannel {
     }
 
     /// Shares that name workers are answered; they are among those of the channel already.
-    pub fn named(&self, shares: Vec<(Bytes, Result<Difficulty, RejectReason>)>) {
+    pub fn named(&self, shares: &[(Short, Result<Difficulty, RejectReason>)]) {
         if let Some(untold) = self.book.untold.as_ref().filter(|_| !shares.is_empty()) {
             untold.named(shares);
         }

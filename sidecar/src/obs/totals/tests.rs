@@ -82,13 +82,13 @@ proptest! {
                     best = best.max(difficulty);
                     all.add(Ok(credit));
                     by_worker.entry(worker.clone()).or_default().add(Ok(credit));
-                    untold.named(vec![(worker, Ok(credit))]);
+                    untold.named(&[(Short::new(&worker), Ok(credit))]);
                 }
                 Act::Reject { worker, reason } => {
                     let (worker, reason) = (name(worker), RejectReason::ALL[reason]);
                     all.add(Err(reason));
                     by_worker.entry(worker.clone()).or_default().add(Err(reason));
-                    untold.named(vec![(worker, Err(reason))]);
+                    untold.named(&[(Short::new(&worker), Err(reason))]);
                 }
                 Act::Take | Act::TakeTorn => {
                     let torn = matches!(act, Act::TakeTorn);
@@ -158,7 +158,7 @@ fn workers_beyond_the_room_are_in_the_rest() {
         let worker = Bytes::from(number.to_string());
         untold.judged(&worker, 1.0, &seats);
         all.add(Ok(Difficulty { whole: 1, fraction: 0 }));
-        untold.named(vec![(worker, Ok(Difficulty { whole: 1, fraction: 0 }))]);
+        untold.named(&[(Short::new(&worker), Ok(Difficulty { whole: 1, fraction: 0 }))]);
     }
     let mut told = Told::default();
     untold.take(1, || all, |totals| told.add(&totals), None::<fn()>);

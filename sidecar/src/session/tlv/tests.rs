@@ -110,7 +110,7 @@ fn ex_8_any_bytes_are_a_worker_up_to_32_of_them() {
 fn ex_8_the_worker_is_in_the_journal_with_the_answer() {
     let (mut session, [key, _]) = agreed(&[2]);
     let fx = submitted(&mut session, Kind::Extended, 5, &tlv(2, 1, b"rig\xff"));
-    let verdict = Event::Verdicts(vec![judged(key, tokens(&fx)[0], true)]);
+    let verdict = Event::Verdict(judged(key, tokens(&fx)[0], true));
     let lines = told(&mut session, vec![verdict]).lines;
     match lines.as_slice() {
         [Line::Answer { seq: 5, accepted: true, worker, .. }] => {

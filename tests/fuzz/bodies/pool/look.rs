@@ -72,11 +72,7 @@ impl Model {
                     self.held.remove(channel);
                 }
             }
-            Event::Verdicts(verdicts) => {
-                for judged in verdicts {
-                    self.judged(judged);
-                }
-            }
+            Event::Verdict(judged) => self.judged(judged),
             Event::Updated { channel, request, refused } => {
                 let found = self.updates.iter().position(|u| (u.0, u.1) == (*channel, *request));
                 let Some(found) = found else { return };
@@ -191,7 +187,7 @@ impl Model {
                 let last = chan.submits.back_mut().expect("the submit");
                 assert_eq!(last.0, sequence);
                 last.1 = State::Waits;
-                let (key, token, submit) = (*channel, *token, submit.clone());
+                let (key, token, submit) = (*channel, *token, *submit);
                 self.waiting.push(Waiting { key, token, sequence, submit });
             }
             (

@@ -18,7 +18,7 @@ async fn what_is_closed_while_a_hello_is_under_way_is_closed_at_the_pool() {
     assert_eq!(link.greeting().open, [key(1, 1).to_wire(), key(1, 2).to_wire()]);
     link.refuse(Command::Close { channel: key(1, 1), reason: "closed by the miner" });
     link.welcomed(&life(1, true), &mut out);
-    let [ToPool::CloseChannel(close)] = &out[..] else { panic!("{out:?}") };
+    let [Parcel::Message(ToPool::CloseChannel(close))] = &out[..] else { panic!("{out:?}") };
     assert_eq!(close.channel_id, key(1, 1).to_wire());
     // Once: the next Hello doesn't tell it as open.
     out.clear();
@@ -69,7 +69,7 @@ async fn an_update_that_was_refused_in_an_outage_holds_at_the_pool_neither() {
     for _ in 0..2 {
         out.clear();
         link.welcomed(&life(1, true), &mut out);
-        let [ToPool::UpdateChannel(revert)] = &out[..] else { panic!("{out:?}") };
+        let [Parcel::Message(ToPool::UpdateChannel(revert))] = &out[..] else { panic!("{out:?}") };
         assert_eq!(revert.max_target[..], [7; 32], "what the miner knows to hold");
         // Not heard: it is said again, and nobody else is told.
         link.cut();
@@ -85,16 +85,18 @@ async fn an_update_that_was_refused_in_an_outage_holds_at_the_pool_neither() {
     assert_eq!(out, []);
 }
 
-fn ids(message: &ToPool) -> Option<(u64, Vec<u64>)> {
+fn ids(message: &Parcel) -> Option<(u64, Vec<u64>)> {
     match message {
-        ToPool::CloseChannel(close) => Some((close.channel_id, close.cancelled_submit_ids.clone())),
+        Parcel::Message(ToPool::CloseChannel(close)) => {
+            Some((close.channel_id, close.cancelled_submit_ids.clone()))
+        }
         _ => None,
     }
 }
 
 /// Connection 1 has two channels, of which the pool has one again with three submits in flight, and
 /// the other not. Then it is connection 2's turn to mine.
-fn unrestored() -> (Link, Mailbox, Vec<ToPool>) {
+fn unrestored() -> (Link, Mailbox, Vec<Parcel>) {
     let (mut link, mut events, mut out) = up(&[key(1, 1), key(1, 2)]);
     link.cut();
     link.greeting();
@@ -143,7 +145,7 @@ async fn what_waits_beside_a_channel_that_is_not_restored_is_answered_and_cancel
 async fn a_cancel_that_the_pool_may_not_have_heard_goes_out_again() {
     for heard in [false, true] {
         let (mut link, _events, out) = unrestored();
-        let Some(ToPool::Ping(ping)) = out.last() else { panic!("{out:?}") };
+        let Some(Parcel::Message(ToPool::Ping(ping))) = out.last() else { panic!("{out:?}") };
         assert_eq!(link.in_flight.len(), 0);
         let before = link.room();
         if heard {
@@ -166,7 +168,7 @@ async fn what_is_cancelled_keeps_its_place_until_the_pool_has_heard() {
     let (mut link, _events, out) = unrestored();
     link.in_flight = InFlight::new(5);
     assert_eq!(link.room(), 2);
-    let Some(ToPool::Ping(ping)) = out.last() else { panic!("{out:?}") };
+    let Some(Parcel::Message(ToPool::Ping(ping))) = out.last() else { panic!("{out:?}") };
     link.receive(FromPool::Pong(v1::Pong { id: ping.id, sent_us: 0 }), &mut Vec::new());
     assert_eq!(link.room(), 5);
 }
@@ -180,7 +182,7 @@ async fn nothing_of_a_connection_that_was_told_to_go_reaches_a_pool_that_is_back
     link.lost();
     assert!(matches!(events.try_recv(), Ok(Event::LinkLost)));
     link.welcomed(&life(1, true), &mut out);
-    let [ToPool::CloseChannel(close)] = &out[..] else { panic!("{out:?}") };
+    let [Parcel::Message(ToPool::CloseChannel(close))] = &out[..] else { panic!("{out:?}") };
     assert_eq!(close.channel_id, key(1, 1).to_wire());
     out.clear();
     // It was in the queue all the time; the connection has answered it when it heard.
@@ -201,9 +203,11 @@ fn a_report_on_an_older_target_is_no_answer_to_a_newer_one() {
         let target = Bytes::copy_from_slice(&[byte; 32]);
         FromPool::SetTarget(v1::SetTarget { channel_id: key(1, 1).to_wire(), target })
     };
-    let told = |out: &[ToPool]| -> Vec<(u8, u8)> {
+    let told = |out: &[Parcel]| -> Vec<(u8, u8)> {
         let reports = out.iter().filter_map(|message| match message {
-            ToPool::TargetInEffect(told) => Some((told.wanted_target[0], told.target[0])),
+            Parcel::Message(ToPool::TargetInEffect(told)) => {
+                Some((told.wanted_target[0], told.target[0]))
+            }
             _ => None,
         });
         reports.collect()
