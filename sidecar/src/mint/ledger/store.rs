@@ -25,7 +25,7 @@ use super::model::{
 use super::schema;
 use super::turn::Turn;
 use super::verify::Audit;
-use super::writer::{Answer, Call, Task, Writer};
+use super::writer::{Answer, Task, Writer};
 use super::{Ledger, Result};
 
 /// Calls that wait for the writer at most; further callers wait for their turn.
@@ -183,27 +183,11 @@ impl SqliteLedger {
         &self,
         work: impl FnOnce(&mut Turn<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.ask(work, Task::Call).await
-    }
-
-    /// The same for what has a moment: it goes to the disk with a share, if one comes soon.
-    pub(super) async fn later<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Turn<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.ask(work, Task::Later).await
-    }
-
-    async fn ask<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Turn<'_>) -> Result<T> + Send + 'static,
-        task: fn(Call) -> Task,
-    ) -> Result<T> {
         let shared = &self.shared;
         // One place in the queue for each.
         let _place = shared.calls.acquire().await.map_err(|_| LedgerError::Closed)?;
         let (sender, answer) = oneshot::channel();
-        let call: Call = Box::new(move |turn: Result<&mut Turn<'_>>| {
+        let call = Box::new(move |turn: Result<&mut Turn<'_>>| {
             let done = turn.and_then(work);
             let keep = done.is_ok();
             // A caller that is gone needs no answer.
@@ -211,7 +195,7 @@ impl SqliteLedger {
             (keep, answer)
         });
         let tasks = shared.tasks.as_ref().ok_or(LedgerError::Closed)?;
-        tasks.try_send(task(call)).map_err(|error| match error {
+        tasks.try_send(Task::Call(call)).map_err(|error| match error {
             TrySendError::Full(_) => LedgerError::Busy,
             TrySendError::Disconnected(_) => LedgerError::Closed,
         })?;
@@ -277,7 +261,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn close_due(&self, due: Due, at_ms: i64) -> Result<u64> {
-        self.later(move |turn| turn.close_due(due, at_ms)).await
+        self.call(move |turn| turn.close_due(due, at_ms)).await
     }
 
     async fn seal(&self, terms: Terms, most: u32, at_ms: i64) -> Result<Sealing> {
@@ -286,7 +270,7 @@ impl Ledger for SqliteLedger {
         if rooted.is_empty() {
             return Ok(Sealing::default());
         }
-        self.later(move |turn| turn.seal(&rooted, terms, at_ms)).await
+        self.call(move |turn| turn.seal(&rooted, terms, at_ms)).await
     }
 
     async fn due_quotes(&self, at_ms: i64, most: u32) -> Result<Vec<QuoteNeed>> {
@@ -300,7 +284,7 @@ impl Ledger for SqliteLedger {
         request: String,
         at_ms: i64,
     ) -> Result<()> {
-        self.later(move |turn| turn.new_quote(account_id, &quote_ref, &request, at_ms)).await
+        self.call(move |turn| turn.new_quote(account_id, &quote_ref, &request, at_ms)).await
     }
 
     async fn new_wallet_quote(
@@ -318,15 +302,15 @@ impl Ledger for SqliteLedger {
     }
 
     async fn forget_quotes(&self, made_by_ms: i64, keep: u64, most: u64) -> Result<u64> {
-        self.later(move |turn| turn.forget_quotes(made_by_ms, keep, most)).await
+        self.call(move |turn| turn.forget_quotes(made_by_ms, keep, most)).await
     }
 
     async fn quote_creating(&self, quote_ref: String) -> Result<()> {
-        self.later(move |turn| turn.quote_creating(&quote_ref)).await
+        self.call(move |turn| turn.quote_creating(&quote_ref)).await
     }
 
     async fn set_candidate(&self, quote_ref: String, quote_id: String) -> Result<()> {
-        self.later(move |turn| turn.set_candidate(&quote_ref, &quote_id)).await
+        self.call(move |turn| turn.set_candidate(&quote_ref, &quote_id)).await
     }
 
     async fn quote_again(
@@ -336,7 +320,7 @@ impl Ledger for SqliteLedger {
         detail: String,
         at_ms: i64,
     ) -> Result<()> {
-        self.later(move |turn| turn.quote_again(&quote_ref, next_try_ms, &detail, at_ms)).await
+        self.call(move |turn| turn.quote_again(&quote_ref, next_try_ms, &detail, at_ms)).await
     }
 
     async fn quote_opened(
@@ -346,7 +330,7 @@ impl Ledger for SqliteLedger {
         expiry_s: i64,
         at_ms: i64,
     ) -> Result<()> {
-        self.later(move |turn| turn.quote_opened(&quote_ref, &quote_id, expiry_s, at_ms)).await
+        self.call(move |turn| turn.quote_opened(&quote_ref, &quote_id, expiry_s, at_ms)).await
     }
 
     async fn quote(&self, quote_ref: String) -> Result<Option<Quote>> {
@@ -358,11 +342,11 @@ impl Ledger for SqliteLedger {
     }
 
     async fn rotate(&self, payments_max: u64, opened_by_ms: i64) -> Result<u64> {
-        self.later(move |turn| turn.rotate(payments_max, opened_by_ms)).await
+        self.call(move |turn| turn.rotate(payments_max, opened_by_ms)).await
     }
 
     async fn quote_lost(&self, quote_ref: String, detail: String, at_ms: i64) -> Result<u64> {
-        self.later(move |turn| turn.quote_lost(&quote_ref, &detail, at_ms)).await
+        self.call(move |turn| turn.quote_lost(&quote_ref, &detail, at_ms)).await
     }
 
     async fn lost_quotes(
@@ -375,19 +359,19 @@ impl Ledger for SqliteLedger {
     }
 
     async fn quote_gone(&self, lost: LostQuote, at_ms: i64) -> Result<()> {
-        self.later(move |turn| turn.quote_gone(&lost, at_ms)).await
+        self.call(move |turn| turn.quote_gone(&lost, at_ms)).await
     }
 
     async fn quote_hidden(&self, quote_ref: String, at_ms: i64) -> Result<()> {
-        self.later(move |turn| turn.quote_hidden(&quote_ref, at_ms)).await
+        self.call(move |turn| turn.quote_hidden(&quote_ref, at_ms)).await
     }
 
     async fn quote_back(&self, quote_ref: String, at_ms: i64) -> Result<u64> {
-        self.later(move |turn| turn.quote_back(&quote_ref, at_ms)).await
+        self.call(move |turn| turn.quote_back(&quote_ref, at_ms)).await
     }
 
     async fn assign(&self, payments_max: u64, at_ms: i64) -> Result<u64> {
-        self.later(move |turn| turn.assign(payments_max, at_ms)).await
+        self.call(move |turn| turn.assign(payments_max, at_ms)).await
     }
 
     async fn due_credits(&self, at_ms: i64, most: u32) -> Result<Vec<Owed>> {
@@ -399,11 +383,11 @@ impl Ledger for SqliteLedger {
     }
 
     async fn mark_sent(&self, credits: Vec<u64>, at_ms: i64) -> Result<()> {
-        self.later(move |turn| turn.mark_sent(&credits, at_ms)).await
+        self.call(move |turn| turn.mark_sent(&credits, at_ms)).await
     }
 
     async fn defer(&self, credit: u64, next_try_ms: i64, detail: String, at_ms: i64) -> Result<()> {
-        self.later(move |turn| turn.defer(credit, next_try_ms, &detail, at_ms)).await
+        self.call(move |turn| turn.defer(credit, next_try_ms, &detail, at_ms)).await
     }
 
     async fn sinks_heard(&self) -> Result<bool> {
@@ -421,7 +405,7 @@ impl Ledger for SqliteLedger {
         issued: u64,
         at_ms: i64,
     ) -> Result<Reading> {
-        self.later(move |turn| turn.confirm(&quote_ref, paid, issued, at_ms)).await
+        self.call(move |turn| turn.confirm(&quote_ref, paid, issued, at_ms)).await
     }
 
     async fn events_after(&self, seq: u64, most: u32) -> Result<Vec<StoredEvent>> {
@@ -429,7 +413,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn ack(&self, consumer: String, seq: u64) -> Result<()> {
-        self.later(move |turn| turn.ack(&consumer, seq)).await
+        self.call(move |turn| turn.ack(&consumer, seq)).await
     }
 
     async fn stop_sending(&self, reason: String) -> Result<()> {
@@ -457,11 +441,8 @@ impl Ledger for SqliteLedger {
     }
 
     async fn prune(&self, by_ms: i64, most: u64) -> Result<u64> {
-        self.later(move |turn| {
-            let shares = turn.prune_shares(by_ms, most)?;
-            Ok(shares + turn.prune_events(by_ms, most)?)
-        })
-        .await
+        self.call(move |turn| Ok(turn.prune_shares(by_ms, most)? + turn.prune_events(by_ms, most)?))
+            .await
     }
 
     async fn verify(&self) -> Result<Audit> {

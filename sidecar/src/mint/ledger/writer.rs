@@ -2,11 +2,10 @@
 //!
 //! It takes what has queued while the last transaction went to the disk (at most
 //! [`BATCH_SHARES_MAX`] shares), writes it in one transaction and answers after its commit: no
-//! timer for a share, and the busier it is the more shares go by one commit.
+//! timer, and the busier it is the more shares go by one commit.
 
-use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
@@ -23,13 +22,6 @@ pub const BATCH_SHARES_MAX: usize = 128;
 /// Most calls of one transaction.
 const BATCH_CALLS_MAX: usize = 32;
 
-/// Most calls in a transaction with shares: those wait for them, too.
-const BATCH_CALLS_BESIDE: usize = 8;
-
-/// How long a call that has a moment waits for a share. A transaction without one would make the
-/// share wait that comes meanwhile, for two writes in place of one.
-const PATIENCE: Duration = Duration::from_millis(5);
-
 /// What a call answers once its transaction has ended.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
 
@@ -41,10 +33,8 @@ pub(super) type Call = Box<dyn FnOnce(Result<&mut Turn<'_>, LedgerError>) -> (bo
 pub(super) enum Task {
     /// Write a share.
     Share(Box<LedgerShare>),
-    /// Do a call, now.
+    /// Do a call.
     Call(Call),
-    /// Do a call, with a share or soon.
-    Later(Call),
 }
 
 /// The writer's state.
@@ -82,41 +72,29 @@ impl Writer {
                 return;
             }
         };
-        let mut batch = Batch::default();
-        while self.gather(&mut batch) {
-            let count = batch.shares.len();
-            let (shares, calls) = batch.take();
+        let mut next = None;
+        while let Some(first) = next.take().or_else(|| self.tasks.recv().ok()) {
+            let mut shares = Vec::new();
+            let mut calls = Vec::new();
+            let mut task = Some(first);
+            while let Some(taken) = task {
+                match taken {
+                    Task::Share(share) => shares.push(*share),
+                    Task::Call(call) => calls.push(call),
+                }
+                if shares.len() == BATCH_SHARES_MAX || calls.len() == BATCH_CALLS_MAX {
+                    break;
+                }
+                task = self.tasks.try_recv().ok();
+            }
+            let count = shares.len();
             self.batch(&mut turn, shares, calls);
             self.checkpoints.after(conn, count);
         }
     }
 
-    /// Waits for something to do and takes what has queued with it. false: nothing comes any more,
-    /// and nothing is left.
-    fn gather(&self, batch: &mut Batch) -> bool {
-        // What the last transaction had no room for may be here.
-        if batch.calls.is_empty() {
-            match self.tasks.recv() {
-                Ok(task) => batch.add(task),
-                Err(_) => return false,
-            }
-        }
-        let begun = Instant::now();
-        while !batch.is_full() {
-            match self.tasks.try_recv() {
-                Ok(task) => batch.add(task),
-                Err(_) if !batch.may_wait() => break,
-                Err(_) => match self.tasks.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
-                    Ok(task) => batch.add(task),
-                    Err(_) => break,
-                },
-            }
-        }
-        true
-    }
-
     /// One transaction: the shares, then the calls. Answers when it has ended.
-    fn batch(&self, turn: &mut Turn<'_>, shares: Vec<LedgerShare>, calls: VecDeque<Call>) {
+    fn batch(&self, turn: &mut Turn<'_>, shares: Vec<LedgerShare>, calls: Vec<Call>) {
         let begun = Instant::now();
         let mut outcomes = Vec::with_capacity(shares.len());
         let mut answers = Vec::with_capacity(calls.len());
@@ -174,46 +152,6 @@ impl Writer {
             *health = now;
             true
         });
-    }
-}
-
-/// What goes to the disk at once.
-#[derive(Default)]
-struct Batch {
-    shares: Vec<LedgerShare>,
-    /// In the order in which they were asked for.
-    calls: VecDeque<Call>,
-    /// One of them has no moment.
-    hurries: bool,
-}
-
-impl Batch {
-    fn add(&mut self, task: Task) {
-        match task {
-            Task::Share(share) => self.shares.push(*share),
-            Task::Call(call) => {
-                self.hurries = true;
-                self.calls.push_back(call);
-            }
-            Task::Later(call) => self.calls.push_back(call),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.shares.len() >= BATCH_SHARES_MAX || self.calls.len() >= BATCH_CALLS_MAX
-    }
-
-    fn may_wait(&self) -> bool {
-        self.shares.is_empty() && !self.hurries
-    }
-
-    /// The shares, and the calls that fit beside them; the others are for the next transaction.
-    fn take(&mut self) -> (Vec<LedgerShare>, VecDeque<Call>) {
-        let fits = if self.shares.is_empty() { self.calls.len() } else { BATCH_CALLS_BESIDE };
-        let later = self.calls.split_off(fits.min(self.calls.len()));
-        let now = std::mem::replace(&mut self.calls, later);
-        self.hurries &= !self.calls.is_empty();
-        (std::mem::take(&mut self.shares), now)
     }
 }
 
