@@ -1,14 +1,15 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo kills mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-mint bench-stats bench-poll fuzz lint rust-test go-test node interop dashboard conformance-reference gen prerequisites
+.PHONY: help demo kills mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-mint bench-peer bench-peer-build bench-stats bench-poll fuzz lint rust-test go-test node interop dashboard conformance-reference gen prerequisites
 
 # For tests of the sidecar and the library: Go's cache of results doesn't see that these are new.
 UNCACHED := -count=1
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUST_FEATURES := --features gopool-sv2-ffi/mint
 SV2CLIENT := tests/sv2client
-GO_MODULES := go-bindings examples/minipool $(SV2CLIENT)
+NULLHOST := tests/nullhost
+GO_MODULES := go-bindings examples/minipool $(NULLHOST) $(SV2CLIENT)
 INTEROP := tests/interop
 DASHBOARD := tests/dashboard
 # module:package:target
@@ -108,6 +109,18 @@ bench-ffi: bench-build lib ## shares over gRPC and with the listener inside mini
 	cd examples/minipool && go build -tags sv2_static -o "$(abspath $(RELEASE))/minipool-with-listener" .
 	$(RELEASE)/sv2-bench compare --before $(RELEASE) --after $(RELEASE) --inside --pairs $(or $(PAIRS),9)
 	$(MAKE) bench-poll
+
+# More connections than a shell's descriptors, as in bench. ROW=name and HOST=name: only these.
+bench-peer: bench-peer-build ## beside the reference pool by turns, ratios of all that counts; 12 minutes (ROUNDS=3, ROW=name; docs/performance.md)
+	pool=$$($(INTEROP)/peers pool_sv2) || { echo "$$pool"; exit 1; }; \
+	  ulimit -n "$$(ulimit -Hn)"; exec $(RELEASE)/sv2-bench peer --pool "$$pool/pool_sv2" --rounds $(or $(ROUNDS),3) \
+	  $(foreach row,$(ROW),--row $(row)) $(foreach host,$(HOST),--host $(host)) --date "$$(date -u +%Y-%m-%d)" \
+	  $(if $(ROW)$(HOST),,--page docs/performance.md) --out "target/bench/peer-$$(date -u +%Y-%m-%dT%H%M%SZ).json"
+
+bench-peer-build: bench-build lib ## the programs of make bench-peer but the reference pool, into target/release
+	cd examples/minipool && go build -tags sv2_static -o "$(abspath $(RELEASE))/minipool-with-listener" .
+	cd $(NULLHOST) && go build -o "$(abspath $(RELEASE))/nullhost" .
+	cd $(NULLHOST) && go build -tags sv2_static -o "$(abspath $(RELEASE))/nullhost-with-listener" .
 
 bench-mint: bench-build ## what the bridge to a mint adds to an answer, beside the disk, with the mint up, stopped and slow (ROUNDS=9)
 	cargo build --release --bin sv2-ledger

@@ -76,7 +76,8 @@ Or it mines on the chain of a Bitcoin node:
 Miners give ADDRESS or ADDRESS.worker as their user identity; each block pays the address of the
 miner who found it, less the pool's fee. minipool -test-address prints an address to try it with.
 
-SIGINT or SIGTERM stops cleanly, a second one at once. SIGUSR1 mines one block in this process.
+SIGINT or SIGTERM stops cleanly, a second one at once. SIGUSR1 mines one block in this process,
+SIGUSR2 gives miners new work on the same tip.
 
 Flags:
 `

@@ -62,7 +62,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 	// Before the start, so that a signal during it is not lost.
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
 
 	pool, err := start(settings, log)
@@ -88,10 +88,14 @@ func waitForEnd(pool *minipool, signals <-chan os.Signal) error {
 		case err := <-pool.served:
 			return fmt.Errorf("no sidecar can connect any more: %w", err)
 		case sig := <-signals:
-			if sig != syscall.SIGUSR1 {
+			switch sig {
+			case syscall.SIGUSR1:
+				pool.wantBlock()
+			case syscall.SIGUSR2:
+				pool.wantWork()
+			default:
 				return nil
 			}
-			pool.wantBlock()
 		}
 	}
 }
@@ -108,7 +112,7 @@ func waitForStop(log *slog.Logger, stopped <-chan error, signals <-chan os.Signa
 			log.Info("stopped")
 			return code
 		case sig := <-signals:
-			if sig != syscall.SIGUSR1 {
+			if sig != syscall.SIGUSR1 && sig != syscall.SIGUSR2 {
 				log.Warn("second signal: ended at once, shares under way are lost")
 				return exitForced
 			}

@@ -52,6 +52,8 @@ type minipool struct {
 	keepAfter time.Duration
 	// wanted asks for blocks mined in this process.
 	wanted chan struct{}
+	// wantedWork asks for new work on the same tip.
+	wantedWork chan struct{}
 
 	ctx     context.Context // ends the goroutines in running
 	cancel  context.CancelFunc
@@ -131,6 +133,7 @@ func start(s settings, log *slog.Logger) (_ *minipool, err error) {
 	m := &minipool{
 		settings: s, log: log, keepAfter: keepAfter,
 		served: make(chan error, 1), wanted: make(chan struct{}, maxWantedBlocks),
+		wantedWork: make(chan struct{}, 1),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	defer func() {

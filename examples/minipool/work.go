@@ -155,6 +155,7 @@ func (m *minipool) follow(ctx context.Context, news <-chan struct{}, known sv2.H
 			return
 		case <-news:
 		case <-ticker.C:
+		case <-m.wantedWork:
 		}
 		// Miners first: each moment on the old tip is lost work.
 		switch err := m.renewWork(ctx); {
@@ -174,6 +175,14 @@ func (m *minipool) follow(ctx context.Context, news <-chan struct{}, known sv2.H
 		if err := m.journal.tip(known, height); err != nil {
 			m.log.Error("new tip is not in the journal", "err", err)
 		}
+	}
+}
+
+// wantWork asks for new work for all miners though there is no new tip.
+func (m *minipool) wantWork() {
+	select {
+	case m.wantedWork <- struct{}{}:
+	default: // it is asked for already
 	}
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use gopool_sv2_tests::{Process, Result};
 use serde_json::Value;
@@ -21,9 +22,16 @@ const PREMINED: usize = 8;
 /// The program that is the load.
 const DRIVER: &str = "sv2-load";
 /// minipool with the listener inside.
-pub const WITH_LISTENER: &str = "minipool-with-listener";
+const WITH_LISTENER: &str = "minipool-with-listener";
+/// What accepts everything, so that the listener is alone, without and with the listener inside.
+const NULL: (&str, &str) = ("nullhost", "nullhost-with-listener");
+/// Threads of a listener that is inside have names that begin so.
+const LISTENER_THREADS: &str = "gsv2";
 /// The core for the pool's processes, and that for the load.
 const CORES: (&str, &str) = ("0", "1");
+
+/// Longer than any measurement takes.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Where the programs are, and whether each side keeps to a core.
 #[derive(Debug, Clone)]
@@ -39,12 +47,18 @@ pub struct Bench {
 }
 
 impl Bench {
-    fn minipool(&self) -> &'static str {
-        if self.inside {
-            WITH_LISTENER
-        } else {
-            "minipool"
+    fn pool(&self, null: bool) -> &'static str {
+        match (null, self.inside) {
+            (false, false) => "minipool",
+            (false, true) => WITH_LISTENER,
+            (true, false) => NULL.0,
+            (true, true) => NULL.1,
         }
+    }
+
+    /// The core for the pool's processes.
+    pub fn core(&self) -> Option<&'static str> {
+        self.can_pin.then_some(CORES.0)
     }
 
     /// `gopool-sv2` on the load's core.
@@ -66,7 +80,49 @@ impl Bench {
     }
 }
 
-/// A running line: minipool and the sidecar in a directory of their own.
+/// What the driver is pointed at.
+#[derive(Debug, Clone)]
+pub struct Aim {
+    /// As miners type it.
+    pub url: String,
+    /// Whom they mine for.
+    pub user: String,
+    /// The processes behind it, as the driver takes them.
+    pub watch: Vec<String>,
+}
+
+/// Runs the driver for `patience` at most. Returns its reports, and false when a share was not
+/// accepted.
+///
+/// # Errors
+/// It can't be started, or says nothing.
+pub fn drive(
+    bench: &Bench,
+    pinned: bool,
+    aim: &Aim,
+    (runs, measure): (usize, &[String]),
+    patience: Duration,
+) -> Result<(Vec<Value>, bool)> {
+    let driver = bench.command(DRIVER, (pinned && bench.can_pin).then_some(CORES.1));
+    let mut command = Command::new("timeout");
+    let patience = patience.as_secs().to_string();
+    command.args(["--foreground", &patience]).arg(driver.get_program()).args(driver.get_args());
+    command.args(["--url", &aim.url, "--user", &aim.user, "--runs", &runs.to_string()]);
+    for process in &aim.watch {
+        command.args(["--watch", process]);
+    }
+    command.args(measure).stderr(Stdio::inherit());
+    let output = command.output().map_err(|error| format!("sv2-load: {error}"))?;
+    let text = String::from_utf8(output.stdout)?;
+    let reports = text.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>();
+    let reports: Vec<Value> = reports?;
+    if reports.is_empty() {
+        return Err(format!("sv2-load {measure:?} ended without a report").into());
+    }
+    Ok((reports, output.status.success()))
+}
+
+/// A running line: a pool and the sidecar in a directory of their own.
 #[derive(Debug)]
 pub struct Line {
     directory: TempDir,
@@ -75,8 +131,11 @@ pub struct Line {
     /// `None`: inside of the pool.
     sidecar: Option<Process>,
     pool: Process,
+    /// What the pool is called in reports.
+    name: &'static str,
     url: String,
     user: String,
+    tips: usize,
 }
 
 /// What of a line is not as everywhere.
@@ -86,6 +145,10 @@ pub struct Extra<'a> {
     pub sections: &'a str,
     /// What stands behind the name that is mined for.
     pub behind_user: &'a str,
+    /// More flags for the pool.
+    pub pool: &'a [&'a str],
+    /// No pool, but what accepts everything.
+    pub null: bool,
 }
 
 impl Line {
@@ -117,38 +180,80 @@ impl Line {
             return Err(String::from_utf8_lossy(&key.stderr).into());
         }
         fs::write(at("sidecar.toml"), format!("{CONFIG}{}", extra.sections))?;
-        let address = bench.command("minipool", None).arg("-test-address").output()?;
-        let address = String::from_utf8(address.stdout)?.trim().to_owned();
-        let mut command = bench.command(bench.minipool(), core);
+        let name = if extra.null { NULL.0 } else { "minipool" };
+        let user = match extra.null {
+            true => "null.load".to_owned(),
+            false => {
+                let address = bench.command(name, None).arg("-test-address").output()?;
+                let address = String::from_utf8(address.stdout)?;
+                format!("{}.load{}", address.trim(), extra.behind_user)
+            }
+        };
+        let mut command = bench.command(bench.pool(extra.null), core);
         match bench.inside {
             true => command.args(["-carrier", "ffi", "-listener-config", "sidecar.toml"]),
             false => command.args(["-socket", "pool.sock"]),
         };
-        command
-            .current_dir(directory.path())
-            .args(["-network-bits", network_bits])
-            .args(["-min-difficulty", DIFFICULTY, "-max-difficulty", DIFFICULTY])
-            // No new work but by a new tip.
-            .args(["-template-seconds", "86400"]);
-        let mut pool = Process::start("minipool", directory.path(), &mut command)?;
-        let ready = pool.wait_for("minipool is ready\" listens=")?;
-        for block in 1..=PREMINED {
-            pool.signal("USR1")?;
-            pool.wait_for_nth("msg=\"new tip\"", block)?;
+        command.current_dir(directory.path()).args(extra.pool);
+        if !extra.null {
+            command
+                .args(["-network-bits", network_bits])
+                .args(["-min-difficulty", DIFFICULTY, "-max-difficulty", DIFFICULTY])
+                // No new work but by a new tip.
+                .args(["-template-seconds", "86400"]);
         }
-        let user = format!("{address}.load{}", extra.behind_user);
-        if bench.inside {
-            let url = ready.split_whitespace().next().unwrap_or_default().to_owned();
-            let bench = bench.clone();
-            return Ok(Self { directory, bench, pinned, sidecar: None, pool, url, user });
+        let mut pool = Process::start(name, directory.path(), &mut command)?;
+        let ready = pool.wait_for(&format!("{name} is ready\" listens="))?;
+        let (sidecar, url) = match bench.inside {
+            true => (None, ready.split_whitespace().next().unwrap_or_default().to_owned()),
+            false => {
+                let mut command = bench.command("gopool-sv2", core);
+                command.arg("serve").arg("--config").arg(at("sidecar.toml"));
+                let mut sidecar = Process::start("sidecar", directory.path(), &mut command)?;
+                let url = sidecar.wait_for("miners type: ")?.trim().to_owned();
+                sidecar.wait_for("link to the pool is up")?;
+                (Some(sidecar), url)
+            }
+        };
+        let (bench, tips) = (bench.clone(), 0);
+        let mut line = Self { directory, bench, pinned, sidecar, pool, name, url, user, tips };
+        for _ in 0..if extra.null { 0 } else { PREMINED } {
+            line.tip()?;
         }
-        let mut command = bench.command("gopool-sv2", core);
-        command.arg("serve").arg("--config").arg(at("sidecar.toml"));
-        let mut sidecar = Process::start("sidecar", directory.path(), &mut command)?;
-        let url = sidecar.wait_for("miners type: ")?.trim().to_owned();
-        sidecar.wait_for("link to the pool is up")?;
-        let sidecar = Some(sidecar);
-        Ok(Self { directory, bench: bench.clone(), pinned, sidecar, pool, url, user })
+        Ok(line)
+    }
+
+    /// Has the pool find a block, and waits for that.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn tip(&mut self) -> Result<()> {
+        self.pool.signal("USR1")?;
+        if self.name != NULL.0 {
+            self.tips += 1;
+            self.pool.wait_for_nth("msg=\"new tip\"", self.tips)?;
+        }
+        Ok(())
+    }
+
+    /// What the driver is pointed at.
+    pub fn aim(&self) -> Aim {
+        let pool = self.pool.id();
+        let mut watch = vec![format!("{}={pool}", self.name)];
+        watch.push(match &self.sidecar {
+            Some(sidecar) => format!("sidecar={}", sidecar.id()),
+            None => format!("sidecar={pool}/{LISTENER_THREADS}"),
+        });
+        Aim { url: self.url.clone(), user: self.user.clone(), watch }
+    }
+
+    /// The Stratum V1 port of a pool that has one.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn sv1_url(&mut self) -> Result<String> {
+        let address = self.pool.wait_for("Stratum V1 port is open\" sv1=")?;
+        Ok(format!("stratum+tcp://{}", address.trim()))
     }
 
     /// Runs the driver. Returns its reports, and false when a share was not accepted.
@@ -156,23 +261,7 @@ impl Line {
     /// # Errors
     /// It can't be started, or says nothing.
     pub fn load(&self, runs: usize, measure: &[String]) -> Result<(Vec<Value>, bool)> {
-        let mut command = self.bench.command(DRIVER, self.pinned.then_some(CORES.1));
-        if let Some(sidecar) = &self.sidecar {
-            command.args(["--watch", &format!("sidecar={}", sidecar.id())]);
-        }
-        command
-            .args(["--url", &self.url, "--user", &self.user, "--runs", &runs.to_string()])
-            .args(["--watch", &format!("minipool={}", self.pool.id())])
-            .args(measure)
-            .stderr(Stdio::inherit());
-        let output = command.output().map_err(|error| format!("sv2-load: {error}"))?;
-        let text = String::from_utf8(output.stdout)?;
-        let reports = text.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>();
-        let reports: Vec<Value> = reports?;
-        if reports.is_empty() {
-            return Err(format!("sv2-load {measure:?} ended without a report").into());
-        }
-        Ok((reports, output.status.success()))
+        drive(&self.bench, self.pinned, &self.aim(), (runs, measure), LONG)
     }
 
     /// Its folder.
@@ -183,6 +272,11 @@ impl Line {
     /// The shell command that makes this line's pool find a block.
     pub fn tip_command(&self) -> String {
         format!("kill -USR1 {}", self.pool.id())
+    }
+
+    /// The one that makes it give everybody other work on the same tip.
+    pub fn template_command(&self) -> String {
+        format!("kill -USR2 {}", self.pool.id())
     }
 
     /// Stops both processes.
@@ -240,6 +334,15 @@ pub fn line_in(directory: &Path) -> Result<PathBuf> {
 pub fn line_inside(directory: &Path) -> Result<PathBuf> {
     line_in(directory)?;
     holds(directory, &[WITH_LISTENER])
+}
+
+/// A directory that holds all of that, and what accepts everything.
+///
+/// # Errors
+/// One of them was not built.
+pub fn all_lines(directory: &Path) -> Result<PathBuf> {
+    line_inside(directory)?;
+    holds(directory, &[NULL.0, NULL.1])
 }
 
 fn holds(directory: &Path, programs: &[&str]) -> Result<PathBuf> {

@@ -4,13 +4,15 @@
 //!
 //! `steps` says what is measured, `line` starts processes, `machine` describes what it ran on,
 //! `figures` and `table` make tables of the driver's reports, `compare` ratios of two builds,
-//! `mint` and `stats` those of a line with the bridge to a mint, or with a statistics service.
+//! `mint` and `stats` those of a line with the bridge to a mint, or with a statistics service, `peer`
+//! those to the reference pool.
 
 mod compare;
 mod figures;
 mod line;
 mod machine;
 mod mint;
+mod peer;
 mod stats;
 mod steps;
 mod table;
@@ -48,6 +50,9 @@ enum Command {
     /// Measures whether a statistics service that is up, gone, or killed all the time shows in
     /// shares a second and in their answers.
     Stats(stats::Arguments),
+    /// Measures the reference pool and this line with each of its hosts by turns, and prints the
+    /// ratios.
+    Peer(peer::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +77,7 @@ fn main() -> ExitCode {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Mint(arguments) => mint::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
+        Command::Peer(arguments) => peer::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
          [mint.processor]\nlisten = \"{processor}\"\nallow_plain = true\n"
     );
     let off = Line::start(&bench, BITS_FOR_SHARES, true)?;
-    let extra = Extra { sections: &sections, behind_user: KEY };
+    let extra = Extra { sections: &sections, behind_user: KEY, ..Extra::default() };
     let on = Line::start_with(&bench, BITS_FOR_SHARES, true, extra)?;
     let mut mint = Mint::new(mint, processor)?;
     let (mut rounds, mut clean) = (Vec::new(), true);

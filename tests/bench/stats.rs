@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let driver = driver()?;
     let bench = Bench { binaries: line_in(&driver)?, driver, can_pin: can_pin(), inside: false };
     let off = Line::start(&bench, BITS_FOR_SHARES, true)?;
-    let extra = Extra { sections: SECTION, behind_user: "" };
+    let extra = Extra { sections: SECTION, ..Extra::default() };
     let on = Line::start_with(&bench, BITS_FOR_SHARES, true, extra)?;
     fs::write(on.folder().join("stats.toml"), SERVICE)?;
     let (mut rounds, mut clean, mut kills) = (Vec::new(), true, 0);

@@ -37,10 +37,20 @@ const REFERENCE: [(&str, &str); 16] = [
 /// # Errors
 /// The markers are not there, or not in order.
 pub fn put_into(page: &str, tables: &str) -> Result<String> {
-    let missing = || format!("the page lacks {:?} and {:?} in this order", MARKERS.0, MARKERS.1);
-    let (head, rest) = page.split_once(MARKERS.0).ok_or_else(missing)?;
-    let (_, tail) = rest.split_once(MARKERS.1).ok_or_else(missing)?;
-    Ok(format!("{head}{}\n{tables}{}{tail}", MARKERS.0, MARKERS.1))
+    put_between(page, MARKERS, tables)
+}
+
+/// The same for any markers.
+///
+/// # Errors
+/// The markers are not there, or not in order.
+pub fn put_between(page: &str, (begin, end): (&str, &str), text: &str) -> Result<String> {
+    let missing = || format!("the page lacks {begin:?} and {end:?} in this order");
+    let (head, rest) = page.split_once(begin).ok_or_else(missing)?;
+    let (_, tail) = rest.split_once(end).ok_or_else(missing)?;
+    let text = text.trim_end_matches('\n');
+    let line = if text.is_empty() { "" } else { "\n" };
+    Ok(format!("{head}{begin}\n{text}{line}{end}{tail}"))
 }
 
 /// All tables.

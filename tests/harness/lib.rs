@@ -14,6 +14,7 @@ pub mod peer;
 mod place;
 mod process;
 mod raw;
+pub mod reference;
 pub mod sink;
 pub mod sources;
 pub mod supply;

@@ -1,6 +1,9 @@
 //! One miner's connection, light: two small buffers, frames opened and sealed in place.
 
 use std::fmt::Display;
+use std::future::{poll_fn, Future as _};
+use std::pin::pin;
+use std::task::{ready, Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use binary_sv2::{from_bytes, to_bytes, EncodableField, GetSize, Str0255, B032, U256};
@@ -9,7 +12,7 @@ use common_messages_sv2::{
     MESSAGE_TYPE_SETUP_CONNECTION_SUCCESS,
 };
 use gopool_sv2::client::{dial, FLAG_REQUIRES_STANDARD_JOBS, PROTOCOL_VERSION};
-use gopool_sv2::frame::{Frame, Reader, Writer};
+use gopool_sv2::frame::{encrypted_len, Frame, Reader, Writer, ENCRYPTED_HEADER_LEN};
 use gopool_sv2::miner::target::Target;
 use gopool_sv2::miner::work::{Channel, Step, Task, Work};
 use gopool_sv2::obs::printable;
@@ -88,6 +91,8 @@ pub struct Peer {
     writer: Writer,
     kind: Kind,
     work: Option<Work>,
+    received: u64,
+    taken: u64,
 }
 
 impl Peer {
@@ -108,8 +113,9 @@ impl Peer {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let engine = initiator.step_2_with_now(act2, u32::try_from(now)?).map_err(broken)?;
         let (encryptor, decryptor) = engine.into_split();
-        let reader = Reader::new(decryptor, MAX_PAYLOAD);
-        let mut peer = Self { stream, reader, writer: Writer::new(encryptor), kind, work: None };
+        let (reader, writer) = (Reader::new(decryptor, MAX_PAYLOAD), Writer::new(encryptor));
+        let (work, received, taken) = (None, 0, 0);
+        let mut peer = Self { stream, reader, writer, kind, work, received, taken };
         peer.set_up(place).await?;
         Ok(peer)
     }
@@ -267,10 +273,22 @@ impl Peer {
     /// # Errors
     /// The connection is gone.
     pub async fn fill(&mut self) -> Result<()> {
-        match self.stream.read_buf(self.reader.room()).await.map_err(in_("read"))? {
+        poll_fn(|context| self.poll_fill(context)).await
+    }
+
+    /// The same for who polls.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let read = pin!(self.stream.read_buf(self.reader.room())).poll(context);
+        Poll::Ready(match ready!(read).map_err(in_("read"))? {
             0 => Err("the pool closed the connection".into()),
-            _ => Ok(()),
-        }
+            read => {
+                self.received += read as u64;
+                Ok(())
+            }
+        })
     }
 
     /// The next message that was read; `None`: read more.
@@ -279,7 +297,29 @@ impl Peer {
     /// The pool refuses, closes, or breaks the protocol.
     pub fn read_event(&mut self) -> Result<Option<Event>> {
         let Some(frame) = self.reader.next_frame()? else { return Ok(None) };
+        self.taken += (ENCRYPTED_HEADER_LEN + encrypted_len(frame.payload.len())) as u64;
         take(frame, self.kind, &mut self.work).map(Some)
+    }
+
+    /// Bytes read so far behind the handshake.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// How many of them are those of the messages taken so far.
+    #[must_use]
+    pub const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Goes away without a word, and without a port that has to wait: what a miner does whose
+    /// line is cut.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn cut(self) -> Result<()> {
+        self.stream.set_zero_linger().map_err(in_("cut"))
     }
 
     /// The next message, read if need be. Cancelled, it loses nothing.

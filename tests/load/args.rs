@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use gopool_sv2::client::PoolUrl;
+use gopool_sv2::client::{PoolUrl, UrlFault};
 use gopool_sv2_tests::peer::{Kind, Numbers, Place, Sources};
 
 use crate::watch::Watched;
@@ -28,9 +28,10 @@ pub struct Arguments {
 /// What all measures need.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// The pool, as miners type it: stratum2+tcp://HOST:PORT/KEY.
+    /// The pool, as miners type it: stratum2+tcp://HOST:PORT/KEY; for shares also
+    /// stratum+tcp://HOST:PORT, Stratum V1.
     #[arg(long)]
-    url: PoolUrl,
+    url: Door,
     /// Whom to mine for.
     #[arg(long)]
     user: String,
@@ -48,19 +49,65 @@ pub struct Common {
     /// that is under way.
     #[arg(long, default_value_t = 1)]
     pub runs: u32,
-    /// A process of the pool whose CPU time and memory are reported, as NAME=PID. Repeat it for
-    /// more.
+    /// A process of the pool whose CPU time and memory are reported, as NAME=PID; with /PREFIX
+    /// behind it only those of its threads whose names begin so. Repeat it for more.
     #[arg(long, value_name = "NAME=PID")]
     watch: Vec<Watched>,
 }
 
+/// Where miners knock.
+#[derive(Debug, Clone)]
+pub enum Door {
+    /// Stratum V2.
+    Sv2(PoolUrl),
+    /// Stratum V1, HOST:PORT.
+    Sv1(String),
+}
+
+impl std::str::FromStr for Door {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("stratum+tcp://") {
+            Some(address) => Ok(Self::Sv1(address.trim_end_matches('/').to_owned())),
+            None => text.parse().map(Self::Sv2).map_err(|fault: UrlFault| fault.to_string()),
+        }
+    }
+}
+
 impl Common {
-    /// Where to and as whom.
-    pub fn place(&self) -> Place {
-        let (url, user) = (self.url.clone(), self.user.clone());
-        let numbers = self.numbered.then(Numbers::default);
+    /// Where to.
+    pub fn door(&self) -> &Door {
+        &self.url
+    }
+
+    /// As whom.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// Where to and as whom, over Stratum V2.
+    ///
+    /// # Errors
+    /// It is another one.
+    pub fn place(&self) -> gopool_sv2_tests::Result<Place> {
+        let Door::Sv2(url) = self.url.clone() else {
+            return Err("over Stratum V1 there are shares only".into());
+        };
+        let (user, hash_rate) = (self.user.clone(), self.hash_rate);
         let sources = self.source.map(Sources::from);
-        Place { url, user, hash_rate: self.hash_rate, sources, numbers }
+        Ok(Place { url, user, hash_rate, sources, numbers: self.numbered.then(Numbers::default) })
+    }
+
+    /// The command line for another process of the same place; addresses to connect from are not
+    /// shared.
+    pub fn again(&self) -> Vec<String> {
+        let url = match &self.url {
+            Door::Sv2(url) => url.to_string(),
+            Door::Sv1(address) => format!("stratum+tcp://{address}"),
+        };
+        let rate = self.hash_rate.to_string();
+        ["--url", &url, "--user", &self.user, "--hash-rate", &rate].map(ToOwned::to_owned).into()
     }
 
     /// This process and those of the pool.
@@ -78,8 +125,13 @@ pub enum Measure {
     Open(Open),
     /// Shares: round trips and throughput.
     Shares(Shares),
-    /// Many connections with a channel that do nothing: memory, and new tips to all of them.
+    /// Many connections with a channel that do nothing: memory, and news to all of them.
     Crowd(Crowd),
+    /// Shares of some miners while many others come back at once.
+    Storm(Storm),
+    /// The others of a storm.
+    #[command(hide = true)]
+    Returns(Returns),
 }
 
 /// Options of `handshakes`.
@@ -131,6 +183,14 @@ pub struct Shares {
     pub limit: u64,
 }
 
+impl Shares {
+    /// Shares at a pace.
+    pub fn paced(connections: usize, window: usize, kind: Kind, pace: Duration) -> Self {
+        let (seconds, warm_up) = (Duration::ZERO, Duration::ZERO);
+        Self { connections, window, kind, seconds, warm_up, pace, limit: 0 }
+    }
+}
+
 /// Options of `crowd`.
 #[derive(Debug, Clone, Args)]
 pub struct Crowd {
@@ -147,9 +207,46 @@ pub struct Crowd {
     /// tip begins.
     #[arg(long)]
     pub tip_command: Option<String>,
+    /// Other work on the same tip, how often in one run.
+    #[arg(long, default_value_t = 5)]
+    pub templates: usize,
+    /// Shell command that has the pool give everybody other work on the same tip.
+    #[arg(long)]
+    pub template_command: Option<String>,
     /// How long things may settle before memory is read, in seconds.
     #[arg(long, default_value = "2", value_parser = seconds)]
     pub settle: Duration,
+}
+
+/// Options of `storm`.
+#[derive(Debug, Clone, Args)]
+pub struct Storm {
+    /// Miners that mine all the time, each with one channel.
+    #[arg(long, default_value_t = 200)]
+    pub live: usize,
+    /// Miners with a channel that are cut off and come back, all at once.
+    #[arg(long, default_value_t = 10_000)]
+    pub others: usize,
+    /// Kind of channel.
+    #[arg(long, value_enum, default_value_t = Kind::Extended)]
+    pub kind: Kind,
+    /// Seconds between two shares of a live miner.
+    #[arg(long, default_value = "0.25", value_parser = seconds)]
+    pub pace: Duration,
+    /// Seconds of peace that are measured first.
+    #[arg(long, default_value = "3", value_parser = seconds)]
+    pub peace: Duration,
+}
+
+/// Options of `returns`.
+#[derive(Debug, Clone, Args)]
+pub struct Returns {
+    /// How many.
+    #[arg(long)]
+    pub connections: usize,
+    /// Kind of channel.
+    #[arg(long, value_enum)]
+    pub kind: Kind,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -1,25 +1,24 @@
-//! Many connections that do nothing: what they cost in memory, and how fast a new tip is with all
-//! of them.
+//! Many connections that do nothing: what they cost in memory, and how fast a new tip, or other
+//! work on the same tip, is with all of them.
 
 use std::io::Write as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use gopool_sv2_tests::peer::{Event, Peer, Place};
-use gopool_sv2_tests::{Fault, Result};
+use gopool_sv2_tests::peer::{Event, Place};
+use gopool_sv2_tests::Result;
 use serde_json::{json, Value};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout_at};
+use tokio::time::sleep;
 
 use crate::args::Crowd;
+use crate::ear::Ears;
 use crate::setup::miners;
-use crate::stats::{Latencies, Summary};
+use crate::stats::Summary;
 use crate::watch::{resident, Clock, Watched};
 
-/// How long a new tip may take to reach everybody.
+/// How long news may take to reach everybody.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Between two tips: what the first one brought about is over.
+/// Between two news: what the first one brought about is over.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// A shell that waits for commands: starting one would cost more time than what it starts.
@@ -48,14 +47,22 @@ impl Shell {
     }
 }
 
-/// What a listening connection reports: which one, and when a new tip came, or why it ended.
-type News = (usize, Result<Instant>);
+/// What everybody is told.
+struct News<'a> {
+    /// In reports.
+    measure: &'static str,
+    /// What a miner makes of it.
+    event: Event,
+    /// What brings it about.
+    command: &'a str,
+    times: usize,
+}
 
-/// One run: opens the connections, gives all of them new tips, closes them. Reports of the tips
-/// and of the memory go to `report`.
+/// One run: opens the connections, gives all of them news, closes them. Reports of the news and of
+/// the memory go to `report`.
 ///
 /// # Errors
-/// A connection fails, the tip doesn't come, or a watched process is gone.
+/// A connection fails, news don't come, or a watched process is gone.
 pub async fn run(
     place: &Place,
     plan: &Crowd,
@@ -67,24 +74,22 @@ pub async fn run(
     let peers = miners(place, plan.kind, plan.connections).await?;
     let opened = start.elapsed().as_secs_f64();
     // Everybody listens, or the kernel's buffers would be what is measured.
-    let (news, mut arrivals) = mpsc::channel(plan.connections * 2);
-    let mut listeners = JoinSet::new();
-    for (id, peer) in peers.into_iter().enumerate() {
-        listeners.spawn(listen(id, peer, news.clone()));
-    }
-    drop(news);
+    let ears = Ears::new(peers);
     sleep(plan.settle).await;
     let open = resident(watched)?;
-    if let Some(command) = &plan.tip_command {
-        let mut shell = Shell::start()?;
-        for _ in 0..plan.tips {
-            report(tip(plan, command, &mut shell, &mut arrivals, watched).await?);
+    let tips = (plan.tip_command.as_deref(), "tip", Event::NewTip, plan.tips);
+    let templates = (plan.template_command.as_deref(), "template", Event::NewJob, plan.templates);
+    let mut shell = Shell::start()?;
+    for (command, measure, event, times) in [tips, templates] {
+        let Some(command) = command else { continue };
+        let news = News { measure, event, command, times };
+        for _ in 0..news.times {
+            report(tell(plan, &news, &mut shell, &ears, watched).await?);
         }
-        shell.end()?;
     }
-    let after_tips = resident(watched)?;
-    // Dropped tasks drop their sockets.
-    listeners.shutdown().await;
+    shell.end()?;
+    let after = resident(watched)?;
+    ears.close().await;
     sleep(plan.settle).await;
     report(json!({
         "measure": "memory",
@@ -93,58 +98,40 @@ pub async fn run(
         "open_seconds": opened,
         "before_kib": before,
         "open_kib": open,
-        "after_tips_kib": after_tips,
+        "after_tips_kib": after,
         "closed_kib": resident(watched)?,
     }));
     Ok(())
 }
 
-async fn listen(id: usize, mut peer: Peer, news: mpsc::Sender<News>) {
-    loop {
-        let word = match peer.event().await {
-            Ok(Event::NewTip) => Ok(Instant::now()),
-            Ok(_) => continue,
-            Err(fault) => Err(fault),
-        };
-        let ended = word.is_err();
-        if news.send((id, word)).await.is_err() || ended {
-            return;
-        }
-    }
-}
-
-/// Has a block found and waits until every connection has heard of it.
-async fn tip(
+/// Has the pool tell something and waits until every connection has heard of it.
+async fn tell(
     plan: &Crowd,
-    command: &str,
+    news: &News<'_>,
     shell: &mut Shell,
-    arrivals: &mut mpsc::Receiver<News>,
+    ears: &Ears,
     watched: &[Watched],
 ) -> Result<Value> {
     sleep(PAUSE).await;
     // A tip that nobody asked for is not this one.
-    while let Ok((_, word)) = arrivals.try_recv() {
-        word?;
-    }
+    ears.forget()?;
     let clock = Clock::read(watched)?;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
     let start = Instant::now();
-    shell.run(command)?;
-    let mut latencies = Latencies::with_room(plan.connections);
-    let mut heard = vec![false; plan.connections];
-    while latencies.len() < plan.connections {
-        let missing = plan.connections - latencies.len();
-        let late = |_| -> Fault { format!("{missing} connections heard of no new tip").into() };
-        let word = timeout_at(deadline, arrivals.recv()).await.map_err(late)?;
-        let (id, at) = word.ok_or("nobody listens any more")?;
-        if !std::mem::replace(&mut heard[id], true) {
-            latencies.push(at? - start);
+    shell.run(news.command)?;
+    let latencies = loop {
+        ears.wait(start + PATIENCE).await;
+        let (latencies, missing) = ears.heard(&news.event, start)?;
+        if missing == 0 {
+            break latencies;
         }
-    }
+        if start.elapsed() > PATIENCE {
+            return Err(format!("{missing} connections heard of no new {}", news.measure).into());
+        }
+    };
     // The pool may still tidy up: that is part of the cost.
     sleep(PAUSE).await;
     Ok(json!({
-        "measure": "tip",
+        "measure": news.measure,
         "kind": plan.kind.name(),
         "connections": plan.connections,
         "latency_us": latencies.summary().map(Summary::to_json),

@@ -3,15 +3,21 @@
 //! It knows the protocol and nothing else: what it needs of a pool is an address, a user, and a
 //! target that a CPU meets. Every share it sends is a real one that it found before the clock ran.
 //!
-//! `window` matches answers to submits, `stats` are percentiles, `watch` reads what processes cost;
-//! `setup`, `shares` and `crowd` are the measures. The harness has the connection (`peer`) and
-//! finds the shares (`supply`).
+//! `window` matches answers to submits, `stats` are percentiles, `watch` reads what processes cost,
+//! `alarm` is a timer, `miner` sends and `ear` only listens; `setup`, `shares`, `crowd` and `storm`
+//! are the measures. The harness has the connection (`peer`) and finds the shares (`supply`); `sv1`
+//! is a connection over Stratum V1, to compare with.
 
+mod alarm;
 mod args;
 mod crowd;
+mod ear;
+mod miner;
 mod setup;
 mod shares;
 mod stats;
+mod storm;
+mod sv1;
 mod watch;
 mod window;
 
@@ -24,8 +30,7 @@ use clap::Parser as _;
 use gopool_sv2_tests::Result;
 use serde_json::Value;
 
-use args::{Arguments, Measure};
-use shares::Miner;
+use args::{Arguments, Common, Measure, Shares};
 
 /// Descriptors that are not connections.
 const SPARE_DESCRIPTORS: u64 = 32;
@@ -66,7 +71,7 @@ async fn measure(arguments: &Arguments) -> Result<bool> {
     if arguments.common.runs == 0 && !matches!(arguments.measure, Measure::Shares(_)) {
         return Err("--runs 0 is for shares only".into());
     }
-    let (place, watched) = (arguments.common.place(), arguments.common.watched());
+    let (common, watched) = (&arguments.common, arguments.common.watched());
     let mut clean = true;
     let mut run = 0;
     let report = |run: u32, mut value: Value| {
@@ -77,46 +82,67 @@ async fn measure(arguments: &Arguments) -> Result<bool> {
     match &arguments.measure {
         Measure::Handshakes(plan) => {
             check_descriptors(plan.count)?;
-            while run < arguments.common.runs {
+            while run < common.runs {
                 run += 1;
-                report(run, setup::handshakes(&place, plan, &watched).await?);
+                report(run, setup::handshakes(&common.place()?, plan, &watched).await?);
             }
         }
         Measure::Open(plan) => {
             check_descriptors(plan.count)?;
-            while run < arguments.common.runs {
+            while run < common.runs {
                 run += 1;
-                report(run, setup::open(&place, plan, &watched).await?);
+                report(run, setup::open(&common.place()?, plan, &watched).await?);
             }
         }
-        Measure::Shares(plan) => {
-            check_descriptors(plan.connections)?;
-            let peers = setup::miners(&place, plan.kind, plan.connections).await?;
-            let mut miners: Vec<_> = peers.into_iter().map(Miner::new).collect();
-            if !plan.warm_up.is_zero() {
-                let (back, value, good) = shares::run(miners, plan, plan.warm_up, &watched).await?;
-                miners = back;
-                if !good {
-                    clean = false;
-                    report(0, value);
-                }
-            }
-            let mut more = more(arguments.common.runs);
-            while more() {
-                run += 1;
-                let (back, value, good) = shares::run(miners, plan, plan.seconds, &watched).await?;
-                miners = back;
-                clean &= good;
-                report(run, value);
-            }
-        }
+        Measure::Shares(plan) => clean = shares_of(common, plan, &watched, &report).await?,
         Measure::Crowd(plan) => {
             check_descriptors(plan.connections)?;
-            while run < arguments.common.runs {
+            let place = common.place()?;
+            while run < common.runs {
                 run += 1;
                 crowd::run(&place, plan, &watched, &mut |value| report(run, value)).await?;
             }
         }
+        Measure::Storm(plan) => {
+            check_descriptors(plan.others.max(2 * plan.live))?;
+            while run < common.runs {
+                run += 1;
+                let (value, good) = storm::run(common, plan, &watched).await?;
+                clean &= good;
+                report(run, value);
+            }
+        }
+        Measure::Returns(plan) => storm::returns(&common.place()?, plan).await?,
+    }
+    Ok(clean)
+}
+
+/// All runs of `shares`; false: a share was not accepted.
+async fn shares_of(
+    common: &Common,
+    plan: &Shares,
+    watched: &[watch::Watched],
+    report: &dyn Fn(u32, Value),
+) -> Result<bool> {
+    // At a pace each has a timer besides.
+    check_descriptors(plan.connections * if plan.pace.is_zero() { 1 } else { 2 })?;
+    let mut miners = shares::miners(common, plan).await?;
+    let mut clean = true;
+    if !plan.warm_up.is_zero() {
+        let (back, value, good) = shares::run(miners, plan, plan.warm_up, watched).await?;
+        miners = back;
+        if !good {
+            clean = false;
+            report(0, value);
+        }
+    }
+    let (mut more, mut run) = (more(common.runs), 0);
+    while more() {
+        run += 1;
+        let (back, value, good) = shares::run(miners, plan, plan.seconds, watched).await?;
+        miners = back;
+        clean &= good;
+        report(run, value);
     }
     Ok(clean)
 }

@@ -14,13 +14,17 @@ const TICK_US: u64 = 10_000;
 pub struct Watched {
     /// What it is called in reports.
     pub name: String,
-    pid: u32,
+    /// Its id.
+    pub pid: u32,
+    /// Only threads whose names begin so count; `None`: all. A part of a process is not counted as
+    /// a process of its own when it comes to what else the machine did.
+    pub threads: Option<String>,
 }
 
 impl Watched {
     /// This process.
     pub fn this() -> Self {
-        Self { name: "load".into(), pid: std::process::id() }
+        Self { name: "load".into(), pid: std::process::id(), threads: None }
     }
 
     /// CPU time used so far, user and system, all threads.
@@ -28,6 +32,10 @@ impl Watched {
     /// # Errors
     /// It is gone.
     pub fn cpu(&self) -> Result<Cpu> {
+        if self.threads.is_some() {
+            let fine_us = self.fine_us().ok_or_else(|| self.nonsense("task"))?;
+            return Ok(Cpu { coarse_us: 0, fine_us: Some(fine_us) });
+        }
         let ticks = cpu_ticks(&self.read("stat")?).ok_or_else(|| self.nonsense("stat"))?;
         Ok(Cpu { coarse_us: ticks * TICK_US, fine_us: self.fine_us() })
     }
@@ -37,9 +45,15 @@ impl Watched {
     fn fine_us(&self) -> Option<u64> {
         let mut sum = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.pid)).ok()? {
-            let path = thread.ok()?.path().join("schedstat");
+            let path = thread.ok()?.path();
+            if let Some(wanted) = &self.threads {
+                let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+                if !name.starts_with(wanted) {
+                    continue;
+                }
+            }
             // A thread that ends while we look has had its time counted by `stat`.
-            let Ok(text) = fs::read_to_string(path) else { continue };
+            let Ok(text) = fs::read_to_string(path.join("schedstat")) else { continue };
             sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
         }
         (sum > 0).then_some(sum / 1000)
@@ -69,12 +83,16 @@ impl Watched {
 impl std::str::FromStr for Watched {
     type Err = String;
 
-    /// From `NAME=PID`.
+    /// From `NAME=PID` or `NAME=PID/PREFIX`.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let wrong = || format!("{text:?} is not NAME=PID, such as pool=1234");
         let (name, pid) = text.split_once('=').ok_or_else(wrong)?;
+        let (pid, threads) = match pid.split_once('/') {
+            Some((pid, prefix)) => (pid, Some(prefix.to_owned())),
+            None => (pid, None),
+        };
         let pid = pid.parse().map_err(|_| wrong())?;
-        Ok(Self { name: name.to_owned(), pid })
+        Ok(Self { name: name.to_owned(), pid, threads })
     }
 }
 
@@ -138,7 +156,7 @@ impl<'a> Clock<'a> {
         let (mut costs, mut ours) = (Map::new(), 0);
         for (process, before) in &self.processes {
             let used = process.cpu()?.since(*before);
-            ours += used;
+            ours += if process.threads.is_none() { used } else { 0 };
             costs.insert(process.name.clone(), (used as f64 / operations.max(1) as f64).into());
         }
         let others = machine_us()?.saturating_sub(self.machine_us).saturating_sub(ours);
@@ -215,6 +233,23 @@ mod tests {
     }
 
     #[test]
+    fn counts_only_the_threads_that_are_asked_for() {
+        let of = |name: &str| -> Watched {
+            format!("part={}/{name}", std::process::id()).parse().unwrap()
+        };
+        let work = std::thread::Builder::new().name("gsv2-work".into()).spawn(|| {
+            let (mine, others) = (of("gsv2"), of("nobody"));
+            let before = mine.cpu().unwrap();
+            let mut sum = 0_u64;
+            while mine.cpu().unwrap().since(before) < 2_000 {
+                sum = std::hint::black_box((0..100_000_u64).fold(sum, u64::wrapping_add));
+            }
+            assert!(others.cpu().is_err(), "nothing has that name");
+        });
+        work.unwrap().join().unwrap();
+    }
+
+    #[test]
     fn tells_idle_from_busy() {
         let stat = "cpu  10 20 30 4000 500 6 7 8 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
         assert_eq!(busy_ticks(stat), Some(10 + 20 + 30 + 6 + 7 + 8));
@@ -225,7 +260,7 @@ mod tests {
     #[test]
     fn rejects_processes_that_are_not_named_or_not_there() {
         assert!("pool".parse::<Watched>().unwrap_err().contains("NAME=PID"));
-        assert!("pool=x".parse::<Watched>().is_err());
+        assert!("pool=x".parse::<Watched>().is_err() && "pool=/x".parse::<Watched>().is_err());
         let gone: Watched = "pool=4294967295".parse().unwrap();
         assert!(gone.cpu().unwrap_err().to_string().starts_with("pool: /proc/4294967295"));
     }

@@ -37,8 +37,8 @@ impl Window {
         Settled { sent, miscounted }
     }
 
-    /// Takes a SubmitShares.Error: when the submit was sent, `None` when no such one is open.
-    pub fn rejected(&mut self, sequence: u32) -> Option<Instant> {
+    /// Takes an answer to one submit: when that was sent, `None` when no such one is open.
+    pub fn take(&mut self, sequence: u32) -> Option<Instant> {
         let at = self.open.iter().position(|(open, _)| *open == sequence)?;
         self.open.remove(at).map(|(_, sent)| sent)
     }
@@ -77,9 +77,9 @@ mod tests {
     #[test]
     fn an_error_takes_only_its_own_submit_and_only_once() {
         let (mut window, times) = with(4);
-        assert_eq!(window.rejected(1), Some(times[1]));
-        assert_eq!(window.rejected(1), None);
-        assert_eq!(window.rejected(9), None);
+        assert_eq!(window.take(1), Some(times[1]));
+        assert_eq!(window.take(1), None);
+        assert_eq!(window.take(9), None);
         let settled = window.accepted(3, 3);
         assert_eq!(settled.sent, [times[0], times[2], times[3]]);
         assert!(!settled.miscounted);
