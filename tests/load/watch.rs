@@ -237,7 +237,7 @@ mod tests {
         let of = |name: &str| -> Watched {
             format!("part={}/{name}", std::process::id()).parse().unwrap()
         };
-        let work = std::thread::Builder::new().name("gsv2-work".into()).spawn(|| {
+        let work = std::thread::Builder::new().name("gsv2-work".into()).spawn(move || {
             let (mine, others) = (of("gsv2"), of("nobody"));
             let before = mine.cpu().unwrap();
             let mut sum = 0_u64;
