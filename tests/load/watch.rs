@@ -43,7 +43,7 @@ impl Watched {
     /// The same in steps of a nanosecond, where the kernel keeps such books; without threads that
     /// have ended.
     fn fine_us(&self) -> Option<u64> {
-        let mut sum = 0;
+        let (mut sum, mut asked_for) = (0_u64, false);
         for thread in fs::read_dir(format!("/proc/{}/task", self.pid)).ok()? {
             let path = thread.ok()?.path();
             if let Some(wanted) = &self.threads {
@@ -52,11 +52,13 @@ impl Watched {
                     continue;
                 }
             }
+            asked_for |= self.threads.is_some();
             // A thread that ends while we look has had its time counted by `stat`.
             let Ok(text) = fs::read_to_string(path.join("schedstat")) else { continue };
             sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
         }
-        (sum > 0).then_some(sum / 1000)
+        // One that was asked for may not have worked yet.
+        (sum > 0 || asked_for).then_some(sum / 1000)
     }
 
     /// Resident memory in KiB.
