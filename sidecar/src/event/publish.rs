@@ -24,6 +24,8 @@ const WINDOW: u64 = 4 * MAX_BATCH as u64;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 /// How long a sink may take to begin a stream.
 const BEGIN: Duration = Duration::from_secs(10);
+/// A stream that lives for so long works, though nothing of it was acknowledged.
+const SETTLED: Duration = Duration::from_secs(5);
 /// How long the last events may take when we stop. Durable ones are not lost after that.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -92,11 +94,16 @@ impl<S: Source, W: Way> Publisher<S, W> {
             };
             match begun {
                 Ok((mut stream, have)) => {
-                    trouble.over();
-                    self.counts.sinks.of(self.sink).standing.up();
-                    tracing::info!(sink = self.sink, way = %self.way, have, "events flow");
-                    wait = BACKOFF.0;
-                    match self.flow(&mut stream, have, &mut stop).await {
+                    let mut told = false;
+                    let works = || {
+                        if !std::mem::replace(&mut told, true) {
+                            trouble.over();
+                            self.counts.sinks.of(self.sink).standing.up();
+                            tracing::info!(sink = self.sink, way = %self.way, have, "events flow");
+                            wait = BACKOFF.0;
+                        }
+                    };
+                    match self.flow(&mut stream, have, works, &mut stop).await {
                         Ok(()) => return,
                         Err(end) => self.lost(&end, &mut trouble),
                     }
@@ -166,14 +173,20 @@ impl<S: Source, W: Way> Publisher<S, W> {
         Ok((stream, have.max(first_seq.saturating_sub(1))))
     }
 
-    /// Sends what is there and what comes, until the stream ends (an error) or we stop.
+    /// Sends what is there and what comes, until the stream ends (an error) or we stop. `works` is
+    /// called when it does: many a sink begins a stream and then can keep nothing (a full disk).
     async fn flow(
         &self,
         stream: &mut W::Stream,
         have: u64,
+        mut works: impl FnMut(),
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), End> {
         let mut newest = self.source.newest();
+        if have >= *newest.borrow() {
+            works();
+        }
+        let mut settles = Some(Instant::now() + SETTLED);
         let (mut sent, mut acked) = (have, have);
         let (mut grows, mut leaves) = (true, None);
         loop {
@@ -202,6 +215,7 @@ impl<S: Source, W: Way> Publisher<S, W> {
                             return Err(End::Contract("it acknowledges what was not sent"));
                         }
                         acked = ack.seq;
+                        works();
                         self.counts.sinks.of(self.sink).standing.heard();
                         self.source.acked(self.sink, acked).await?;
                     }
@@ -209,6 +223,10 @@ impl<S: Source, W: Way> Publisher<S, W> {
                     Some(_) => {}
                     None => return Err(End::Ended),
                 },
+                () = sleep_until(settles.unwrap_or_else(Instant::now)), if settles.is_some() => {
+                    settles = None;
+                    works();
+                }
                 changed = newest.changed(), if grows => grows = changed.is_ok(),
                 () = stopped(stop), if leaves.is_none() => leaves = Some(Instant::now() + LAST),
                 () = sleep_until(leaves.unwrap_or_else(Instant::now)), if leaves.is_some() => {

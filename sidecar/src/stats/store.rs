@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 use super::figures::Figures;
 use super::file::{self, OpenError, Opened};
 use super::ingest::{Keep, Source, Start};
-use super::writer::{Standing, Task, Unwritten, Writer, WAITING};
+use super::writer::{self, Standing, Task, Unwritten, Writer, WAITING};
 use crate::sys::logging_thread;
 
 /// Questions that are answered at a time; further ones wait for their turn.
@@ -41,7 +41,7 @@ struct Shared {
     path: PathBuf,
     /// None only while this is dropped.
     tasks: Option<mpsc::Sender<Task>>,
-    standing: watch::Receiver<Standing>,
+    standing: Arc<watch::Sender<Standing>>,
     figures: Arc<Figures>,
     turns: Semaphore,
     /// Idle readers.
@@ -86,12 +86,12 @@ impl Store {
         let reader = file::open_to_read(path);
         let reader = reader.map_err(|error| OpenError::Sqlite(path.clone(), error))?;
         let (tasks, queue) = mpsc::channel(WAITING);
-        let (standing, watched) = watch::channel(Standing::Up);
+        let standing = Arc::new(watch::Sender::new(Standing::Up));
         let figures = Arc::new(Figures::default());
         let writer = Writer {
             path: path.clone(),
             tasks: queue,
-            standing,
+            standing: Arc::clone(&standing),
             keep: settings.keep,
             figures: Arc::clone(&figures),
         };
@@ -101,7 +101,7 @@ impl Store {
             shared: Arc::new(Shared {
                 path: path.clone(),
                 tasks: Some(tasks),
-                standing: watched,
+                standing,
                 figures,
                 turns: Semaphore::new(READERS),
                 readers: Mutex::new(vec![reader]),
@@ -117,7 +117,7 @@ impl Store {
 
     /// How the writer stands, as it changes.
     pub(super) fn standing(&self) -> watch::Receiver<Standing> {
-        self.shared.standing.clone()
+        self.shared.standing.subscribe()
     }
 
     /// A stream begins.
@@ -157,7 +157,7 @@ impl Store {
     ) -> Result<T, Unread> {
         let _turn = self.shared.turns.acquire().await.map_err(|_| Unread::Closed)?;
         let shared = Arc::clone(&self.shared);
-        let done = tokio::task::spawn_blocking(move || {
+        let read = move || {
             let idle = shared.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let conn = match idle {
                 Some(conn) => conn,
@@ -168,7 +168,18 @@ impl Store {
             let found = read(&transaction);
             transaction.finish()?;
             shared.readers.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
-            Ok(found?)
+            found
+        };
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || {
+            let done: rusqlite::Result<T> = read();
+            if let Err(error) = &done {
+                // The writer may not come by the pages that are damaged for a long time.
+                if file::is_damage(error) {
+                    writer::tell(&shared.standing, &shared.path, Some(error));
+                }
+            }
+            Ok(done?)
         });
         done.await.map_err(|_| Unread::Closed)?
     }

@@ -3,7 +3,7 @@
 //! It takes what has queued while the last transaction was written, writes it in one, and answers
 //! after its commit. Between transactions it deletes what is too old.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gopool_sv2_proto::v1;
@@ -57,7 +57,7 @@ pub(super) enum Standing {
 pub(super) struct Writer {
     pub(super) path: PathBuf,
     pub(super) tasks: mpsc::Receiver<Task>,
-    pub(super) standing: watch::Sender<Standing>,
+    pub(super) standing: Arc<watch::Sender<Standing>>,
     pub(super) keep: Keep,
     pub(super) figures: Arc<Figures>,
 }
@@ -182,30 +182,38 @@ impl Writer {
     }
 
     fn tell(&self, error: Option<&rusqlite::Error>) {
-        let now = match error {
-            None => Standing::Up,
-            Some(error) if is_damage(error) => Standing::Damaged(error.to_string()),
-            Some(error) => Standing::Down(words(error)),
-        };
-        let path = &self.path;
-        self.standing.send_if_modified(|standing| {
-            if *standing == now || matches!(standing, Standing::Damaged(_)) {
-                return false;
-            }
-            match &now {
-                Standing::Up => tracing::info!("the database can be written again"),
-                Standing::Down(reason) => {
-                    tracing::error!(%reason, "the database can't be written: sidecars keep events");
-                }
-                Standing::Damaged(reason) => {
-                    tracing::error!(%reason, "the database is damaged: stopping");
-                    mark_damaged(path);
-                }
-            }
-            *standing = now;
-            true
-        });
+        tell(&self.standing, &self.path, error);
     }
+}
+
+/// The database was used, and this came of it. Damage is for good.
+pub(super) fn tell(
+    standing: &watch::Sender<Standing>,
+    path: &Path,
+    error: Option<&rusqlite::Error>,
+) {
+    let now = match error {
+        None => Standing::Up,
+        Some(error) if is_damage(error) => Standing::Damaged(error.to_string()),
+        Some(error) => Standing::Down(words(error)),
+    };
+    standing.send_if_modified(|standing| {
+        if *standing == now || matches!(standing, Standing::Damaged(_)) {
+            return false;
+        }
+        match &now {
+            Standing::Up => tracing::info!("the database can be written again"),
+            Standing::Down(reason) => {
+                tracing::error!(%reason, "the database can't be written: sidecars keep events");
+            }
+            Standing::Damaged(reason) => {
+                tracing::error!(%reason, "the database is damaged: stopping");
+                mark_damaged(path);
+            }
+        }
+        *standing = now;
+        true
+    });
 }
 
 fn unwritten(error: rusqlite::Error) -> Unwritten {

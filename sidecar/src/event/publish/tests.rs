@@ -67,6 +67,9 @@ struct Sink {
     /// What it says it has, when that is not what it has.
     lies: Option<u64>,
     wants_none: bool,
+    /// It begins streams, and then ends them instead of keeping anything.
+    is_full: bool,
+    begun: u32,
 }
 
 const NO_EVENTS: &str = "it takes no events";
@@ -93,6 +96,7 @@ impl Way for Door {
     async fn begin(&self, start: v1::PublishStart) -> Result<Open, &'static str> {
         assert_eq!((&start.source_id[..], start.durable), (&[5; 16][..], true));
         let mut sink = self.0.lock().unwrap();
+        sink.begun += 1;
         let left = sink.streams.pop_front().unwrap_or(usize::MAX);
         if left == 0 {
             return Err(if sink.wants_none { NO_EVENTS } else { "nobody there" });
@@ -116,6 +120,9 @@ impl Stream for Open {
         let Some(ToSink::Batch(batch)) = message.message else { panic!("no batch") };
         assert!((1..=MAX_BATCH).contains(&batch.events.len()));
         let mut sink = self.door.0.lock().unwrap();
+        if sink.is_full {
+            return false;
+        }
         sink.kept.extend(batch.events.iter().map(|event| event.seq));
         let seq = batch.events.last().unwrap().seq;
         // The last one is kept, and its ack is lost.
@@ -185,6 +192,25 @@ async fn a_sink_that_knows_more_than_the_source_gets_nothing() {
     let detail = counts.sinks.of("pool").standing.read().detail;
     assert!(detail.contains("event 31, and 30 was the newest"), "{detail}");
     assert!(detail.contains("`gopool-sv2 ledger resume`"), "{detail}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_begins_and_keeps_nothing_is_down_and_asked_ever_less_often() {
+    let (book, door, counts) = (Book::new(100, 0), Door::default(), Counts::default());
+    door.0.lock().unwrap().is_full = true;
+    let (_stop, stops) = watch::channel(false);
+    let publisher = Publisher::new(Arc::clone(&book), door.clone(), "pool", "sidecar".into());
+    tokio::spawn(publisher.counted(counts.clone()).run(stops));
+    let state = || counts.sinks.pool.standing.read().state;
+    for _ in 0..100 {
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(state(), State::Down);
+    }
+    let begun = door.0.lock().unwrap().begun;
+    assert!((5..40).contains(&begun), "{begun} times in five minutes");
+    door.0.lock().unwrap().is_full = false;
+    reaches(&book, 100).await;
+    assert_eq!(state(), State::Up);
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,6 +44,38 @@ fn begins_anew_beside_a_damaged_database() {
 }
 
 #[test]
+fn ends_when_a_question_finds_damage_and_begins_anew() {
+    let place = Place::new("torn");
+    let config = place.config();
+    let mut served = Served::new(&config, T0);
+    runtime().block_on(async {
+        let mut sidecar = Sidecar::begin(&served, "one", 1).await;
+        let news = (0..500).flat_map(|id| [connected(id), started(id, id, b"alice")]);
+        sidecar.tell(T0, news.collect()).await;
+    });
+    assert!(served.stop());
+    let mut served = Served::new(&config, T0 + 1);
+    // Nothing was written since the start, and nothing is: only who asks can come across it.
+    let size = std::fs::metadata(place.database()).unwrap().len();
+    let file = std::fs::OpenOptions::new().write(true).open(place.database()).unwrap();
+    let torn = vec![0x5a; usize::try_from(size - 4_096).unwrap()];
+    std::os::unix::fs::FileExt::write_all_at(&file, &torn, 4_096).unwrap();
+    for _ in 0..600 {
+        if served.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            break;
+        }
+        // It may be gone between any two.
+        let Ok(mut stream) = TcpStream::connect(served.http) else { break };
+        let question = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let _ = stream.write_all(question.as_bytes());
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!served.stop(), "it ended by itself, to be started anew");
+    drop(Served::new(&config, T0 + 2));
+    assert!(place.0.join(format!("stats.db.damaged-{}", T0 + 2)).exists());
+}
+
+#[test]
 fn rejects_files_that_are_not_its_own() {
     let place = Place::new("foreign");
     let conn = rusqlite::Connection::open(place.database()).unwrap();
