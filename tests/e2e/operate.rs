@@ -60,3 +60,17 @@ fn configurations_in_the_docs_check_as_they_are_written() {
         typed(place.path(), &stats).contains("database = \"/var/lib/gopool-sv2-stats/stats.db\"")
     );
 }
+
+#[test]
+fn every_alert_has_its_row_in_the_docs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let rules = root.join("examples/deploy/prometheus/gopool-sv2.rules.yml");
+    let rules = fs::read_to_string(rules).unwrap();
+    let page = fs::read_to_string(root.join("docs/operate.md")).unwrap();
+    let named: Vec<_> = rules.lines().filter_map(|l| l.trim().strip_prefix("- alert: ")).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for alert in &named {
+        assert!(page.contains(&format!("\n| `{alert}` |")), "{alert}");
+    }
+    assert_eq!(page.matches("\n| `Sv2").count(), named.len(), "alerts that are none any more");
+}
