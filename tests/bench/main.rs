@@ -4,8 +4,8 @@
 //!
 //! `steps` says what is measured, `line` starts processes, `machine` describes what it ran on,
 //! `figures` and `table` make tables of the driver's reports, `compare` ratios of two builds,
-//! `mint` and `stats` those of a line with the bridge to a mint, or with a statistics service, `peer`
-//! those to the reference pool.
+//! `mint` and `stats` those of a line with the bridge to a mint, or with a statistics service,
+//! `peer` those to the reference pool.
 
 mod compare;
 mod figures;

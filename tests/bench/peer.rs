@@ -1,5 +1,5 @@
-//! The reference pool (SRI's `pool_sv2`) and this line under the same driver, by turns in one run, so
-//! that what else the machine does meets all, and only ratios are looked at.
+//! The reference pool (SRI's `pool_sv2`) and this line under the same driver, by turns in one run,
+//! so that what else the machine does meets all, and only ratios are looked at.
 
 mod hosts;
 mod rows;

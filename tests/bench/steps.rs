@@ -14,8 +14,8 @@ use crate::say;
 const SHARES: [(usize, usize); 6] = [(1, 1), (1, 16), (16, 1), (16, 16), (1000, 1), (1000, 16)];
 /// Those among which the best is found: more in flight.
 const MORE: [(usize, usize); 3] = [(16, 64), (64, 16), (100, 4)];
-/// Crowds that are told of a new tip.
-const CROWDS: [usize; 2] = [1000, 10_000];
+/// Crowds that are told of a new tip, and of other work on the same one.
+const CROWDS: [usize; 3] = [1000, 5000, 10_000];
 
 /// How often a measurement is begun that is disturbed.
 const ATTEMPTS: usize = 3;
@@ -29,9 +29,9 @@ pub struct Effort {
     opens: usize,
     /// Seconds of a run with shares, and of a sustained one.
     seconds: [usize; 2],
-    /// New tips of one run; the first crowd's and the second's runs.
+    /// New tips of one run, and templates; each crowd's runs.
     tips: usize,
-    crowds: [usize; 2],
+    crowds: [usize; 3],
     /// Seconds to wait for a quiet machine and to measure again, all steps together.
     quiet: u64,
 }
@@ -44,7 +44,7 @@ impl Effort {
         opens: 400,
         seconds: [1, 3],
         tips: 3,
-        crowds: [1, 1],
+        crowds: [1, 1, 1],
         quiet: 30,
     };
     /// What is written down.
@@ -54,7 +54,7 @@ impl Effort {
         opens: 2000,
         seconds: [3, 10],
         tips: 3,
-        crowds: [3, 3],
+        crowds: [3, 1, 3],
         quiet: 600,
     };
 }
@@ -130,30 +130,32 @@ struct Plan {
     runs: usize,
     /// The driver's measure with its options.
     measure: Vec<String>,
-    /// Whether the driver asks for new tips.
-    tips: bool,
+    /// Whether the driver asks for new tips and templates.
+    news: bool,
 }
 
 impl Steps<'_> {
     /// Shares, or what comes before them.
     fn line(&mut self, step: &str, pinned: bool, runs: usize, measure: &[String]) -> Result<()> {
         let (bits, measure) = (BITS_FOR_SHARES, measure.to_vec());
-        let plan = Plan { pinned, bits, runs, measure, tips: false };
+        let plan = Plan { pinned, bits, runs, measure, news: false };
         self.measure(&plan, &|_| step.to_owned())
     }
 
-    /// A crowd comes, hears of new tips, and goes; another follows on the same line, to see whether
+    /// A crowd comes, hears of new tips and templates, and goes; another follows on the same line, to see whether
     /// the memory of the first is used again.
     fn crowd(&mut self, connections: usize, tips: usize) -> Result<()> {
         let (size, tips) = (connections.to_string(), tips.to_string());
-        let measure = words(&["crowd", "--connections", &size, "--tips", &tips]);
+        let news = ["--tips", &tips, "--templates", &tips];
+        let measure = [words(&["crowd", "--connections", &size]), words(&news)].concat();
         let size = number(connections as f64);
-        let name = |report: &Value| match (report["measure"] == "tip", report["run"] == 1) {
-            (true, _) => format!("new tip to {size}"),
-            (false, true) => format!("memory of {size}"),
-            (false, false) => format!("memory of {size}, second wave"),
+        let name = |report: &Value| match (report["measure"].as_str(), report["run"] == 1) {
+            (Some("tip"), _) => format!("new tip to {size}"),
+            (Some("template"), _) => format!("new template to {size}"),
+            (_, true) => format!("memory of {size}"),
+            (_, false) => format!("memory of {size}, second wave"),
         };
-        let plan = Plan { pinned: true, bits: BITS_FOR_TIPS, runs: 2, measure, tips: true };
+        let plan = Plan { pinned: true, bits: BITS_FOR_TIPS, runs: 2, measure, news: true };
         self.measure(&plan, &name)
     }
 
@@ -193,8 +195,10 @@ impl Steps<'_> {
         let cores = if plan.pinned { "" } else { " (on all cores)" };
         say(&format!("[{elapsed:4} s] {what}{cores}"));
         let mut measure = plan.measure.clone();
-        if plan.tips {
-            measure.extend(["--tip-command".to_owned(), line.tip_command()]);
+        if plan.news {
+            let (tip, template) = (line.tip_command(), line.template_command());
+            let news = ["--tip-command", &tip, "--template-command", &template];
+            measure.extend(words(&news));
         }
         let (mut reports, clean) = line.load(plan.runs, &measure)?;
         for report in &mut reports {

@@ -13,7 +13,7 @@ const MIB: f64 = 1.0 / 1024.0;
 
 /// What the reference pool (pool_sv2 0.7.0, scripted template provider) gave in the same steps,
 /// measured with another driver on another day.
-const REFERENCE: [(&str, &str); 16] = [
+const REFERENCE: [(&str, &str); 20] = [
     ("handshakes, 16 at a time", "1,560 / 1,660 / 1,670 per s; CPU 600 µs"),
     ("open an extended channel", "p50 44 ms; CPU 114 µs"),
     ("shares, 1 × 1", "p50 104 µs, p99 151 µs; 9.3 k/s"),
@@ -25,7 +25,11 @@ const REFERENCE: [(&str, &str); 16] = [
     ("shares, 1000 × 1", "36 k/s, p50 5.6 ms, p90 147 ms, CPU 28 µs"),
     ("standard shares, 16 × 16", "58 k/s, p50 4.3 ms, CPU 17 µs"),
     ("new tip to 1,000", "first 33 ms, last 61 ms; CPU 61–64 µs"),
+    ("new tip to 5,000", "first 173 ms, last 314 ms; CPU 61–64 µs"),
     ("new tip to 10,000", "first 378 ms, last 639 ms; CPU 61–64 µs"),
+    ("new template to 1,000", "last 39 ms; CPU 39–41 µs"),
+    ("new template to 5,000", "last 207 ms; CPU 39–41 µs"),
+    ("new template to 10,000", "last 396 ms; CPU 39–41 µs"),
     ("memory of 1,000", "90 KB each; nothing given back"),
     ("memory of 1,000, second wave", "1.3 MB each"),
     ("memory of 10,000", "915 MB; nothing given back"),
@@ -130,9 +134,9 @@ fn throughput(text: &mut String, reports: &[Value]) {
 
 fn tips(text: &mut String, reports: &[Value]) {
     let names =
-        ["step", "tips", "first ms", "p50 ms", "p99 ms", "last ms", "CPU µs", "reference pool"];
+        ["step", "times", "first ms", "p50 ms", "p99 ms", "last ms", "CPU µs", "reference pool"];
     head(text, &names);
-    for step in steps(reports, "tip") {
+    for step in ["tip", "template"].into_iter().flat_map(|m| steps(reports, m)) {
         let millis = |name: &str| shown(step.spread(&format!("latency_us/{name}")), 1e-3);
         let cells = [
             step.name.to_owned(),

@@ -68,13 +68,16 @@ fn the_load_driver_reports_every_connection_and_every_tip() {
     assert_eq!(runs[0]["latency_us"]["count"], 9);
     let runs = run(&mut driver(&line, "--runs 2 open --count 3 --kind standard"));
     assert_eq!((runs.len(), &runs[1]["latency_us"]["count"]), (2, &3.into()));
-    let plan = format!("--watch pool={pool} crowd --connections 6 --tips 2 --settle 0.1");
+    let plan = format!("--watch pool={pool} crowd --connections 6 --tips 2 --templates 3");
     let mut crowd = driver(&line, &plan);
+    crowd.args(["--settle", "0.1", "--template-command", &format!("kill -USR2 {pool}")]);
     let runs = run(crowd.arg("--tip-command").arg(format!("kill -USR1 {pool}")));
-    let tips: Vec<_> = runs.iter().filter(|report| report["measure"] == "tip").collect();
-    assert_eq!(tips.len(), 2);
-    for tip in tips {
-        assert_eq!(tip["latency_us"]["count"], 6, "{tip}");
+    for (measure, times) in [("tip", 2), ("template", 3)] {
+        let news: Vec<_> = runs.iter().filter(|report| report["measure"] == measure).collect();
+        assert_eq!(news.len(), times);
+        for report in news {
+            assert_eq!(report["latency_us"]["count"], 6, "{report}");
+        }
     }
     let memory = runs.last().unwrap();
     for process in ["sidecar", "pool", "load"] {
@@ -82,6 +85,49 @@ fn the_load_driver_reports_every_connection_and_every_tip() {
     }
     let books = line.stop().unwrap().books("minipool").unwrap();
     assert_eq!(books.of("tip").count(), 2);
+}
+
+#[test]
+fn the_load_driver_keeps_a_pace_and_says_how_late_it_is() {
+    let line = line();
+    let plan = "shares --connections 4 --window 8 --seconds 1 --warm-up 0 --pace 0.05";
+    let report = run(&mut driver(&line, plan)).remove(0);
+    let sent = report["accepted"].as_u64().unwrap();
+    assert!(sent > 0 && sent <= 4 * 20, "{report}");
+    assert_eq!(report["lateness_us"]["count"], sent, "{report}");
+    line.stop().unwrap();
+}
+
+#[test]
+fn the_load_drivers_storm_brings_everybody_back_and_loses_no_share() {
+    let line = line();
+    let plan = "storm --live 3 --others 12 --pace 0.05 --peace 0.5";
+    let report = run(&mut driver(&line, plan)).remove(0);
+    assert_eq!(report["storm"]["back_us"]["count"], 12, "{report}");
+    let during = report["accepted"].as_u64().unwrap();
+    let before = report["peace_us"]["count"].as_u64().unwrap();
+    assert!(during > 0 && before > 0, "{report}");
+    assert_eq!(report["latency_us"]["count"], during, "{report}");
+    let books = line.stop().unwrap().books("minipool").unwrap();
+    assert_eq!(books.accepted(), before + during);
+}
+
+#[test]
+fn the_load_driver_speaks_stratum_v1_to_the_same_books() {
+    let fixed = ["-min-difficulty", EASIEST, "-max-difficulty", EASIEST, "-sv1", "127.0.0.1:0"];
+    let minipool = fixed.iter().map(ToString::to_string).collect();
+    let line = Line::start(LineOptions { minipool, ..LineOptions::default() }).unwrap();
+    let log = line.pool_process().log();
+    let (_, address) = log.split_once("Stratum V1 port is open\" sv1=").unwrap();
+    let address = address.split_whitespace().next().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sv2-load"));
+    command.args(["--url", &format!("stratum+tcp://{address}")]);
+    command.args(["--user", &format!("{}.load", line.address)]);
+    command.args("shares --connections 3 --window 4 --limit 20 --warm-up 0".split(' '));
+    let report = run(command.args(["--seconds", "600"])).remove(0);
+    assert_eq!((&report["accepted"], &report["latency_us"]["count"]), (&60.into(), &60.into()));
+    let books = line.stop().unwrap().books("minipool").unwrap();
+    assert_eq!(books.accepted(), 60);
 }
 
 #[test]

@@ -103,7 +103,8 @@ impl Ears {
     /// Waits until something has come to all, and then nothing for a moment; or until `deadline`.
     ///
     /// It does so without ever sleeping: else each message would wake this core, and on a virtual
-    /// machine that is half of what sending it costs the pool. Miners elsewhere cost it no such thing.
+    /// machine that is half of what sending it costs the pool. Miners elsewhere cost it no such
+    /// thing.
     pub async fn wait(&self, deadline: Instant) {
         let (mut silent_before, mut since) = (usize::MAX, Instant::now());
         loop {

@@ -1,7 +1,8 @@
-//! Work in bytes: NewMiningJob, NewExtendedMiningJob and SetNewPrevHash (SV2 spec 5.3.15 to 5.3.17).
+//! Work in bytes: NewMiningJob, NewExtendedMiningJob and SetNewPrevHash (SV2 spec 5.3.15 to
+//! 5.3.17).
 //!
-//! By hand, since a new tip is written once for each channel there is, at once: the crate's messages
-//! make a list of their fields first. They are the oracle in the tests.
+//! By hand, since a new tip is written once for each channel there is, at once: the crate's
+//! messages make a list of their fields first. They are the oracle in the tests.
 
 use mining_sv2::{
     CHANNEL_BIT_MINING_SET_NEW_PREV_HASH, CHANNEL_BIT_NEW_EXTENDED_MINING_JOB,
