@@ -1,6 +1,5 @@
 //! What goes to the pool: shares in plain memory, everything else as messages of the contract.
 
-use bytes::BytesMut;
 use gopool_sv2_proto::v1;
 use v1::session_request::Message as ToPool;
 
@@ -78,7 +77,7 @@ impl From<Parcel> for ToPool {
 #[cfg(any(feature = "grpc", test))]
 pub(crate) fn submit_batch(shares: &[Share]) -> v1::SubmitBatch {
     let size = shares.iter().map(|share| share.extranonce.len() + share.worker.len()).sum();
-    let mut bytes = BytesMut::with_capacity(size);
+    let mut bytes = bytes::BytesMut::with_capacity(size);
     for share in shares {
         bytes.extend_from_slice(&share.extranonce);
         bytes.extend_from_slice(&share.worker);
