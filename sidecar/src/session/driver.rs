@@ -220,6 +220,7 @@ impl Driver<'_> {
         let mut was_full = false;
         let mut drain: Option<Drain> = None;
         loop {
+            let held_back = !self.answers_fit() || !self.commands.is_empty();
             match self.step_frames() {
                 Ok(0) => {}
                 Ok(_) => patience.framed(),
@@ -259,6 +260,10 @@ impl Driver<'_> {
             // What all of it brought about goes out in one piece.
             if let Err(cause) = self.flush(&mut patience) {
                 return cause;
+            }
+            // Frames that have come already may be taken now: nothing else would say so.
+            if held_back && self.takes_more() && self.wire.reader.is_mid_frame() {
+                continue;
             }
             let reads = drain.as_ref().is_none_or(Drain::reads) && self.takes_more();
             let (now, writes) = (Instant::now(), self.wire.unsent() > 0);
