@@ -138,7 +138,9 @@ fn what_is_offered_to_operators_names_only_metrics_that_exist() {
             let family = name.strip_suffix("_bucket").unwrap_or(name);
             assert!(known.iter().any(|known| known == family), "{file}: there is no {name}");
         }
-        assert!(count > 10, "{file}");
+        // The operator's page names alerts, which have the queries.
+        let least = if file == "docs/operate.md" { 1 } else { 11 };
+        assert!(count >= least, "{file}");
     }
 }
 
