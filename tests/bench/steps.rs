@@ -142,8 +142,8 @@ impl Steps<'_> {
         self.measure(&plan, &|_| step.to_owned())
     }
 
-    /// A crowd comes, hears of new tips and templates, and goes; another follows on the same line, to see whether
-    /// the memory of the first is used again.
+    /// A crowd comes, hears of new tips and templates, and goes; another follows on the same line,
+    /// to see whether the memory of the first is used again.
     fn crowd(&mut self, connections: usize, tips: usize) -> Result<()> {
         let (size, tips) = (connections.to_string(), tips.to_string());
         let news = ["--tips", &tips, "--templates", &tips];

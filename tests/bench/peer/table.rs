@@ -53,8 +53,8 @@ pub fn tables(turns: &[Turn], heading: &str) -> String {
     let noisy = turns.iter().filter(|turn| disturbed(turn).is_some_and(|cores| cores > NOISE));
     text += &format!(
         "\nEach cell is minimum / **median** / maximum of the rounds, a ratio that of the two \
-         turns of one round: median (lowest to highest). In {} of {} turns something else used more than \
-         {NOISE} of a core.\n",
+         turns of one round: median (lowest to highest). In {} of {} turns something else used \
+         more than {NOISE} of a core.\n",
         noisy.count(),
         turns.len()
     );
