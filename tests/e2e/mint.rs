@@ -77,16 +77,19 @@ impl Rig {
         whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Whole units in what the pool has booked for shares of which this holds.
+    /// Whole units in what the pool has booked for shares of which this holds. Each user has an
+    /// account, and each account keeps its fraction of a unit.
     fn owed(&self, counts: impl Fn(&Value) -> bool) -> u64 {
-        let mut sum = 0;
+        let mut sums: BTreeMap<String, u128> = BTreeMap::new();
         for line in self.lines("minipool.journal") {
             if line["event"] == "verdict" && line["accepted"] == true && counts(&line) {
                 let part = |name: &str| u128::from(line["credit"][name].as_u64().unwrap());
-                sum += (part("whole") << 32) + part("fraction");
+                let user = line["user"].as_str().unwrap().to_owned();
+                *sums.entry(user).or_default() += (part("whole") << 32) + part("fraction");
             }
         }
-        u64::try_from(sum / UNIT).unwrap()
+        let units = sums.into_values().map(|sum| sum / UNIT).sum::<u128>();
+        u64::try_from(units).unwrap()
     }
 
     /// What the pool kept of the ledger's events, which must be a sequence.

@@ -137,11 +137,20 @@ impl Others {
 /// # Errors
 /// A connection fails before that, or does not come back.
 pub async fn returns(place: &Place, plan: &Returns) -> Result<()> {
+    let (go, mut told) = mpsc::channel(1);
+    // From the start: who starts them may be killed at any time, and their load with it.
+    std::thread::spawn(move || {
+        for _ in std::io::stdin().lines().map_while(|line| line.ok()) {
+            if go.blocking_send(()).is_err() {
+                break;
+            }
+        }
+        std::process::exit(0);
+    });
     let peers = miners(place, plan.kind, plan.connections).await?;
     let mut output = std::io::stdout();
     writeln!(output, "{READY}")?;
-    let mut input = std::io::stdin().lines();
-    input.next().ok_or("nobody says when")??;
+    told.recv().await.ok_or("nobody says when")?;
     let start = Instant::now();
     for peer in peers {
         peer.cut()?;
@@ -178,10 +187,8 @@ pub async fn returns(place: &Place, plan: &Returns) -> Result<()> {
         "back_us": latencies.summary().map(Summary::to_json),
     });
     writeln!(output, "{report}")?;
-    for line in input {
-        line?;
-    }
-    Ok(())
+    // They stay as long as they are wanted.
+    std::future::pending().await
 }
 
 /// From nothing to a channel with work.

@@ -8,6 +8,7 @@ use noise_sv2::{NoiseDecryptor, NoiseEncryptor, Responder};
 use secp256k1::Keypair;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
+use tokio::task::yield_now;
 use tokio::time::{timeout_at, Instant};
 
 /// How far valid_from lies in the past: miners' clocks are often minutes slow, and clients allow
@@ -67,7 +68,8 @@ impl std::fmt::Debug for Acceptor {
 impl Acceptor {
     /// `validity_secs`: how long a certificate holds from now on. `deadline`: for the whole
     /// handshake, waiting for a turn included. `at_once`: key exchanges computed at the same time
-    /// (each costs about 0.35 ms of a core), so that a reconnect storm leaves room for shares.
+    /// (each costs about 0.35 ms of a core). Each of these waits until whatever else was ready has
+    /// had its turn, so that a reconnect storm leaves room for shares.
     #[must_use]
     pub fn new(authority: Keypair, validity_secs: u32, deadline: Duration, at_once: usize) -> Self {
         let (authority, permits) =
@@ -122,6 +124,9 @@ impl Acceptor {
             }
         }
         let permit = self.permits.acquire().await.map_err(|_| HandshakeError::Stopping)?;
+        // Behind everything else that is ready now: of thousands that come at once all would be
+        // computed before the next share has its turn, each as long as dozens of shares.
+        yield_now().await;
         let (act2, engine) = self.respond(act1, now)?;
         drop(permit);
         stream.write_all(&act2).await?;
@@ -146,6 +151,8 @@ impl Acceptor {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use noise_sv2::Initiator;
     use tokio::io::duplex;
 
@@ -216,6 +223,34 @@ mod tests {
             theirs.read_exact(&mut act2).await.unwrap();
             assert_eq!(initiator.step_2_with_now(act2, NOW).is_ok(), good);
             assert!(server.await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_storm_of_handshakes_lets_others_run_after_each() {
+        let (acceptor, public) = acceptor(Duration::from_secs(60));
+        let done = Arc::new(AtomicUsize::new(0));
+        let storm: Vec<_> = (0..50)
+            .map(|_| {
+                let (acceptor, done) = (acceptor.clone(), Arc::clone(&done));
+                tokio::spawn(async move {
+                    let (mut ours, mut theirs) = duplex(1024);
+                    let first = Initiator::from_raw_k(public).unwrap().step_0().unwrap();
+                    theirs.write_all(&first).await.unwrap();
+                    acceptor.accept(&mut ours, Instant::now(), NOW).await.unwrap();
+                    done.fetch_add(1, Ordering::Relaxed);
+                })
+            })
+            .collect();
+        let mut before = 0;
+        while before < storm.len() {
+            yield_now().await;
+            let now = done.load(Ordering::Relaxed);
+            assert!(now <= before + 2, "{before} to {now} in one turn");
+            before = now;
+        }
+        for handshake in storm {
+            handshake.await.unwrap();
         }
     }
 

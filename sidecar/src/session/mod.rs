@@ -26,6 +26,8 @@ mod work;
 #[cfg(test)]
 mod credit_tests;
 #[cfg(test)]
+mod driver_tests;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod pace_tests;
