@@ -1,7 +1,7 @@
 # Everything starts here. `make demo` shows the whole line at work, `make test` proves it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo kills mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-mint bench-peer bench-peer-build bench-stats bench-poll fuzz lint rust-test go-test node interop dashboard conformance-reference gen prerequisites
+.PHONY: help demo kills mint-demo mint-test test-mintd lib install-lib ffi-test ffi-sanitize ffi-long ffi-line test test-full chaos soak bench bench-build bench-compare bench-ffi bench-mint bench-peer bench-peer-build bench-stats bench-poll bench-pieces fuzz lint rust-test go-test node interop dashboard conformance-reference gen prerequisites
 
 # For tests of the sidecar and the library: Go's cache of results doesn't see that these are new.
 UNCACHED := -count=1
@@ -132,6 +132,11 @@ bench-stats: bench-build ## whether a statistics service that is up, gone or kil
 
 bench-poll: lib ## what an event costs from the ring to Go, and a verdict back: nanoseconds, ten runs
 	cd go-bindings && go test -tags sv2_static -run xxx -bench Poll -count 10 ./ffihost
+
+# Criterion asks for the folder of its reports in the environment.
+bench-pieces: prerequisites ## what the hot pieces of a share, a new tip and a handshake cost alone; 1 minute (PIECE=name: those)
+	CARGO_TARGET_DIR="$(abspath $(or $(CARGO_TARGET_DIR),target))" \
+	  cargo bench --manifest-path benches/Cargo.toml --locked -- $(if $(PIECE),"$(PIECE)")
 
 lint: prerequisites ## formatting and lints
 	cargo fmt --all --check

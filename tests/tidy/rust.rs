@@ -23,8 +23,8 @@ const FORBIDDEN: [(&str, &str); 8] = [
 const PROGRAM: [&str; 2] = ["sidecar/src/main.rs", "sidecar/src/cli.rs"];
 
 /// Directories of sources whose files open with a doc comment.
-const DOCUMENTED: [&str; 6] =
-    ["sidecar/src/", "proto/src/", "proto/generate/", "ffi/src/", "tests/", "fuzz/"];
+const DOCUMENTED: [&str; 7] =
+    ["sidecar/src/", "proto/src/", "proto/generate/", "ffi/src/", "tests/", "fuzz/", "benches/"];
 
 /// Checks the shape of any Rust file.
 pub(crate) fn shape(path: &str, text: &str) -> Vec<Finding> {
