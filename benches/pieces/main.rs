@@ -12,7 +12,7 @@ mod work;
 
 use std::time::Duration;
 
-use criterion::{Criterion, Throughput};
+use criterion::{Criterion, SamplingMode, Throughput};
 use gopool_sv2_pieces::{time, Piece};
 
 /// Times that a piece is run between two looks at the clock.
@@ -22,7 +22,8 @@ const GROUP: u64 = 64;
 fn measure(c: &mut Criterion, name: &str, mut piece: impl Piece, each: u64, group: u64) {
     let (kind, name) = name.split_once('/').unwrap();
     let mut named = c.benchmark_group(kind);
-    named.throughput(Throughput::Elements(each));
+    // As many runs in each sample: whole groups, or nearly so.
+    named.throughput(Throughput::Elements(each)).sampling_mode(SamplingMode::Flat);
     named.bench_function(name, |b| b.iter_custom(|times| time(&mut piece, times, group)));
     named.finish();
 }
