@@ -134,7 +134,7 @@ bench-poll: lib ## what an event costs from the ring to Go, and a verdict back: 
 	cd go-bindings && go test -tags sv2_static -run xxx -bench Poll -count 10 ./ffihost
 
 # Criterion asks for the folder of its reports in the environment.
-bench-pieces: prerequisites ## what the hot pieces of a share, a new tip and a handshake cost alone; 1 minute (PIECE=name: those)
+bench-pieces: prerequisites ## what the hot pieces of a share, a new tip and a handshake cost alone; 75 seconds (PIECE=name: those)
 	CARGO_TARGET_DIR="$(abspath $(or $(CARGO_TARGET_DIR),target))" \
 	  cargo bench --manifest-path benches/Cargo.toml --locked -- $(if $(PIECE),"$(PIECE)")
 
