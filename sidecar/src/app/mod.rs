@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch, Semaphore};
 use tokio::task::JoinHandle;
 
 #[cfg(feature = "bin")]
@@ -220,6 +220,7 @@ impl Sidecar {
             clients: clients.clone(),
             counts: counts.clone(),
             strangers: Arc::default(),
+            leaving: Arc::new(Semaphore::new(1)),
         };
         let (stop_listener, listener_stops) = watch::channel(false);
         let (stop_link, link_stops) = watch::channel(false);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout, Instant};
 
@@ -74,6 +74,8 @@ pub struct Context {
     pub counts: Counts,
     /// What strangers do is not told without end.
     pub strangers: Arc<Hush>,
+    /// Connections that go at once; as many as leave the others room.
+    pub leaving: Arc<Semaphore>,
 }
 
 /// Serves one connection until it ends. `arrived`: when it was accepted. `stop`: true when the
@@ -160,6 +162,7 @@ async fn serve(
         counts: &context.counts,
         presence: presence.clone(),
         strangers: &context.strangers,
+        leaving: &context.leaving,
         stop,
     };
     Ok((driver.run().await, presence))
@@ -181,6 +184,7 @@ struct Driver<'a> {
     counts: &'a Counts,
     presence: Presence,
     strangers: &'a Hush,
+    leaving: &'a Semaphore,
     stop: watch::Receiver<bool>,
 }
 
@@ -200,6 +204,10 @@ impl Driver<'_> {
         }
         // A peer that is gone or slow can't be told anything more.
         let _ = timeout(self.linger(), self.wire.farewell()).await;
+        // Behind everything else that is ready now: when thousands are cut off at once, the shares
+        // of the others would wait for all of them. It is never closed.
+        let _turn = self.leaving.acquire().await;
+        yield_now().await;
         let mut fx = Effects::default();
         self.session.end(&mut fx);
         self.commands.extend(fx.commands);

@@ -8,7 +8,7 @@ use secp256k1::Keypair;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::watch;
+use tokio::sync::{watch, Semaphore};
 use tokio::time::{sleep, timeout, Instant};
 
 use super::driver::{run, Context, Peer};
@@ -37,6 +37,7 @@ fn context() -> Context {
         clients: Default::default(),
         counts: Default::default(),
         strangers: Arc::default(),
+        leaving: Arc::new(Semaphore::new(1)),
     }
 }
 
