@@ -14,6 +14,7 @@ INTEROP := tests/interop
 DASHBOARD := tests/dashboard
 # module:package:target
 GO_FUZZ := go-bindings:./sv2:FuzzJudge go-bindings:./sv2:FuzzChannels \
+  go-bindings:./grpchost:FuzzReadSubmits \
   go-bindings:./sv1host:FuzzReadLine go-bindings:./sv1host:FuzzWriteLine tests/sv2client:.:FuzzDecodeSurvivesAnyBytes
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 # Where the library for Go and C programs is built to, beside the package that links it.
