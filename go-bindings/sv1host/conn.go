@@ -45,8 +45,8 @@ func RequestOf(conn net.Conn) (sv2.OpenRequest, bool) {
 
 // memoryConn is the pool's end of a connection in memory; the channel at the other end uses send, take
 // and hangUp. Write waits for nothing but the channel's lock, and calls nothing of the pool's: it queues,
-// and wakes the channel. The reply to a share that is accepted, by far the most there is, the channel
-// takes at once, if nothing waits before it: two goroutines less have to be woken for each share.
+// and wakes the channel. Replies to shares that are accepted, by far the most there is, the channel takes
+// at once, if nothing waits before them: two goroutines less have to be woken for each share.
 //
 // After Close, and after the channel has hung up, Read gives io.EOF: for a pool that is a miner who left.
 type memoryConn struct {
@@ -54,8 +54,8 @@ type memoryConn struct {
 	remote     net.Addr
 	limitLines int
 	wake       func() // the channel: there may be something to take
-	// direct takes what is written at once, and reports whether it did. Called with no lock held.
-	direct func(written []byte) bool
+	// direct takes what it can of what is written at once, and gives the rest. Called with no lock held.
+	direct func(written []byte) (rest []byte)
 
 	mu       sync.Mutex
 	readable sync.Cond    // unread, hungUp, closed or the read deadline changed
@@ -118,7 +118,7 @@ func (c *memoryConn) setAlarm() {
 	c.alarm.Reset(time.Until(c.readDeadline))
 }
 
-// Write gives p to the channel, whole or not at all.
+// Write gives p to the channel. An error says that what is left of it was not taken.
 func (c *memoryConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	err, first := c.unwritable(), len(c.waiting) == 0
@@ -126,11 +126,14 @@ func (c *memoryConn) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if first && c.direct != nil && c.direct(p) {
-		return len(p), nil
+	rest := p
+	if first && c.direct != nil {
+		if rest = c.direct(p); len(rest) == 0 {
+			return len(p), nil
+		}
 	}
-	if err := c.enqueue(p); err != nil {
-		return 0, err
+	if err := c.enqueue(rest); err != nil {
+		return len(p) - len(rest), err
 	}
 	c.wake()
 	return len(p), nil

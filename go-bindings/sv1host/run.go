@@ -21,6 +21,9 @@ const (
 	maxTick = 15 * time.Second
 )
 
+// newline ends each line.
+var newline = []byte{'\n'}
+
 // reader cuts what the pool writes into lines.
 type reader struct {
 	spare []byte // for memoryConn.take
@@ -69,7 +72,7 @@ func (c *channel) isOver() bool {
 func (c *channel) takeLines(r *reader, data []byte) {
 	var verdicts []sv2.Verdict
 	for rest := data; len(rest) > 0; {
-		line, after, whole := bytes.Cut(rest, []byte{'\n'})
+		line, after, whole := bytes.Cut(rest, newline)
 		rest = after
 		if !whole || len(r.rest) > 0 {
 			r.rest = append(r.rest, line...)
@@ -120,6 +123,11 @@ func (c *channel) sendAway(verdicts []sv2.Verdict) {
 
 // takeLine takes one line. What can't be understood is logged: the miner is better off with what he has.
 func (c *channel) takeLine(line []byte, verdicts []sv2.Verdict) []sv2.Verdict {
+	if id, accepted := acceptedShare(line); accepted {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.takeGranted(id, verdicts)
+	}
 	m, err := parseMessage(line)
 	if err == nil {
 		if m.Method != "" {
@@ -326,6 +334,7 @@ func (c *channel) look() {
 		if !s.verdict.BlockCandidate && now.Sub(s.at) >= options.SubmitTimeout {
 			delete(c.pending, id)
 			verdicts = c.lose(verdicts, s, "the pool did not answer")
+			s.release()
 		}
 	}
 	c.tell(verdicts)
