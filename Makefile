@@ -157,6 +157,7 @@ go-test: prerequisites ## Go: with the race detector
 	@[ -n "$$GOPOOL_SRC" ] || echo "SKIPPED gopool-checkout: set GOPOOL_SRC to a checkout of goPool to install into a copy of it"
 	cargo build --bin gopool-sv2
 	@for module in $(filter-out $(SV2CLIENT),$(GO_MODULES)); do (cd $$module && go test -race ./...) || exit 1; done
+	cd go-bindings && go test -run TakesNoObject ./grpchost ./session ./sv1host ./sv2
 	cd $(SV2CLIENT) && go test -race $(UNCACHED) ./...
 	cd $(INTEROP) && go test -race ./sv1
 

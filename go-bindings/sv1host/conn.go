@@ -67,7 +67,8 @@ type memoryConn struct {
 	overflow bool
 
 	readDeadline, writeDeadline time.Time
-	alarm                       *time.Timer // wakes readers at readDeadline, once a Read waits
+	alarm                       *time.Timer // wakes readers at alarmAt, once a Read waits
+	alarmAt                     time.Time   // zero when none is set
 }
 
 var _ net.Conn = (*memoryConn)(nil)
@@ -102,20 +103,23 @@ func (c *memoryConn) Read(p []byte) (int, error) {
 	}
 }
 
-// setAlarm sees to it that a Read that waits looks up at its deadline; the caller holds mu.
+// setAlarm sees to it that a Read that waits looks up at its deadline, or before and then again; the caller
+// holds mu. Deadlines mostly move on with every line, which leaves the alarm where it is.
 func (c *memoryConn) setAlarm() {
-	if c.readDeadline.IsZero() {
+	if c.readDeadline.IsZero() || !c.alarmAt.IsZero() && !c.readDeadline.Before(c.alarmAt) {
 		return
 	}
+	c.alarmAt = c.readDeadline
 	if c.alarm == nil {
-		c.alarm = time.AfterFunc(time.Until(c.readDeadline), func() {
+		c.alarm = time.AfterFunc(time.Until(c.alarmAt), func() {
 			c.mu.Lock()
 			defer c.mu.Unlock()
+			c.alarmAt = time.Time{}
 			c.readable.Broadcast()
 		})
 		return
 	}
-	c.alarm.Reset(time.Until(c.readDeadline))
+	c.alarm.Reset(time.Until(c.alarmAt))
 }
 
 // Write gives p to the channel. An error says that what is left of it was not taken.

@@ -37,7 +37,7 @@ func (p *Pool) work() {
 			return
 		}
 		p.judge(c, batch, verdicts[:len(batch)])
-		p.turns.end(c, len(batch))
+		p.turns.end(c, batch)
 		p.inFlight.done(len(batch))
 	}
 }
