@@ -14,6 +14,7 @@ INTEROP := tests/interop
 DASHBOARD := tests/dashboard
 # module:package:target
 GO_FUZZ := go-bindings:./sv2:FuzzJudge go-bindings:./sv2:FuzzChannels \
+  go-bindings:./grpchost:FuzzReadSubmits \
   go-bindings:./sv1host:FuzzReadLine go-bindings:./sv1host:FuzzWriteLine tests/sv2client:.:FuzzDecodeSurvivesAnyBytes
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 # Where the library for Go and C programs is built to, beside the package that links it.
@@ -161,6 +162,7 @@ go-test: prerequisites ## Go: with the race detector
 	@[ -n "$$GOPOOL_SRC" ] || echo "SKIPPED gopool-checkout: set GOPOOL_SRC to a checkout of goPool to install into a copy of it"
 	cargo build --bin gopool-sv2
 	@for module in $(filter-out $(SV2CLIENT),$(GO_MODULES)); do (cd $$module && go test -race ./...) || exit 1; done
+	cd go-bindings && go test -run TakesNoObject ./grpchost ./session ./sv1host ./sv2
 	cd $(SV2CLIENT) && go test -race $(UNCACHED) ./...
 	cd $(INTEROP) && go test -race ./sv1
 

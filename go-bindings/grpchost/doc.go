@@ -14,6 +14,9 @@
 // [ListenUnix] is for a sidecar on the same machine; for one on another machine there is [ListenTLS],
 // where both ends show a certificate.
 //
+// Shares and verdicts are read and written here, in memory that is used again; all other messages by the
+// generated code.
+//
 // What goes over the streams, and what a host and a sidecar may count on when one breaks, is in package
 // session.
 package grpchost

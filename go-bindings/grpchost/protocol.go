@@ -56,6 +56,7 @@ func serverOptions(o Options) []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(MaxMessageSize),
 		grpc.MaxSendMsgSize(MaxMessageSize),
 		grpc.WaitForHandlers(true),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.ChainUnaryInterceptor(checkUnary),
 		grpc.ChainStreamInterceptor(checkStream),
 	}

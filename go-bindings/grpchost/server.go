@@ -143,7 +143,7 @@ func (w workService) Session(
 	if err := stream.SendHeader(nil); err != nil {
 		return err
 	}
-	return w.sessions.Serve(stream)
+	return w.sessions.ServeBatches(&shareStream{BidiStreamingServer: stream})
 }
 
 // eventService is the generated service; it brings streams to a sink.

@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"strconv"
@@ -65,7 +66,7 @@ func BenchmarkSubmitPipelined(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*MaxBatch), "ns/share")
 }
 
-// quickHost accepts every share at once, and costs one slice of verdicts a call.
+// quickHost accepts every share at once, in memory that it uses again.
 type quickHost struct{}
 
 func (quickHost) Limits() sv2.Limits { return sv2.Limits{Easiest: sv2.MaxTarget} }
@@ -73,26 +74,29 @@ func (quickHost) Limits() sv2.Limits { return sv2.Limits{Easiest: sv2.MaxTarget}
 func (quickHost) OpenChannel(
 	_ context.Context, _ sv2.OpenRequest, sink sv2.Sink,
 ) (sv2.Channel, sv2.Opened, error) {
-	return quickChannel{sink}, sv2.Opened{Prefix: []byte{1}, ExtranonceSize: 4, Target: sv2.MaxTarget,
+	return &quickChannel{sink: sink}, sv2.Opened{Prefix: []byte{1}, ExtranonceSize: 4, Target: sv2.MaxTarget,
 		Job: newJob(1, 1)}, nil
 }
 
 func (quickHost) Drain(context.Context) error { return nil }
 
-type quickChannel struct{ sink sv2.Sink }
-
-func (c quickChannel) Submit(batch []sv2.Submit) {
-	verdicts := make([]sv2.Verdict, len(batch))
-	for i := range batch {
-		verdicts[i] = sv2.Verdict{SubmitID: batch[i].ID, Hash: sv2.Hash{1},
-			Credit: sv2.Difficulty{Whole: 1}}
-	}
-	c.sink.Verdicts(verdicts)
+type quickChannel struct {
+	sink     sv2.Sink
+	verdicts []sv2.Verdict
 }
 
-func (quickChannel) Update(context.Context, sv2.UpdateRequest) error { return nil }
+func (c *quickChannel) Submit(batch []sv2.Submit) {
+	c.verdicts = c.verdicts[:0]
+	for i := range batch {
+		c.verdicts = append(c.verdicts, sv2.Verdict{SubmitID: batch[i].ID, Hash: sv2.Hash{1},
+			Credit: sv2.Difficulty{Whole: 1}})
+	}
+	c.sink.Verdicts(c.verdicts)
+}
 
-func (quickChannel) Close(string) {}
+func (*quickChannel) Update(context.Context, sv2.UpdateRequest) error { return nil }
+
+func (*quickChannel) Close(string) {}
 
 // ringlike is a stream that costs nothing itself: one batch there, its verdicts back, in memory that is
 // used again.
@@ -124,48 +128,83 @@ func (r *ringlike) SendVerdicts(verdicts []sv2.Verdict) error {
 	return nil
 }
 
+// quickLine is a session with a host that accepts, on a ringlike, and submits for so many channels.
+type quickLine struct {
+	*ringlike
+	channels, id uint64
+	batch        []Submit
+}
+
+func newQuickLine(t testing.TB, channels uint64) *quickLine {
+	t.Helper()
+	server, err := New(quickHost{}, Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := &quickLine{channels: channels, batch: make([]Submit, MaxBatch), ringlike: &ringlike{
+		ctx: t.Context(), incoming: make(chan Request), opened: make(chan struct{}),
+		judged: make(chan int, MaxBatch)}}
+	ended := make(chan error, 1)
+	go func() { ended <- server.ServeBatches(q) }()
+	q.incoming <- Request{Message: &sv2pb.SessionRequest{
+		Message: &sv2pb.SessionRequest_Hello{Hello: goodHello(1)}}}
+	for id := range channels {
+		q.incoming <- Request{Message: &sv2pb.SessionRequest{
+			Message: &sv2pb.SessionRequest_OpenChannel{OpenChannel: goodOpen(id + 1)}}}
+		<-q.opened
+	}
+	t.Cleanup(func() {
+		close(q.incoming)
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if err := server.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return q
+}
+
+var quickExtranonce = []byte{1, 2, 3, 4}
+
+// share has so many submits judged, for all channels in turn.
+func (q *quickLine) share(submits int) {
+	batch := q.batch[:submits]
+	for i := range batch {
+		q.id++
+		batch[i] = Submit{1 + q.id%q.channels,
+			sv2.Submit{ID: q.id, JobID: 1, Extranonce: quickExtranonce}}
+	}
+	q.incoming <- Request{Submits: batch}
+	for submits > 0 {
+		submits -= <-q.judged
+	}
+}
+
+// A submit and its verdict take nothing of the heap for themselves, however they come: hosts own their
+// submits, but those are pieces of what was made for many.
+func TestTakesNoObjectForAShare(t *testing.T) {
+	for _, size := range []int{1, 16, MaxBatch} {
+		q := newQuickLine(t, 16)
+		objects := testing.AllocsPerRun(1000, func() { q.share(size) }) / float64(size)
+		t.Logf("batches of %d: %.3f objects a share", size, objects)
+		if objects >= 0.5 {
+			t.Errorf("batches of %d: %.2f objects a share", size, objects)
+		}
+	}
+}
+
 // What the session itself costs a share: 256 a batch, for so many channels, from a stream with memory of
 // its own to a host that accepts, and the verdicts back.
 func BenchmarkSessionOfBatches(b *testing.B) {
 	for _, channels := range []uint64{1, 16, 256} {
 		b.Run(strconv.FormatUint(channels, 10), func(b *testing.B) {
-			server, err := New(quickHost{}, Options{Logger: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				b.Fatal(err)
-			}
-			r := &ringlike{ctx: b.Context(), incoming: make(chan Request),
-				opened: make(chan struct{}), judged: make(chan int, MaxBatch)}
-			ended := make(chan error, 1)
-			go func() { ended <- server.ServeBatches(r) }()
-			r.incoming <- Request{Message: &sv2pb.SessionRequest{
-				Message: &sv2pb.SessionRequest_Hello{Hello: goodHello(1)}}}
-			for id := range channels {
-				r.incoming <- Request{Message: &sv2pb.SessionRequest{
-					Message: &sv2pb.SessionRequest_OpenChannel{OpenChannel: goodOpen(id + 1)}}}
-				<-r.opened
-			}
-			batch := make([]Submit, MaxBatch)
-			extranonce, id := []byte{1, 2, 3, 4}, uint64(0)
+			q := newQuickLine(b, channels)
 			b.ReportAllocs()
 			for b.Loop() {
-				for i := range batch {
-					id++
-					batch[i] = Submit{1 + id%channels, sv2.Submit{ID: id, JobID: 1,
-						Extranonce: extranonce}}
-				}
-				r.incoming <- Request{Submits: batch}
-				for left := MaxBatch; left > 0; {
-					left -= <-r.judged
-				}
+				q.share(MaxBatch)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*MaxBatch), "ns/share")
-			close(r.incoming)
-			if err := <-ended; err != nil {
-				b.Error(err)
-			}
-			if err := server.Stop(context.Background()); err != nil {
-				b.Error(err)
-			}
 		})
 	}
 }

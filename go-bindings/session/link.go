@@ -55,6 +55,8 @@ type link struct {
 	// homes and touched are memory for the channels of a batch: of each submit that goes to a host, and
 	// each channel once. The receiving goroutine's.
 	homes, touched []*channel
+	// slab is memory for submits that nobody has yet; the receiving goroutine's.
+	slab []sv2.Submit
 
 	// welcomed: Welcome is queued. leaving: the sidecar is about to stop. Guarded by session.mu.
 	welcomed, leaving bool

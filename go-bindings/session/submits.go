@@ -132,8 +132,7 @@ func (l *link) handOver(submits []Submit) {
 		}
 	}
 	s.mu.Unlock()
-	// One piece of memory for all hosts' parts, however many channels there are.
-	slab := make([]sv2.Submit, shares)
+	slab := l.room(shares)
 	for _, c := range touched {
 		c.gathered, slab, c.coming = slab[:0:c.coming], slab[c.coming:], 0
 	}
@@ -155,6 +154,20 @@ func (l *link) handOver(submits []Submit) {
 	clear(homes)
 	clear(touched)
 	l.homes, l.touched = homes, touched
+}
+
+// slabSize is how many submits share a piece of memory, if a batch doesn't take more.
+const slabSize = 128
+
+// room is memory for so many submits, which the hosts own: pieces of one slab, however many channels and
+// batches they are of.
+func (l *link) room(submits int) []sv2.Submit {
+	if submits > len(l.slab) {
+		l.slab = make([]sv2.Submit, max(submits, slabSize))
+	}
+	room := l.slab[:submits:submits]
+	l.slab = l.slab[submits:]
+	return room
 }
 
 // closed is the answer to a submit whose channel is not open.

@@ -74,13 +74,17 @@ type offer struct {
 
 // share is a submit that the pool has yet to answer.
 type share struct {
-	submit  sv2.Submit
 	verdict sv2.Verdict // if the pool accepts it; of a block, which was told already
 	at      time.Time
-	height  uint32
-	// Of a block: all that this end has of it.
+	ntime   uint32
+	block   *block // nil but of a block
+}
+
+// block is all that this end has of one.
+type block struct {
 	header   [sv2.HeaderSize]byte
 	coinbase []byte
+	height   uint32
 }
 
 var _ sv2.Channel = (*channel)(nil)
@@ -264,14 +268,17 @@ func (c *channel) loseAll(why string) {
 	for id, s := range c.pending {
 		delete(c.pending, id)
 		verdicts = c.lose(verdicts, s, why)
+		s.release()
 	}
-	for _, submit := range c.queue {
-		verdict := c.check.Refuse(submit, sv2.RejectUnavailable)
+	now := time.Now()
+	for i := range c.queue {
+		submit := &c.queue[i]
+		verdict := c.check.Refuse(*submit, sv2.RejectUnavailable)
 		verdicts = append(verdicts, verdict)
 		if verdict.BlockCandidate {
-			s := c.shareOf(submit, verdict)
+			s := c.shareOf(submit, &verdict, now)
 			if c.mayWait(s) {
-				c.submit(c.appendShare(nil, s))
+				c.submit(c.appendShare(nil, s, submit), now)
 				delete(c.pending, submit.ID) // its answer would come too late
 			}
 			defer c.lose(nil, s, why)
@@ -285,13 +292,13 @@ func (c *channel) loseAll(why string) {
 // a block is told; the caller holds mu.
 func (c *channel) lose(verdicts []sv2.Verdict, s *share, why string) []sv2.Verdict {
 	if !s.verdict.BlockCandidate {
-		return append(verdicts, sv2.Verdict{SubmitID: s.submit.ID, Reason: sv2.RejectUnavailable,
+		return append(verdicts, sv2.Verdict{SubmitID: s.verdict.SubmitID, Reason: sv2.RejectUnavailable,
 			Hash: s.verdict.Hash, Detail: printable(why)})
 	}
 	c.log.Error("a block may be lost: the pool did not say what became of it; with the transactions of "+
 		"its template it can be submitted by hand", "hash", s.verdict.Hash,
-		"header", hex.EncodeToString(s.header[:]), "coinbase", hex.EncodeToString(s.coinbase),
-		"height", s.height, "reason", why)
+		"header", hex.EncodeToString(s.block.header[:]), "coinbase",
+		hex.EncodeToString(s.block.coinbase), "height", s.block.height, "reason", why)
 	c.result(s, sv2.BlockResult{Unknown: true, Detail: why})
 	return verdicts
 }
@@ -301,7 +308,7 @@ func (c *channel) result(s *share, result sv2.BlockResult) {
 	if c.state == stateClosed {
 		return
 	}
-	result.SubmitID, result.Hash, result.Height = s.submit.ID, s.verdict.Hash, s.height
+	result.SubmitID, result.Hash, result.Height = s.verdict.SubmitID, s.verdict.Hash, s.block.height
 	result.Detail = printable(result.Detail)
 	c.sink.BlockResult(result)
 }

@@ -45,8 +45,8 @@ func RequestOf(conn net.Conn) (sv2.OpenRequest, bool) {
 
 // memoryConn is the pool's end of a connection in memory; the channel at the other end uses send, take
 // and hangUp. Write waits for nothing but the channel's lock, and calls nothing of the pool's: it queues,
-// and wakes the channel. The reply to a share that is accepted, by far the most there is, the channel
-// takes at once, if nothing waits before it: two goroutines less have to be woken for each share.
+// and wakes the channel. Replies to shares that are accepted, by far the most there is, the channel takes
+// at once, if nothing waits before them: two goroutines less have to be woken for each share.
 //
 // After Close, and after the channel has hung up, Read gives io.EOF: for a pool that is a miner who left.
 type memoryConn struct {
@@ -54,8 +54,8 @@ type memoryConn struct {
 	remote     net.Addr
 	limitLines int
 	wake       func() // the channel: there may be something to take
-	// direct takes what is written at once, and reports whether it did. Called with no lock held.
-	direct func(written []byte) bool
+	// direct takes what it can of what is written at once, and gives the rest. Called with no lock held.
+	direct func(written []byte) (rest []byte)
 
 	mu       sync.Mutex
 	readable sync.Cond    // unread, hungUp, closed or the read deadline changed
@@ -67,7 +67,8 @@ type memoryConn struct {
 	overflow bool
 
 	readDeadline, writeDeadline time.Time
-	alarm                       *time.Timer // wakes readers at readDeadline, once a Read waits
+	alarm                       *time.Timer // wakes readers at alarmAt, once a Read waits
+	alarmAt                     time.Time   // zero when none is set
 }
 
 var _ net.Conn = (*memoryConn)(nil)
@@ -102,23 +103,26 @@ func (c *memoryConn) Read(p []byte) (int, error) {
 	}
 }
 
-// setAlarm sees to it that a Read that waits looks up at its deadline; the caller holds mu.
+// setAlarm sees to it that a Read that waits looks up at its deadline, or before and then again; the caller
+// holds mu. Deadlines mostly move on with every line, which leaves the alarm where it is.
 func (c *memoryConn) setAlarm() {
-	if c.readDeadline.IsZero() {
+	if c.readDeadline.IsZero() || !c.alarmAt.IsZero() && !c.readDeadline.Before(c.alarmAt) {
 		return
 	}
+	c.alarmAt = c.readDeadline
 	if c.alarm == nil {
-		c.alarm = time.AfterFunc(time.Until(c.readDeadline), func() {
+		c.alarm = time.AfterFunc(time.Until(c.alarmAt), func() {
 			c.mu.Lock()
 			defer c.mu.Unlock()
+			c.alarmAt = time.Time{}
 			c.readable.Broadcast()
 		})
 		return
 	}
-	c.alarm.Reset(time.Until(c.readDeadline))
+	c.alarm.Reset(time.Until(c.alarmAt))
 }
 
-// Write gives p to the channel, whole or not at all.
+// Write gives p to the channel. An error says that what is left of it was not taken.
 func (c *memoryConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	err, first := c.unwritable(), len(c.waiting) == 0
@@ -126,11 +130,14 @@ func (c *memoryConn) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if first && c.direct != nil && c.direct(p) {
-		return len(p), nil
+	rest := p
+	if first && c.direct != nil {
+		if rest = c.direct(p); len(rest) == 0 {
+			return len(p), nil
+		}
 	}
-	if err := c.enqueue(p); err != nil {
-		return 0, err
+	if err := c.enqueue(rest); err != nil {
+		return len(p) - len(rest), err
 	}
 	c.wake()
 	return len(p), nil

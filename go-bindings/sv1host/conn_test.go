@@ -2,6 +2,7 @@
 package sv1host
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -195,21 +196,30 @@ func TestReadsPlainGrantsWithoutJSON(t *testing.T) {
 func TestTakesAtOnceOnlyWhatNothingWaitsBefore(t *testing.T) {
 	var direct []string
 	c := newConn(sv2.OpenRequest{}, 8, func() {})
-	c.direct = func(written []byte) bool {
+	c.direct = func(written []byte) []byte {
 		direct = append(direct, string(written))
-		return string(written) == "taken\n"
+		return bytes.TrimPrefix(written, []byte("taken\n"))
 	}
-	for _, line := range []string{"taken\n", "queued\n", "taken\n"} {
-		if n, err := c.Write([]byte(line)); err != nil || n != len(line) {
+	for _, lines := range []string{"taken\n", "taken\nqueued\ntaken\n", "taken\n"} {
+		if n, err := c.Write([]byte(lines)); err != nil || n != len(lines) {
 			t.Errorf("Write: %d, %v", n, err)
 		}
 	}
-	if data, _ := c.take(nil); string(data) != "queued\ntaken\n" || len(direct) != 2 {
+	if data, _ := c.take(nil); string(data) != "queued\ntaken\ntaken\n" || len(direct) != 2 {
 		t.Errorf("%q waited, %q were offered at once", data, direct)
 	}
+	if n, err := c.Write([]byte("taken\n" + strings.Repeat("queued\n", 9))); n != len("taken\n") ||
+		!errors.Is(err, errOverflow) {
+		t.Errorf("more than may wait: %d bytes taken, %v", n, err)
+	}
+	if _, err := c.Write([]byte("taken\n")); !errors.Is(err, net.ErrClosed) || len(direct) != 3 {
+		t.Errorf("after that: %v, %q", err, direct)
+	}
+	c = newConn(sv2.OpenRequest{}, 8, func() {})
+	c.direct = func([]byte) []byte { t.Error("offered after the end"); return nil }
 	c.hangUp()
-	if _, err := c.Write([]byte("taken\n")); !errors.Is(err, io.ErrClosedPipe) || len(direct) != 2 {
-		t.Errorf("after the end: %v, %q", err, direct)
+	if _, err := c.Write([]byte("taken\n")); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("after the end: %v", err)
 	}
 }
 

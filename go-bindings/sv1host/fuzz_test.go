@@ -64,7 +64,7 @@ func FuzzWriteLine(f *testing.F) {
 	f.Add("\x00\xff\u2028\r\n", ^uint32(0), make([]byte, 32))
 	f.Fuzz(func(t *testing.T, name string, word uint32, extranonce []byte) {
 		submit := sv2.Submit{ID: uint64(word), NTime: word, Nonce: ^word}
-		lines := appendSubmit(nil, &submit, quote(name), quote("job"+name), extranonce, &word)
+		lines := appendSubmit(nil, &submit, quote(name), quote("job"+name), extranonce, word, true)
 		called, err := request(uint64(word), methodAuthorize, name, []string{name})
 		if err != nil {
 			t.Fatal(err)

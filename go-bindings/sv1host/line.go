@@ -63,6 +63,12 @@ func acceptedID(line []byte) (id uint64, accepted bool) {
 		`,"result":true,"error":null}`
 }
 
+// acceptedShare is acceptedID of a share.
+func acceptedShare(line []byte) (id uint64, accepted bool) {
+	id, accepted = acceptedID(line)
+	return id, accepted && id <= firstCall
+}
+
 // fault is the error of a reply.
 type fault struct {
 	code int // 0 when the pool gave none

@@ -21,6 +21,9 @@ const (
 	maxTick = 15 * time.Second
 )
 
+// newline ends each line.
+var newline = []byte{'\n'}
+
 // reader cuts what the pool writes into lines.
 type reader struct {
 	spare []byte // for memoryConn.take
@@ -67,14 +70,15 @@ func (c *channel) isOver() bool {
 
 // takeLines takes the whole lines in data and keeps the rest.
 func (c *channel) takeLines(r *reader, data []byte) {
-	var verdicts []sv2.Verdict
+	w := scratches.Get().(*scratch)
+	defer w.release()
 	for rest := data; len(rest) > 0; {
-		line, after, whole := bytes.Cut(rest, []byte{'\n'})
+		line, after, whole := bytes.Cut(rest, newline)
 		rest = after
 		if !whole || len(r.rest) > 0 {
 			r.rest = append(r.rest, line...)
 			if len(r.rest) > maxLine {
-				verdicts = c.flush(verdicts)
+				w.verdicts = c.flush(w.verdicts)
 				c.giveUp(sv2.KickChannel, "the pool wrote a line without end")
 				r.rest = nil
 				break
@@ -86,7 +90,7 @@ func (c *channel) takeLines(r *reader, data []byte) {
 			r.rest = r.rest[:0]
 		}
 		if line = bytes.TrimSpace(line); len(line) > 0 {
-			verdicts = c.takeLine(line, verdicts)
+			w.verdicts = c.takeLine(line, w.verdicts)
 		}
 	}
 	if cap(data) <= keptBuffer {
@@ -94,32 +98,44 @@ func (c *channel) takeLines(r *reader, data []byte) {
 	} else {
 		r.spare = nil
 	}
-	c.flush(verdicts)
+	w.verdicts = c.flush(w.verdicts)
 }
 
 // flush tells the verdicts of replies that came together, and leaves none. It comes before anything that
 // may end the channel: what the pool has accepted is in its books.
 func (c *channel) flush(verdicts []sv2.Verdict) []sv2.Verdict {
+	if len(verdicts) == 0 {
+		return verdicts
+	}
+	farewell, away := sentAway(verdicts)
 	c.mu.Lock()
 	c.tell(verdicts)
 	c.mu.Unlock()
-	c.sendAway(verdicts)
-	return nil
+	if away {
+		c.giveUp(sv2.KickChannel, farewell)
+	}
+	clear(verdicts)
+	return verdicts[:0]
 }
 
-// sendAway ends the channel of a miner who was told "unauthorized": the pool takes nothing from him any
-// more.
-func (c *channel) sendAway(verdicts []sv2.Verdict) {
+// sentAway reports whether a miner is told "unauthorized", and with which words: the pool takes nothing from
+// him any more.
+func sentAway(verdicts []sv2.Verdict) (farewell string, away bool) {
 	for i := range verdicts {
 		if verdicts[i].Reason == sv2.RejectUnauthorized {
-			c.giveUp(sv2.KickChannel, verdicts[i].Detail)
-			return
+			return verdicts[i].Detail, true
 		}
 	}
+	return "", false
 }
 
 // takeLine takes one line. What can't be understood is logged: the miner is better off with what he has.
 func (c *channel) takeLine(line []byte, verdicts []sv2.Verdict) []sv2.Verdict {
+	if id, accepted := acceptedShare(line); accepted {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.takeGranted(id, verdicts)
+	}
 	m, err := parseMessage(line)
 	if err == nil {
 		if m.Method != "" {
@@ -326,6 +342,7 @@ func (c *channel) look() {
 		if !s.verdict.BlockCandidate && now.Sub(s.at) >= options.SubmitTimeout {
 			delete(c.pending, id)
 			verdicts = c.lose(verdicts, s, "the pool did not answer")
+			s.release()
 		}
 	}
 	c.tell(verdicts)

@@ -3,6 +3,8 @@
 package sv1host
 
 import (
+	"bytes"
+	"sync"
 	"time"
 
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2"
@@ -36,57 +38,79 @@ func (c *channel) judgeAt(batch []sv2.Submit, now time.Time) {
 	}
 }
 
+// scratch is memory for one turn of a channel. Turns come by the share, and idle channels keep none of it.
+type scratch struct {
+	verdicts   []sv2.Verdict
+	lines      []byte
+	sent, lost []*share
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// release gives it back for another turn.
+func (w *scratch) release() {
+	clear(w.verdicts)
+	clear(w.sent)
+	clear(w.lost)
+	w.verdicts, w.lines, w.sent, w.lost = w.verdicts[:0], w.lines[:0], w.sent[:0], w.lost[:0]
+	scratches.Put(w)
+}
+
 // judge has shares judged, sends the pool those that are good or are blocks, and answers those that
 // need no word of the pool's; the caller holds mu.
 func (c *channel) judge(batch []sv2.Submit, judge func(sv2.Submit) sv2.Verdict) {
-	verdicts := make([]sv2.Verdict, 0, len(batch))
-	var lines []byte
-	var sent, lost []*share
-	for _, submit := range batch {
-		verdict := judge(submit)
+	w := scratches.Get().(*scratch)
+	defer w.release()
+	at := time.Now()
+	for i := range batch {
+		submit := &batch[i]
+		verdict := judge(*submit)
 		if verdict.Reason == sv2.RejectInvalidJobID && submit.JobID-1 < c.lastJob {
 			verdict.Reason = sv2.RejectStale // was given once, and is forgotten
 		}
 		if !verdict.Accepted() && !verdict.BlockCandidate {
-			verdicts = append(verdicts, verdict)
+			w.verdicts = append(w.verdicts, verdict)
 			continue
 		}
-		s := c.shareOf(submit, verdict)
+		s := c.shareOf(submit, &verdict, at)
 		if !c.mayWait(s) {
-			lost = append(lost, s)
+			w.lost = append(w.lost, s)
 			continue
 		}
-		lines = c.appendShare(lines, s)
-		sent = append(sent, s)
+		w.lines = c.appendShare(w.lines, s, submit)
+		w.sent = append(w.sent, s)
 	}
-	if len(sent) > 0 && !c.submit(lines) {
-		for _, s := range sent {
-			delete(c.pending, s.submit.ID)
+	if len(w.sent) > 0 && !c.submit(w.lines, at) {
+		for _, s := range w.sent {
+			delete(c.pending, s.verdict.SubmitID)
 		}
-		lost, sent = append(lost, sent...), nil
+		w.lost = append(w.lost, w.sent...)
+		clear(w.sent)
+		w.sent = w.sent[:0]
 	}
-	for _, s := range sent {
+	for _, s := range w.sent {
 		if s.verdict.BlockCandidate {
-			verdicts = append(verdicts, s.verdict)
+			w.verdicts = append(w.verdicts, s.verdict)
 		}
 	}
 	// The result of a block must not overtake its verdict. Nothing is credited that the pool didn't get.
-	for _, s := range lost {
+	for _, s := range w.lost {
 		switch {
 		case !s.verdict.BlockCandidate:
-			verdicts = c.lose(verdicts, s, whyLost)
+			w.verdicts = c.lose(w.verdicts, s, whyLost)
 		case s.verdict.Accepted():
-			verdicts = append(verdicts, sv2.Verdict{SubmitID: s.submit.ID, Reason: sv2.RejectUnavailable,
-				Hash: s.verdict.Hash, BlockCandidate: true, Detail: whyLost})
+			w.verdicts = append(w.verdicts, sv2.Verdict{SubmitID: s.verdict.SubmitID,
+				Reason: sv2.RejectUnavailable, Hash: s.verdict.Hash, BlockCandidate: true, Detail: whyLost})
 		default:
-			verdicts = append(verdicts, s.verdict)
+			w.verdicts = append(w.verdicts, s.verdict)
 		}
 	}
-	c.tell(verdicts)
-	for _, s := range lost {
+	c.tell(w.verdicts)
+	for _, s := range w.lost {
 		if s.verdict.BlockCandidate {
 			c.lose(nil, s, whyLost)
 		}
+		s.release()
 	}
 }
 
@@ -96,61 +120,69 @@ const whyLost = "the pool has hung up, or too much waits for it"
 // mayWait reports whether a share may wait for the pool. Only blocks may beyond the cap, and those only
 // so far.
 func (c *channel) mayWait(s *share) bool {
-	_, taken := c.pending[s.submit.ID]
+	_, taken := c.pending[s.verdict.SubmitID]
 	limit := c.host.options.MaxInFlight
 	if s.verdict.BlockCandidate {
 		limit += spareLines / 2
 	}
-	return !taken && s.submit.ID <= firstCall && len(c.pending) < limit
+	return !taken && s.verdict.SubmitID <= firstCall && len(c.pending) < limit
 }
 
 // submit sends lines of shares to the pool. False when it doesn't take them; the caller holds mu.
-func (c *channel) submit(lines []byte) bool {
+func (c *channel) submit(lines []byte, now time.Time) bool {
 	if !c.conn.send(lines) {
 		return false
 	}
-	c.lastSent = time.Now()
+	c.lastSent = now
 	return true
 }
 
-// shareOf is a share that the pool may have to answer; the caller holds mu.
-func (c *channel) shareOf(submit sv2.Submit, verdict sv2.Verdict) *share {
-	s := &share{submit: submit, verdict: verdict, at: time.Now()}
+var shares = sync.Pool{New: func() any { return new(share) }}
+
+// shareOf is a share that the pool may have to answer; the caller holds mu, and gives it back with release.
+func (c *channel) shareOf(submit *sv2.Submit, verdict *sv2.Verdict, at time.Time) *share {
+	s := shares.Get().(*share)
+	s.verdict, s.ntime, s.at = *verdict, submit.NTime, at
 	if verdict.BlockCandidate {
-		header, job := c.check.Header(submit)
-		s.header, s.height = header, job.Height
-		s.coinbase = sv2.Coinbase(job, c.prefix, submit.Extranonce)
+		header, job := c.check.Header(*submit)
+		s.block = &block{header, sv2.Coinbase(job, c.prefix, submit.Extranonce), job.Height}
 	}
 	return s
 }
 
-// appendShare writes the line of a share, which waits for the reply from then on; the caller holds mu.
-func (c *channel) appendShare(lines []byte, s *share) []byte {
-	job := c.check.Job(s.submit.JobID)
-	var extranonce2 [maxExtranonce]byte
-	n := copy(extranonce2[:], c.zeros)
-	n += copy(extranonce2[n:], s.submit.Extranonce)
-	c.pending[s.submit.ID] = s
-	return appendSubmit(lines, &s.submit, c.user, c.names[s.submit.JobID], extranonce2[:n],
-		versionParameter(c.host.options.Version, job, &s.submit))
+// release gives back a share that nothing is said of any more.
+func (s *share) release() {
+	*s = share{}
+	shares.Put(s)
 }
 
-// versionParameter is the sixth parameter of mining.submit, nil for none. A version that differs where it
+// appendShare writes the line of a share, which waits for the reply from then on; the caller holds mu.
+func (c *channel) appendShare(lines []byte, s *share, submit *sv2.Submit) []byte {
+	job := c.check.Job(submit.JobID)
+	var extranonce2 [maxExtranonce]byte
+	n := copy(extranonce2[:], c.zeros)
+	n += copy(extranonce2[n:], submit.Extranonce)
+	c.pending[submit.ID] = s
+	version, given := versionParameter(c.host.options.Version, job, submit)
+	return appendSubmit(lines, submit, c.user, c.names[submit.JobID], extranonce2[:n], version, given)
+}
+
+// versionParameter is the sixth parameter of mining.submit, if there is one. A version that differs where it
 // may not belongs to a block, which must not be lost to that: goPool then takes the whole version.
-func versionParameter(style VersionStyle, job *sv2.Job, submit *sv2.Submit) *uint32 {
+func versionParameter(
+	style VersionStyle, job *sv2.Job, submit *sv2.Submit,
+) (parameter uint32, given bool) {
 	changed := submit.Version ^ job.Version
-	var parameter uint32
 	switch {
 	case changed&^job.VersionMask != 0:
-		parameter = submit.Version
+		return submit.Version, true
 	case style == VersionDelta && changed == 0, job.VersionMask == 0:
-		return nil
+		return 0, false
 	case style == VersionDelta:
-		parameter = changed
+		return changed, true
 	default:
-		parameter = submit.Version & job.VersionMask
+		return submit.Version & job.VersionMask, true
 	}
-	return &parameter
 }
 
 // takeReply takes the pool's answer to a share, whose verdict is appended, or to another request.
@@ -177,42 +209,63 @@ func (c *channel) takeReply(m *message, verdicts []sv2.Verdict) []sv2.Verdict {
 		return verdicts // of a ping, or too late
 	}
 	delete(c.pending, id)
+	defer s.release()
 	switch {
-	case s.verdict.BlockCandidate && f == nil:
-		c.result(s, sv2.BlockResult{Accepted: true})
+	case f == nil:
+		return c.grant(s, verdicts)
 	case s.verdict.BlockCandidate:
-		c.log.Error("the pool refused a block", "hash", s.verdict.Hash, "height", s.height,
+		c.log.Error("the pool refused a block", "hash", s.verdict.Hash, "height", s.block.height,
 			"error", printable(f.Error()))
 		unknown := reason == sv2.RejectUnavailable // the pool had nobody to ask
 		c.result(s, sv2.BlockResult{Unknown: unknown, Detail: f.text})
-	case f == nil:
-		return append(verdicts, s.verdict)
 	default:
 		return append(verdicts, rejected(s, reason, f, now))
 	}
 	return verdicts
 }
 
-// takeAccepted takes what the pool writes if it is the reply to a share that is accepted. It is called by
-// the pool's own Write.
-func (c *channel) takeAccepted(written []byte) bool {
-	id, accepted := acceptedID(written)
-	if !accepted || id > firstCall {
-		return false
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.pending[id]
-	if s == nil {
-		return true // too late
-	}
-	delete(c.pending, id)
+// grant is what becomes of a share that the pool accepted: its verdict is appended, or the result of a
+// block is told; the caller holds mu.
+func (c *channel) grant(s *share, verdicts []sv2.Verdict) []sv2.Verdict {
 	if s.verdict.BlockCandidate {
 		c.result(s, sv2.BlockResult{Accepted: true})
-	} else {
-		c.tell([]sv2.Verdict{s.verdict})
+		return verdicts
 	}
-	return true
+	return append(verdicts, s.verdict)
+}
+
+// takeGranted takes the reply to a share that is accepted; the caller holds mu.
+func (c *channel) takeGranted(id uint64, verdicts []sv2.Verdict) []sv2.Verdict {
+	s := c.pending[id]
+	if s == nil {
+		return verdicts // too late
+	}
+	delete(c.pending, id)
+	verdicts = c.grant(s, verdicts)
+	s.release()
+	return verdicts
+}
+
+// takeAccepted takes what the pool writes up to the first line that is no reply to a share that is accepted,
+// and gives the rest. It is called by the pool's own Write.
+func (c *channel) takeAccepted(written []byte) (rest []byte) {
+	line, after, _ := bytes.Cut(written, newline)
+	id, accepted := acceptedShare(line)
+	if !accepted {
+		return written
+	}
+	w := scratches.Get().(*scratch)
+	defer w.release()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for accepted {
+		w.verdicts = c.takeGranted(id, w.verdicts)
+		rest = after
+		line, after, _ = bytes.Cut(rest, newline)
+		id, accepted = acceptedShare(line)
+	}
+	c.tell(w.verdicts)
+	return rest
 }
 
 // reasonOf is what an error of mining.submit means.
@@ -227,9 +280,9 @@ func (h *Host) reasonOf(f *fault) sv2.RejectReason {
 
 // rejected is the verdict on a share that the pool refused.
 func rejected(s *share, reason sv2.RejectReason, f *fault, now time.Time) sv2.Verdict {
-	if reason == sv2.RejectNTimeTooOld && int64(s.submit.NTime) > now.Unix() {
+	if reason == sv2.RejectNTimeTooOld && int64(s.ntime) > now.Unix() {
 		reason = sv2.RejectNTimeTooNew
 	}
-	return sv2.Verdict{SubmitID: s.submit.ID, Reason: reason, Hash: s.verdict.Hash,
+	return sv2.Verdict{SubmitID: s.verdict.SubmitID, Reason: reason, Hash: s.verdict.Hash,
 		Detail: printable(f.Error())}
 }

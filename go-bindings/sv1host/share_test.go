@@ -63,9 +63,9 @@ func TestTellsTheVersionAsThePoolReadsIt(t *testing.T) {
 		{VersionBits, 0x20000000, 0, 0x20002000, "20002000"},
 	} {
 		got := ""
-		if parameter := versionParameter(test.style, &sv2.Job{Version: test.base, VersionMask: test.mask},
-			&sv2.Submit{Version: test.version}); parameter != nil {
-			got = fmt.Sprintf("%08x", *parameter)
+		if parameter, given := versionParameter(test.style, &sv2.Job{Version: test.base,
+			VersionMask: test.mask}, &sv2.Submit{Version: test.version}); given {
+			got = fmt.Sprintf("%08x", parameter)
 		}
 		if got != test.want {
 			t.Errorf("%+v: %q", test, got)

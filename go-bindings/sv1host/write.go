@@ -45,9 +45,9 @@ func request(id uint64, method string, params ...any) ([]byte, error) {
 }
 
 // appendSubmit writes mining.submit. user and job are JSON; version is the sixth parameter, which is
-// left out when nil.
+// left out unless it is given.
 func appendSubmit(
-	line []byte, submit *sv2.Submit, user, job, extranonce2 []byte, version *uint32,
+	line []byte, submit *sv2.Submit, user, job, extranonce2 []byte, version uint32, given bool,
 ) []byte {
 	line = append(line, `{"id":`...)
 	line = strconv.AppendUint(line, submit.ID, 10)
@@ -61,9 +61,9 @@ func appendSubmit(
 	line = appendWord(line, submit.NTime)
 	line = append(line, `","`...)
 	line = appendWord(line, submit.Nonce)
-	if version != nil {
+	if given {
 		line = append(line, `","`...)
-		line = appendWord(line, *version)
+		line = appendWord(line, version)
 	}
 	return append(line, `"]}`+"\n"...)
 }

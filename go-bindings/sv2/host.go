@@ -68,7 +68,8 @@ type Sink interface {
 	// before.
 	Target(target Target)
 
-	// Verdicts answers submits. The sink owns the slice from now on.
+	// Verdicts answers submits. The sink may change the slice, and keeps nothing of it: when Verdicts has
+	// returned it is the host's again.
 	Verdicts(verdicts []Verdict)
 
 	// BlockResult says what became of a block candidate, any time after its verdict.

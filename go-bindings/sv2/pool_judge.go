@@ -30,20 +30,21 @@ type blockOffer struct {
 
 // work judges shares, one turn after the other, until the pool stops.
 func (p *Pool) work() {
+	verdicts := make([]Verdict, turnShares)
 	for {
 		c, batch := p.turns.next()
 		if c == nil {
 			return
 		}
-		p.judge(c, batch)
-		p.turns.end(c, len(batch))
+		p.judge(c, batch, verdicts[:len(batch)])
+		p.turns.end(c, batch)
 		p.inFlight.done(len(batch))
 	}
 }
 
-// judge checks a batch, offers its blocks, writes the journal, and only then tells the miner.
-func (p *Pool) judge(c *poolChannel, batch []Submit) {
-	verdicts := make([]Verdict, len(batch))
+// judge checks a batch, offers its blocks, writes the journal, and only then tells the miner. verdicts is
+// memory for as many.
+func (p *Pool) judge(c *poolChannel, batch []Submit, verdicts []Verdict) {
 	var offers []*blockOffer
 	now := p.now()
 	c.mu.Lock()

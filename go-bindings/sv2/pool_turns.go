@@ -19,9 +19,18 @@ type turns struct {
 	mu     sync.Mutex
 	wake   *sync.Cond // there is something to judge, or nothing will be any more
 	lines  map[lineKey]*line
-	ready  []*line // those with channels whose turn may come, longest waiting first
+	ready  fifo[*line] // those with channels whose turn may come, longest waiting first
 	closed bool
+	// Memory of lines and queues that are empty, for others.
+	spareLines   spares[*line]
+	spareSubmits spares[[]Submit]
 }
+
+const (
+	// keptSubmits and keptChannels are the longest queue and the longest line whose memory is kept.
+	keptSubmits  = 2 * turnShares
+	keptChannels = 256
+)
 
 // lineKey names a connection. Ids of two sidecars may be the same; addresses then differ.
 type lineKey struct {
@@ -32,7 +41,7 @@ type lineKey struct {
 // line is one connection's channels that wait for their turn, longest waiting first.
 type line struct {
 	key      lineKey
-	channels []*poolChannel
+	channels fifo[*poolChannel]
 }
 
 // waiting is the queue of one channel, guarded by turns.mu.
@@ -58,6 +67,9 @@ func (t *turns) add(c *poolChannel, batch []Submit) int {
 		return 0
 	}
 	idle := len(w.submits) == 0 && !w.judging
+	if w.submits == nil {
+		w.submits, _ = t.spareSubmits.take()
+	}
 	w.submits = append(w.submits, batch[:room]...)
 	w.taken += room
 	if idle {
@@ -71,51 +83,63 @@ func (t *turns) enqueue(c *poolChannel) {
 	key := lineKey{c.info.Connection.ID, c.info.Connection.RemoteAddress}
 	l := t.lines[key]
 	if l == nil {
-		l = &line{key: key}
+		var spare bool
+		if l, spare = t.spareLines.take(); !spare {
+			l = new(line)
+		}
+		l.key = key
 		t.lines[key] = l
-		t.ready = append(t.ready, l)
+		t.ready.push(l)
 	}
-	l.channels = append(l.channels, c)
+	l.channels.push(c)
 	t.wake.Signal()
 }
 
 // next waits for the next turn and begins it: it returns a channel and its oldest shares, which the
-// caller judges and then ends the turn. It returns nil once turns are closed.
+// caller judges, and gives back to end the turn. It returns nil once turns are closed.
 func (t *turns) next() (*poolChannel, []Submit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for len(t.ready) == 0 {
+	for t.ready.len() == 0 {
 		if t.closed {
 			return nil, nil
 		}
 		t.wake.Wait()
 	}
-	l := pop(&t.ready)
-	c := pop(&l.channels)
-	if len(l.channels) > 0 {
-		t.ready = append(t.ready, l)
+	l := t.ready.pop()
+	c := l.channels.pop()
+	if l.channels.len() > 0 {
+		t.ready.push(l)
 	} else {
 		delete(t.lines, l.key)
+		l.key = lineKey{}
+		if cap(l.channels.items) <= keptChannels {
+			t.spareLines.give(l)
+		}
 	}
 	w := &c.waiting
 	n := min(len(w.submits), turnShares)
-	slice := w.submits[:n:n]
+	batch := w.submits[:n]
 	w.submits = w.submits[n:]
 	w.judging = true
-	return c, slice
+	return c, batch
 }
 
-// end ends the turn of a channel that had n shares judged.
-func (t *turns) end(c *poolChannel, n int) {
+// end ends the turn of a channel whose batch is judged.
+func (t *turns) end(c *poolChannel, batch []Submit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w := &c.waiting
-	w.taken -= n
+	w.taken -= len(batch)
 	w.judging = false
+	clear(batch)
 	if len(w.submits) > 0 {
 		t.enqueue(c)
-	} else {
-		w.submits = nil // an idle channel keeps no memory
+		return
+	}
+	w.submits = nil // an idle channel keeps no memory; behind the batch nobody uses it either
+	if cap(batch) <= keptSubmits {
+		t.spareSubmits.give(batch[:0])
 	}
 }
 
@@ -134,10 +158,56 @@ func (t *turns) close() {
 	t.wake.Broadcast()
 }
 
+// fifo is a list that is taken from at the front, in memory that is used again. The zero value is empty.
+type fifo[T any] struct {
+	items []T
+	head  int
+}
+
+func (f *fifo[T]) len() int { return len(f.items) - f.head }
+
+// push appends an item. Room in front is used before there is more.
+func (f *fifo[T]) push(item T) {
+	if len(f.items) == cap(f.items) && f.head > len(f.items)/2 {
+		rest := copy(f.items, f.items[f.head:])
+		clear(f.items[rest:])
+		f.items, f.head = f.items[:rest], 0
+	}
+	f.items = append(f.items, item)
+}
+
 // pop takes the first of a list that isn't empty.
-func pop[T any](list *[]*T) *T {
-	first := (*list)[0]
-	(*list)[0] = nil
-	*list = (*list)[1:]
+func (f *fifo[T]) pop() T {
+	var none T
+	first := f.items[f.head]
+	f.items[f.head] = none
+	f.head++
+	if f.head == len(f.items) {
+		f.items, f.head = f.items[:0], 0
+	}
 	return first
+}
+
+// spares are a few things that somebody will need again.
+type spares[T any] struct{ items []T }
+
+// maxSpares is how many are kept.
+const maxSpares = 64
+
+func (s *spares[T]) give(item T) {
+	if len(s.items) < maxSpares {
+		s.items = append(s.items, item)
+	}
+}
+
+// take gives one, if there is any.
+func (s *spares[T]) take() (item T, ok bool) {
+	last := len(s.items) - 1
+	if last < 0 {
+		return item, false
+	}
+	var none T
+	item, s.items[last] = s.items[last], none
+	s.items = s.items[:last]
+	return item, true
 }

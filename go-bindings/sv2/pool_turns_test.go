@@ -4,6 +4,7 @@ package sv2
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
@@ -133,7 +134,32 @@ func TestEveryShareIsJudgedOnceWhateverTheTurns(t *testing.T) {
 	if err := r.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.turns.lines) != 0 || len(r.turns.ready) != 0 {
-		t.Errorf("%d lines and %d turns are left", len(r.turns.lines), len(r.turns.ready))
+	if len(r.turns.lines) != 0 || r.turns.ready.len() != 0 {
+		t.Errorf("%d lines and %d turns are left", len(r.turns.lines), r.turns.ready.len())
+	}
+}
+
+// What goes in comes out once and in order, however pushes and pops follow each other, and a list that never
+// gets longer doesn't take more memory.
+func TestFifoKeepsTheOrder(t *testing.T) {
+	var f fifo[int]
+	in, out := 0, 0
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 100_000 {
+		if f.len() < 20 && random.IntN(2) == 0 {
+			f.push(in)
+			in++
+		} else if f.len() > 0 {
+			if got := f.pop(); got != out {
+				t.Fatalf("popped %d, want %d", got, out)
+			}
+			out++
+		}
+		if f.len() != in-out {
+			t.Fatalf("%d are in it, want %d", f.len(), in-out)
+		}
+	}
+	if cap(f.items) > 64 {
+		t.Errorf("room for %d, though 20 were in it at most", cap(f.items))
 	}
 }

@@ -127,17 +127,19 @@ type channel struct {
 	host   *host
 	sink   sv2.Sink
 	prefix []byte
+	// verdicts is memory for a batch.
+	verdicts []sv2.Verdict
 }
 
 // Submit accepts all of it, at once and unseen. The hash is none: it only differs from share to share.
 func (c *channel) Submit(batch []sv2.Submit) {
-	verdicts := make([]sv2.Verdict, len(batch))
+	c.verdicts = c.verdicts[:0]
 	for i := range batch {
-		verdicts[i].SubmitID = batch[i].ID
-		verdicts[i].Credit.Fraction = 1
-		binary.LittleEndian.PutUint64(verdicts[i].Hash[:], batch[i].ID)
+		verdict := sv2.Verdict{SubmitID: batch[i].ID, Credit: sv2.Difficulty{Fraction: 1}}
+		binary.LittleEndian.PutUint64(verdict.Hash[:], batch[i].ID)
+		c.verdicts = append(c.verdicts, verdict)
 	}
-	c.sink.Verdicts(verdicts)
+	c.sink.Verdicts(c.verdicts)
 }
 
 // Update takes whatever a miner says of itself.
