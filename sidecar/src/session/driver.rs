@@ -191,6 +191,12 @@ struct Driver<'a> {
 impl Driver<'_> {
     async fn run(mut self) -> Cause {
         let cause = self.until_closed().await;
+        // Behind everything else that is ready now: when thousands are cut off at once, the shares
+        // of the others would wait for all of them. The places are never closed.
+        let turn = self.leaving.acquire().await;
+        yield_now().await;
+        // The last words may take long.
+        drop(turn);
         match cause {
             Cause::MailboxFull => self.counts.bounds.full(Place::Mailbox),
             Cause::SlowReader => self.counts.bounds.full(Place::Outbox),
@@ -204,10 +210,6 @@ impl Driver<'_> {
         }
         // A peer that is gone or slow can't be told anything more.
         let _ = timeout(self.linger(), self.wire.farewell()).await;
-        // Behind everything else that is ready now: when thousands are cut off at once, the shares
-        // of the others would wait for all of them. It is never closed.
-        let _turn = self.leaving.acquire().await;
-        yield_now().await;
         let mut fx = Effects::default();
         self.session.end(&mut fx);
         self.commands.extend(fx.commands);
