@@ -59,10 +59,11 @@ install-lib: lib ## header, library and pkg-config file into PREFIX (/usr/local;
 test: prerequisites lint rust-test go-test ffi-test ## all tests that need no other programs
 	@echo "make test: all passed"
 
-test-full: test fuzz ## test, and what takes long: fuzz, sanitizers, chaos, the siege, 2^32 hashes. Not: soak, node, interop, dashboard, conformance-reference
+test-full: test fuzz ## test, and what takes long: fuzz, sanitizers, chaos, the siege, 2^32 hashes, the pieces once. Not: soak, node, interop, dashboard, conformance-reference
 	cargo test -p gopool-sv2-tests --test e2e -- --ignored --nocapture
 	SIM_SEEDS=5000 cargo test -p gopool-sv2 --lib sim:: -- --nocapture
 	cargo test -p gopool-sv2 --lib a_week_of -- --ignored --nocapture
+	CARGO_TARGET_DIR="$(abspath $(or $(CARGO_TARGET_DIR),target))" cargo bench --manifest-path benches/Cargo.toml --locked -- --test
 	$(MAKE) ffi-long
 	$(MAKE) ffi-sanitize
 	$(MAKE) chaos

@@ -7,8 +7,9 @@ use noise_sv2::Initiator;
 use secp256k1::Keypair;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{watch, Semaphore};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout, Instant};
 
 use super::driver::{run, Context, Peer};
@@ -49,6 +50,37 @@ fn put(writer: &mut Writer, message_type: u8, channel_msg: bool, payload: &[u8])
     writer.push_with(payload.len(), 0, message_type, channel_msg, fill).unwrap();
 }
 
+/// A connection after its handshake, and the miner's end of it. What the sockets hold is little.
+struct Connection {
+    miner: TcpStream,
+    reader: Reader,
+    writer: Writer,
+    served: JoinHandle<()>,
+}
+
+async fn connect(context: &Context, stops: &watch::Receiver<bool>) -> Connection {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(2_048).unwrap();
+    let mut miner = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, from) = listener.accept().await.unwrap();
+    SockRef::from(&stream).set_send_buffer_size(2_048).unwrap();
+    let peer = Peer { conn: ConnId(1), address: from.to_string(), channels: Seats::new(1) };
+    let served = tokio::spawn(run(stream, Instant::now(), peer, context.clone(), stops.clone()));
+
+    let mut initiator = Initiator::without_pk().unwrap();
+    miner.write_all(&initiator.step_0().unwrap()).await.unwrap();
+    let mut act2 = [0; noise_sv2::INITIATOR_EXPECTED_HANDSHAKE_MESSAGE_SIZE];
+    miner.read_exact(&mut act2).await.unwrap();
+    let (encryptor, decryptor) = initiator.step_2(act2).unwrap().into_split();
+    Connection {
+        miner,
+        reader: Reader::new(decryptor, 1_024),
+        writer: Writer::new(encryptor),
+        served,
+    }
+}
+
 /// A SubmitSharesExtended for a channel that nobody has: it is answered here and at once.
 fn share(sequence: u8) -> [u8; 33] {
     let mut share = [0; 33];
@@ -61,22 +93,9 @@ fn share(sequence: u8) -> [u8; 33] {
 #[tokio::test]
 async fn frames_that_waited_for_room_are_answered_when_the_peer_reads() {
     const BURST: u8 = 220;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(2_048).unwrap();
-    let mut miner = socket.connect(listener.local_addr().unwrap()).await.unwrap();
-    let (stream, from) = listener.accept().await.unwrap();
-    SockRef::from(&stream).set_send_buffer_size(2_048).unwrap();
     let (stop, stops) = watch::channel(false);
-    let peer = Peer { conn: ConnId(1), address: from.to_string(), channels: Seats::new(1) };
-    let served = tokio::spawn(run(stream, Instant::now(), peer, context(), stops));
-
-    let mut initiator = Initiator::without_pk().unwrap();
-    miner.write_all(&initiator.step_0().unwrap()).await.unwrap();
-    let mut act2 = [0; noise_sv2::INITIATOR_EXPECTED_HANDSHAKE_MESSAGE_SIZE];
-    miner.read_exact(&mut act2).await.unwrap();
-    let (encryptor, decryptor) = initiator.step_2(act2).unwrap().into_split();
-    let (mut reader, mut writer) = (Reader::new(decryptor, 1_024), Writer::new(encryptor));
+    let Connection { mut miner, mut reader, mut writer, served } =
+        connect(&context(), &stops).await;
     put(&mut writer, 0, false, &SETUP);
     miner.write_all(writer.pending()).await.unwrap();
     writer.advance(writer.pending().len());
@@ -103,4 +122,20 @@ async fn frames_that_waited_for_room_are_answered_when_the_peer_reads() {
     stop.send(true).unwrap();
     drop(miner);
     served.await.unwrap();
+}
+
+/// What thousands that are cut off at once cost must not come in one piece.
+#[tokio::test]
+async fn a_connection_that_is_cut_off_waits_for_its_turn_to_go() {
+    let context = context();
+    let (_stop, stops) = watch::channel(false);
+    let other = Arc::clone(&context.leaving).acquire_owned().await.unwrap();
+    let cut = connect(&context, &stops).await;
+    cut.miner.set_zero_linger().unwrap();
+    drop(cut.miner);
+    sleep(Duration::from_millis(100)).await;
+    assert!(!cut.served.is_finished());
+    drop(other);
+    timeout(PATIENCE, cut.served).await.unwrap().unwrap();
+    assert_eq!(context.leaving.available_permits(), 1);
 }
