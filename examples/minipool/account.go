@@ -28,6 +28,16 @@ const (
 type account struct {
 	// script is the output that blocks of this miner pay to.
 	script []byte
+	// group is the same for all whose coinbases are.
+	group any
+}
+
+// jobGroup is sv2.PoolConfig.JobGroup: a coinbase differs by whom it pays, and by the extranonce.
+func jobGroup(of any) any {
+	if account, ok := of.(*account); ok {
+		return account.group
+	}
+	return nil
 }
 
 // authorize takes every miner whose user identity is ADDRESS or ADDRESS.worker. The bytes are the
@@ -45,7 +55,7 @@ func (m *minipool) authorize(_ context.Context, request sv2.OpenRequest) (any, e
 		return nil, &sv2.Refusal{Reason: sv2.RefuseUnknownUser,
 			Detail: shorten("no payout address: " + escape([]byte(err.Error())))}
 	}
-	return &account{script: script}, nil
+	return &account{script: script, group: string(script)}, nil
 }
 
 // shorten cuts text of ASCII to what a refusal can carry.

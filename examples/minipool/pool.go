@@ -82,6 +82,7 @@ func (m *minipool) poolConfig(era uint64) sv2.PoolConfig {
 		AllowPayoutKeys: true,
 		Authorize:       m.authorize,
 		BuildJob:        m.work.buildJob,
+		JobGroup:        jobGroup,
 		OnVerdict:       m.onVerdict,
 		OnWithdraw:      m.onWithdraw,
 		OnBlock:         m.onBlock,

@@ -78,7 +78,7 @@ func (r *blockRig) solve(id uint64) sv2.Block {
 		r.t.Fatal(err)
 	}
 	prefix, extranonce := []byte{1, 2, 3, 4}, make([]byte, 8)
-	job, err := r.work.buildJob(r.t.Context(), sv2.JobRequest{ID: id, Account: &account{script},
+	job, err := r.work.buildJob(r.t.Context(), sv2.JobRequest{ID: id, Account: &account{script: script},
 		Kind: sv2.Extended, Prefix: prefix, ExtranonceSize: len(extranonce)})
 	if err != nil {
 		r.t.Fatal(err)

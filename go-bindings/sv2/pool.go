@@ -94,6 +94,13 @@ type PoolConfig struct {
 	// extranonce 0 repeats its shares. The job belongs to the pool afterwards and must not change.
 	BuildJob func(ctx context.Context, request JobRequest) (*Job, error)
 
+	// JobGroup tells which channels may mine the very same job: those whose accounts give equal values,
+	// which must be comparable, and whose coinbases leave the same room. A [Pool.Refresh] then calls
+	// BuildJob once for all of them, with the request of any, and the carrier sends it once: with one
+	// payout for thousands of channels a new tip reaches the last of them sooner. No two mine the same
+	// header: each has its own prefix. Nil, or nil for an account: to each channel a job of its own.
+	JobGroup func(account any) any
+
 	// OnVerdict is the journal. It is called once for each submit judged, accepted or not, in the
 	// order of the channel, before the verdict is delivered. An error turns an accepted share into
 	// [RejectUnavailable] and nothing is credited; the header stays known, so it can't be credited

@@ -28,6 +28,7 @@ func (p *Pool) Refresh(ctx context.Context) error {
 	channels := p.snapshotLocked()
 	p.mu.Unlock()
 
+	common := commonJobs{pool: p, jobs: make(map[commonKey]*commonJob)}
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	var mu sync.Mutex
@@ -39,7 +40,7 @@ func (p *Pool) Refresh(ctx context.Context) error {
 				if i%yieldEvery == yieldEvery-1 {
 					runtime.Gosched()
 				}
-				if err := p.renew(ctx, channels[i], generation); err != nil {
+				if err := p.renew(ctx, channels[i], generation, &common); err != nil {
 					mu.Lock()
 					failed++
 					if first == nil {
@@ -58,7 +59,9 @@ func (p *Pool) Refresh(ctx context.Context) error {
 }
 
 // renew gives a channel a job of at least this generation.
-func (p *Pool) renew(ctx context.Context, c *poolChannel, generation uint64) error {
+func (p *Pool) renew(
+	ctx context.Context, c *poolChannel, generation uint64, common *commonJobs,
+) error {
 	if err := c.takeTurn(ctx); err != nil {
 		return err
 	}
@@ -66,7 +69,7 @@ func (p *Pool) renew(ctx context.Context, c *poolChannel, generation uint64) err
 	if c.generation >= generation || !c.isOpen() {
 		return nil
 	}
-	job, generation, err := p.build(ctx, c)
+	job, generation, err := common.of(ctx, c)
 	if err != nil {
 		return fmt.Errorf("channel %d: %w", c.info.ID, err)
 	}
