@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::boundary::{panic_text, Failure};
 use crate::log;
+use crate::memory;
 use crate::types::{GSV2_START, GSV2_WRONG_STATE};
 
 /// How long what still runs may take when a listener is cut off.
@@ -252,8 +253,10 @@ async fn serve(
     };
     let _ = ready.send(Ok(sidecar.miner_url().to_owned()));
     tracing::info!(address = %sidecar.address(), "listening for Stratum V2 miners");
+    let memory = memory::look_after(sidecar.clients().clone());
     tokio::select! {
         () = told(&mut orders, Order::Drain) => {}
+        () = memory => {}
         part = sidecar.failed() => return Err(Ended::Failed(part)),
     }
     tokio::select! {

@@ -49,11 +49,13 @@ pub(crate) fn example(path: &str, text: &str, keys: &[(String, String)]) -> Vec<
         .collect()
 }
 
-/// Lines of cargo's configuration without which the program works, but slowly: the portable
-/// Poly1305, and SQLite's wait for data alone.
-const FAST: [&str; 2] = [
+/// Lines of cargo's configuration without which the program works, but slowly, or keeps memory: the
+/// portable Poly1305, SQLite's wait for data alone, and what the allocator gives back.
+const FAST: [&str; 3] = [
     "rustflags = [\"--cfg\", \"poly1305_force_soft\"]",
     "LIBSQLITE3_FLAGS = \"-DHAVE_FDATASYNC=1\"",
+    "JEMALLOC_SYS_WITH_MALLOC_CONF = \
+     \"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,narenas:4\"",
 ];
 
 /// Checks that cargo's configuration has each of [`FAST`].
@@ -91,12 +93,13 @@ mod tests {
 
     #[test]
     fn rejects_a_cargo_configuration_without_the_flags() {
-        let good = "[build]\nrustflags = [\"--cfg\", \"poly1305_force_soft\"]\n\
-                    [env]\nLIBSQLITE3_FLAGS = \"-DHAVE_FDATASYNC=1\"\n";
+        let good = FAST.join("\n");
+        let good = good.as_str();
         assert!(cargo("config.toml", good).is_empty());
         assert_eq!(cargo("config.toml", &good.replace("rustflags", "# rustflags")).len(), 1);
         assert_eq!(cargo("config.toml", &good.replace("_soft", "_avx")).len(), 1);
         assert_eq!(cargo("config.toml", &good.replace("SYNC=1", "SYNC=0")).len(), 1);
-        assert_eq!(cargo("config.toml", "").len(), 2);
+        assert_eq!(cargo("config.toml", &good.replace("decay_ms:1000", "decay_ms:0")).len(), 1);
+        assert_eq!(cargo("config.toml", "").len(), 3);
     }
 }
