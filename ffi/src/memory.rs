@@ -1,5 +1,6 @@
 //! Memory of miners that have left, back to the system.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use gopool_sv2::obs::Clients;
@@ -12,7 +13,7 @@ const MANY: usize = 1_000;
 /// Looks after it for as long as it is polled. glibc keeps what is free between pieces that aren't,
 /// so that a pool never got back what ten thousand miners held an hour ago; other allocators need
 /// no help.
-pub(crate) async fn look_after(clients: Clients) {
+pub(crate) async fn look_after(clients: Clients) -> Infallible {
     let mut tide = Tide::default();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -77,7 +78,7 @@ mod tests {
             let text = std::fs::read_to_string("/proc/self/statm").unwrap();
             text.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
         };
-        // Each page has pieces of both, and the last piece of all stays.
+        // What stays lies among what goes: none of it ends a heap, which glibc would cut by itself.
         let mut kept = Vec::new();
         let mut freed = Vec::new();
         for i in 0..PIECES {

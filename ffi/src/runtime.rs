@@ -256,7 +256,7 @@ async fn serve(
     let memory = memory::look_after(sidecar.clients().clone());
     tokio::select! {
         () = told(&mut orders, Order::Drain) => {}
-        () = memory => {}
+        never = memory => match never {},
         part = sidecar.failed() => return Err(Ended::Failed(part)),
     }
     tokio::select! {

@@ -55,7 +55,7 @@ const FAST: [&str; 3] = [
     "rustflags = [\"--cfg\", \"poly1305_force_soft\"]",
     "LIBSQLITE3_FLAGS = \"-DHAVE_FDATASYNC=1\"",
     "JEMALLOC_SYS_WITH_MALLOC_CONF = \
-     \"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,narenas:4\"",
+     \"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0\"",
 ];
 
 /// Checks that cargo's configuration has each of [`FAST`].

@@ -209,7 +209,7 @@ pub const ROWS: [Row; 10] = [
     Row {
         name: "news",
         title: "10,000 connections, each with an extended channel",
-        plan: |_| words("crowd --connections 10000 --tips 2 --templates 2 --settle 5"),
+        plan: |_| words("crowd --connections 10000 --tips 2 --templates 2 --settle 4"),
         bits: BITS_FOR_TIPS,
         renew: false,
         news: true,
@@ -232,7 +232,7 @@ pub const ROWS: [Row; 10] = [
         name: "null-news",
         title: "the same, host that has one job for all",
         hosts: &[Host::NullGrpc, Host::NullFfi],
-        plan: |_| words("crowd --connections 10000 --tips 2 --templates 2 --settle 5"),
+        plan: |_| words("crowd --connections 10000 --tips 2 --templates 2 --settle 4"),
         renew: false,
         news: true,
         fresh: true,
