@@ -124,10 +124,10 @@ bench-peer-build: bench-build lib ## the programs of make bench-peer but the ref
 	cd $(NULLHOST) && go build -o "$(abspath $(RELEASE))/nullhost" .
 	cd $(NULLHOST) && go build -tags sv2_static -o "$(abspath $(RELEASE))/nullhost-with-listener" .
 
-bench-mint: bench-build ## what the bridge to a mint adds to an answer, beside the disk, with the mint up, stopped and slow (ROUNDS=9)
+bench-mint: bench-build ## what the bridge to a mint adds to an answer, beside the disk, with the mint up, stopped and slow; 7 minutes (ROUNDS=30)
 	cargo build --release --bin sv2-ledger
 	$(RELEASE)/sv2-ledger speed target/tmp/speed 20
-	$(RELEASE)/sv2-bench mint --rounds $(or $(ROUNDS),9)
+	$(RELEASE)/sv2-bench mint --rounds $(or $(ROUNDS),30)
 
 bench-stats: bench-build ## whether a statistics service that is up, gone or killed all the time shows in the shares (ROUNDS=9)
 	$(RELEASE)/sv2-bench stats --rounds $(or $(ROUNDS),9)

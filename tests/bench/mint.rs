@@ -20,12 +20,13 @@ use crate::{say, steps};
 
 /// The generator of secp256k1 (SEC 2): nobody's wallet.
 const KEY: &str = "~ehash=0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
-/// Connections that send shares at a pace, and that pace: 500 shares a second.
+/// Connections that send shares at a pace, each for an account of its own, and that pace: 500
+/// shares a second.
 const CONNECTIONS: usize = 50;
 /// Seconds between two shares of a connection.
 const PACE: &str = "0.1";
-/// Seconds of a turn.
-const SECONDS: usize = 4;
+/// Seconds of a turn: short ones, and many, for a disk that others use, too, has moods of seconds.
+const SECONDS: usize = 2;
 /// What the mint may take to be as wanted.
 const SETTLE: Duration = Duration::from_millis(500);
 /// An answer of a slow mint.
@@ -39,7 +40,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// How many rounds; who begins changes.
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
 }
 
@@ -70,7 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let (mint, processor) = (free()?, free()?);
     let sections = format!(
-        "[mint]\nledger_file = \"ledger.db\"\nurl = \"http://{mint}\"\nseal_interval_sec = 1\n\
+        "[mint]\nledger_file = \"ledger.db\"\nurl = \"http://{mint}\"\nseal_interval_sec = 10\n\
          unit_difficulty = \"0.000000003725290299\"\n\
          [mint.processor]\nlisten = \"{processor}\"\nallow_plain = true\n"
     );
@@ -107,6 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 /// p99 of shares at the pace.
 fn shares(line: &Line, clean: &mut bool) -> Result<f64> {
     let mut plan = steps::shares("extended", CONNECTIONS, 16, SECONDS);
+    plan.insert(0, "--numbered".to_owned());
     plan.extend(["--pace", PACE].map(ToOwned::to_owned));
     let (reports, accepted) = line.load(1, &plan)?;
     *clean &= accepted;

@@ -38,16 +38,19 @@ pub struct Place {
     pub hash_rate: f32,
     /// From which addresses; `None`: the system chooses.
     pub sources: Option<Sources>,
-    /// Puts a number of its own behind each channel's name; `None`: all have the same.
+    /// Puts a number of its own behind each channel's name, before the suffix that names a payout
+    /// key, if there is one; `None`: all have the same.
     pub numbers: Option<Numbers>,
 }
 
 impl Place {
     /// Whom the next channel is for.
     pub(crate) fn name(&self) -> String {
-        match &self.numbers {
-            Some(numbers) => format!("{}.{}", self.user, numbers.0.fetch_add(1, Ordering::Relaxed)),
-            None => self.user.clone(),
+        let Some(numbers) = &self.numbers else { return self.user.clone() };
+        let number = numbers.0.fetch_add(1, Ordering::Relaxed);
+        match self.user.split_once('~') {
+            Some((name, suffix)) => format!("{name}.{number}~{suffix}"),
+            None => format!("{}.{number}", self.user),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! share path. All that they know is in the ledger: a process that is killed goes on where it was.
 
 mod backoff;
+mod pace;
 mod quotes;
 mod readings;
 
@@ -17,16 +18,17 @@ use tokio::time::{interval, MissedTickBehavior};
 
 use super::clock::Clock;
 use super::http::{MintError, MintHttp};
-use super::ledger::{Due, Ledger, LedgerError, Terms, UNUSED_MS};
+use super::ledger::{Due, Ledger, LedgerError, Terms, SLICE, UNUSED_MS};
 use super::token::QuoteSecret;
 use super::work::Work;
 use crate::obs::{Counts, Trouble};
 use crate::sys::stopped;
 use backoff::Breaker;
+use pace::Pace;
 
 /// How often each task looks for something to do.
 const TICK: Duration = Duration::from_secs(1);
-/// Credits that are sealed, or sent, in one step.
+/// Quotes that are looked at in one step.
 const STEP: u32 = 256;
 /// How often shares of paid credits are looked for that are old enough to go.
 const PRUNE_EVERY_MS: i64 = 60_000;
@@ -34,8 +36,8 @@ const PRUNE_EVERY_MS: i64 = 60_000;
 const UNUSED_QUOTES: u64 = 100_000;
 /// How long nothing new is sent at the start before all have been heard that take events.
 const SINKS_MS: i64 = 60_000;
-/// Rows that go in one step.
-const PRUNE_ROWS: u64 = 2_000;
+/// Rows that go in one step: each is somewhere else on the disk, and shares wait meanwhile.
+const PRUNE_ROWS: u64 = 64;
 
 /// How credits are made and paid.
 #[derive(Debug, Clone, Copy)]
@@ -144,32 +146,45 @@ impl<L: Ledger> Dispatcher<L> {
         let (ledger, plan) = (&self.ledger, &self.plan);
         let now = self.clock.now_ms();
         let due = Due { opened_by_ms: now - plan.seal_ms, work_from: Work(u128::MAX) };
-        while ledger.close_due(due, now).await? > 0 {}
+        let mut pace = Pace::start();
+        while ledger.close_due(due, now).await? > 0 {
+            pace.rest().await;
+        }
         loop {
-            let sealing = ledger.seal(plan.terms, STEP, now).await?;
+            let sealing = ledger.seal(plan.terms, SLICE, now).await?;
             if sealing.sealed + sealing.carried == 0 {
                 break;
             }
+            pace.rest().await;
         }
-        ledger.rotate(plan.quote_payments, now - plan.quote_life_ms).await?;
-        while ledger.assign(plan.quote_payments, now).await? > 0 {}
+        while ledger.rotate(plan.quote_payments, now - plan.quote_life_ms).await? > 0 {
+            pace.rest().await;
+        }
+        while ledger.assign(plan.quote_payments, now).await? > 0 {
+            pace.rest().await;
+        }
         // Who has heard more than this ledger knows would say so first. Who is away for longer may
         // take no events any more.
         let waited = now - self.started_ms >= SINKS_MS;
         while waited || ledger.sinks_heard().await? {
-            let owed = ledger.due_credits(now, STEP).await?;
+            let owed = ledger.due_credits(now, SLICE).await?;
             if owed.is_empty() {
                 break;
             }
             // Written down first: what the mint may have heard is never sent as another payment.
             ledger.mark_sent(owed.iter().map(|owed| owed.credit_id).collect(), now).await?;
             self.sent.send_modify(|count| *count += 1);
+            pace.rest().await;
         }
         if now - *pruned_ms >= PRUNE_EVERY_MS {
             *pruned_ms = now;
-            while ledger.prune(now - plan.keep_shares_ms, PRUNE_ROWS).await? >= PRUNE_ROWS {}
+            while ledger.prune(now - plan.keep_shares_ms, PRUNE_ROWS).await? >= PRUNE_ROWS {
+                pace.rest().await;
+            }
             let made_by = now - UNUSED_MS;
-            while ledger.forget_quotes(made_by, UNUSED_QUOTES, PRUNE_ROWS).await? >= PRUNE_ROWS {}
+            while ledger.forget_quotes(made_by, UNUSED_QUOTES, PRUNE_ROWS).await? >= PRUNE_ROWS {
+                pace.rest().await;
+            }
         }
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! What the mint shows of what was sent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{interval, MissedTickBehavior};
+use tokio::time::{interval, sleep, MissedTickBehavior};
 
 use super::quotes::{finished, is};
 use super::{Dispatcher, STEP, TICK};
@@ -19,6 +20,9 @@ const READ_EVERY_MS: i64 = 10_000;
 /// How often the mint is asked for quotes that it lost, while nothing but the operator is waited
 /// for.
 const LOST_EVERY_MS: i64 = 60_000;
+
+/// Between the beginnings of two readings. A step of 256 takes half of its second.
+const APART: Duration = Duration::from_millis(2);
 
 impl<L: Ledger> Dispatcher<L> {
     pub(super) async fn read_quotes(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
@@ -57,6 +61,8 @@ impl<L: Ledger> Dispatcher<L> {
             }
             let dispatcher = Arc::clone(self);
             calls.spawn(async move { dispatcher.read(quote).await });
+            // Those that became due together are not read, and written, at the same moment.
+            sleep(APART).await;
         }
         for lost in self.ledger.lost_quotes(by, by + READ_EVERY_MS - LOST_EVERY_MS, STEP).await? {
             if calls.len() >= self.plan.calls {

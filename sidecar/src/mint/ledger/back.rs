@@ -11,6 +11,7 @@ use rusqlite::OptionalExtension as _;
 use super::books::{read_quote, Books, QUOTE};
 use super::error::LedgerError;
 use super::model::LostQuote;
+use super::sql::Prepared as _;
 use super::state::{CreditState, QuoteState};
 use super::turn::Turn;
 
@@ -18,14 +19,14 @@ impl Turn<'_> {
     /// What was sent on a quote may still come to be paid there, should the mint know it again.
     pub(super) fn remember_quote(&self, credit: u64, quote: &str) -> Result<(), LedgerError> {
         let set = "INSERT OR REPLACE INTO former(credit_id, quote_ref) VALUES (?1, ?2)";
-        self.conn.execute(set, (credit, quote))?;
+        self.conn.run(set, (credit, quote))?;
         Ok(())
     }
 
     /// [`super::Ledger::quote_hidden`].
     pub(super) fn quote_hidden(&self, quote: &str, at_ms: i64) -> Result<(), LedgerError> {
         let read = "UPDATE quote SET last_read_ms = ?2, seen = 1 WHERE quote_ref = ?1";
-        self.conn.execute(read, (quote, at_ms))?;
+        self.conn.run(read, (quote, at_ms))?;
         Ok(())
     }
 
@@ -35,7 +36,7 @@ impl Turn<'_> {
         self.quote_hidden(quote, at_ms)?;
         let gone = "UPDATE former SET gone_on = ?3 WHERE credit_id = ?1 AND quote_ref = ?2";
         for (credit, next) in &lost.waiting {
-            self.conn.execute(gone, (credit, quote, next))?;
+            self.conn.run(gone, (credit, quote, next))?;
         }
         Ok(())
     }
@@ -48,7 +49,7 @@ impl Turn<'_> {
         let sent = "SELECT id, state, frozen_from FROM former \
                     JOIN credit ON credit.id = credit_id \
                     WHERE former.quote_ref = ?1 ORDER BY id";
-        let mut sent = self.conn.prepare(sent)?;
+        let mut sent = self.conn.prepare_cached(sent)?;
         let found = sent.query_map([quote], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let found: Vec<(u64, CreditState, Option<CreditState>)> =
             found.collect::<Result<_, _>>()?;
@@ -70,15 +71,15 @@ impl Turn<'_> {
             match state {
                 CreditState::Sealed => drop(self.step(credit, CreditState::Assigned)?),
                 CreditState::Frozen => {
-                    self.conn.execute(freeze, (credit, CreditState::Sent))?;
+                    self.conn.run(freeze, (credit, CreditState::Sent))?;
                 }
                 CreditState::Assigned | CreditState::Lost => {}
                 // Confirmed on another quote: should the mint show it here as well, that is more
                 // than it owes, and stops all sending.
                 _ => continue,
             }
-            self.conn.execute(set, (credit, quote))?;
-            self.conn.execute(forget, (credit, quote))?;
+            self.conn.run(set, (credit, quote))?;
+            self.conn.run(forget, (credit, quote))?;
             if state != CreditState::Frozen {
                 self.send_one(credit, at_ms)?;
             }

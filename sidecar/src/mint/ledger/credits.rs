@@ -7,9 +7,9 @@ use crate::mint::work::{payment, AMOUNT_MAX};
 use crate::mint::Work;
 
 use super::error::LedgerError;
-use super::model::{Due, Sealing, Terms};
+use super::model::{Sealing, Terms};
 use super::root::payment_id;
-use super::sql::Wide;
+use super::sql::{Prepared as _, Wide};
 use super::state::CreditState;
 use super::turn::{key_bytes, Turn};
 
@@ -20,8 +20,8 @@ pub(super) struct Rooted {
     pub(super) leaves: u64,
 }
 
-/// Most credits that one call closes, or assigns on quotes of one kind: shares wait meanwhile.
-pub(super) const ASSIGNED_MAX: u64 = 256;
+/// Most rows of one kind that one call should move on: shares wait meanwhile.
+pub const SLICE: u32 = 16;
 
 /// Sealed credits of accounts whose quote has room. Begins with the open quotes, which are few: an
 /// account's old ones, and what waits while there is none, are many. In order for each account.
@@ -34,21 +34,18 @@ pub(super) const ASSIGNABLE: &str = "SELECT credit.id, quote.quote_ref \
     LIMIT ?2";
 
 impl Turn<'_> {
-    /// [`super::Ledger::close_due`]. A credit of a time to come was opened by a clock that was
-    /// wrong: it is due, too.
-    pub(super) fn close_due(&self, due: Due, at_ms: i64) -> Result<u64, LedgerError> {
-        let mut open = self.conn.prepare(
-            "SELECT credit.id FROM credit JOIN account ON account.id = account_id \
-             WHERE credit.state = 0 AND payout_key IS NOT NULL AND NOT frozen AND shares > 0 \
-             AND (opened_ms <= ?1 OR opened_ms > ?3 OR work >= ?2) LIMIT ?4",
-        )?;
-        let limits = (due.opened_by_ms, due.work_from, at_ms, ASSIGNED_MAX);
-        let found = open.query_map(limits, |row| row.get(0))?;
-        let found: Vec<u64> = found.collect::<Result<_, _>>()?;
-        for credit in &found {
-            self.close_credit(*credit, at_ms)?;
+    /// [`super::Ledger::close_due`], for credits that were found due.
+    pub(super) fn close_due(&self, found: &[u64], at_ms: i64) -> Result<u64, LedgerError> {
+        let still = "SELECT 1 FROM credit JOIN account ON account.id = account_id \
+                     WHERE credit.id = ?1 AND credit.state = 0 AND NOT frozen";
+        let mut closed = 0;
+        for credit in found {
+            if self.conn.one(still, [credit], |_| Ok(())).optional()?.is_some() {
+                self.close_credit(*credit, at_ms)?;
+                closed += 1;
+            }
         }
-        Ok(found.len() as u64)
+        Ok(closed)
     }
 
     /// [`super::Ledger::seal`], for credits whose roots were computed.
@@ -88,7 +85,7 @@ impl Turn<'_> {
                        FROM credit JOIN account ON account.id = credit.account_id \
                        LEFT JOIN naming ON naming.account_id = account.id \
                        AND naming.quote_ref = wish AND takes WHERE credit.id = ?1";
-        let (account, work, shares, named, carry) = self.conn.query_row(columns, [id], |row| {
+        let (account, work, shares, named, carry) = self.conn.one(columns, [id], |row| {
             Ok((
                 row.get("account")?,
                 row.get("work")?,
@@ -110,18 +107,18 @@ impl Turn<'_> {
         match named {
             Some(quote) => {
                 let set = "UPDATE naming SET carry = ?3 WHERE account_id = ?1 AND quote_ref = ?2";
-                self.conn.execute(set, (account, quote, paid.carry))?;
+                self.conn.run(set, (account, quote, paid.carry))?;
             }
             None => {
                 let set = "UPDATE account SET carry = ?2 WHERE id = ?1";
-                self.conn.execute(set, (account, paid.carry))?;
+                self.conn.run(set, (account, paid.carry))?;
             }
         }
         if paid.amount == 0 {
             self.step(id, CreditState::Carried)?;
             let set = "UPDATE credit SET unit_work = ?2, carry_in = ?3, amount = 0, \
                        share_root = ?4, sealed_ms = ?5, settled_ms = ?5 WHERE id = ?1";
-            self.conn.execute(set, (id, terms.unit_work, carry, rooted.root, at_ms))?;
+            self.conn.run(set, (id, terms.unit_work, carry, rooted.root, at_ms))?;
             return Ok(false);
         }
         self.step(id, CreditState::Sealed)?;
@@ -129,7 +126,7 @@ impl Turn<'_> {
         let set = "UPDATE credit SET unit_work = ?2, carry_in = ?3, amount = ?4, share_root = ?5, \
                    payment_id = ?6, sealed_ms = ?7 WHERE id = ?1";
         let row = (id, terms.unit_work, carry, paid.amount, rooted.root, name, at_ms);
-        self.conn.execute(set, row)?;
+        self.conn.run(set, row)?;
         let sealed = v1::MintSealed {
             credit_id: id,
             user_identity: owner.0,
@@ -145,13 +142,13 @@ impl Turn<'_> {
     /// [`super::Ledger::assign`].
     pub(super) fn assign(&self, payments_max: u64, at_ms: i64) -> Result<u64, LedgerError> {
         let mut assigned = self.assign_named(payments_max, at_ms)?;
-        let mut waiting = self.conn.prepare(ASSIGNABLE)?;
-        let found = waiting
-            .query_map((payments_max, ASSIGNED_MAX), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut waiting = self.conn.prepare_cached(ASSIGNABLE)?;
+        let found =
+            waiting.query_map((payments_max, SLICE), |row| Ok((row.get(0)?, row.get(1)?)))?;
         let found: Vec<(u64, String)> = found.collect::<Result<_, _>>()?;
         let take =
             "UPDATE quote SET payments = payments + 1 WHERE quote_ref = ?1 AND payments < ?2";
-        let mut take = self.conn.prepare(take)?;
+        let mut take = self.conn.prepare_cached(take)?;
         for (credit, quote) in found {
             if take.execute((&quote, payments_max))? == 0 {
                 continue;
@@ -166,7 +163,7 @@ impl Turn<'_> {
     pub(super) fn put_on(&self, credit: u64, quote: &str) -> Result<(), LedgerError> {
         self.step(credit, CreditState::Assigned)?;
         let set = "UPDATE credit SET quote_ref = ?2, attempts = 0, next_try_ms = 0 WHERE id = ?1";
-        self.conn.execute(set, (credit, quote))?;
+        self.conn.run(set, (credit, quote))?;
         Ok(())
     }
 
@@ -185,10 +182,10 @@ impl Turn<'_> {
             return Ok(());
         }
         let set = "UPDATE credit SET sent_ms = ?2 WHERE id = ?1 RETURNING payment_id";
-        let payment_id = self.conn.query_row(set, (credit, at_ms), |row| row.get(0))?;
+        let payment_id = self.conn.one(set, (credit, at_ms), |row| row.get(0))?;
         self.event(at_ms, Event::MintSent(v1::MintSent { credit_id: credit, payment_id }))?;
         let place: u64 = super::schema::meta(self.conn, "event_seq")?;
-        self.conn.execute("UPDATE credit SET sent_seq = ?2 WHERE id = ?1", (credit, place))?;
+        self.conn.run("UPDATE credit SET sent_seq = ?2 WHERE id = ?1", (credit, place))?;
         Ok(())
     }
 
@@ -205,14 +202,14 @@ impl Turn<'_> {
         let set = "UPDATE credit SET settled_ms = ?2, last_error = NULL WHERE id = ?1 \
                    RETURNING account_id, amount";
         let (account, amount): (i64, u64) =
-            self.conn.query_row(set, (credit, at_ms), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            self.conn.one(set, (credit, at_ms), |row| Ok((row.get(0)?, row.get(1)?)))?;
         let sum = "SELECT confirmed FROM account WHERE id = ?1";
-        let sum: Wide = self.conn.query_row(sum, [account], |row| row.get(0))?;
+        let sum: Wide = self.conn.one(sum, [account], |row| row.get(0))?;
         let Some(sum) = sum.0.checked_add(amount.into()) else {
             return Err(LedgerError::Damaged(format!("the sum of account {account}")));
         };
         let set = "UPDATE account SET confirmed = ?2 WHERE id = ?1";
-        self.conn.execute(set, (account, Wide(sum)))?;
+        self.conn.run(set, (account, Wide(sum)))?;
         let confirmed =
             v1::MintConfirmed { credit_id: credit, amount, quote_request: request.to_owned() };
         self.event(at_ms, Event::MintConfirmed(confirmed))
@@ -232,7 +229,7 @@ impl Turn<'_> {
         }
         let set = "UPDATE credit SET attempts = attempts + 1, next_try_ms = ?2, last_error = ?3 \
                    WHERE id = ?1 RETURNING attempts";
-        let attempts = self.conn.query_row(set, (credit, next_try_ms, detail), |row| row.get(0))?;
+        let attempts = self.conn.one(set, (credit, next_try_ms, detail), |row| row.get(0))?;
         let failed = v1::MintFailed {
             credit_id: credit,
             attempts,
@@ -248,7 +245,7 @@ impl Turn<'_> {
         let from = self.state(credit)?;
         if self.step(credit, CreditState::Frozen)? {
             let set = "UPDATE credit SET frozen_from = ?2 WHERE id = ?1";
-            self.conn.execute(set, (credit, from))?;
+            self.conn.run(set, (credit, from))?;
         }
         Ok(())
     }
@@ -259,19 +256,19 @@ impl Turn<'_> {
             return Ok(());
         }
         let from = "SELECT frozen_from FROM credit WHERE id = ?1";
-        let from = self.conn.query_row(from, [credit], |row| row.get::<_, Option<_>>(0))?;
+        let from = self.conn.one(from, [credit], |row| row.get::<_, Option<_>>(0))?;
         let Some(from) = from else {
             return Err(LedgerError::Damaged(format!("credit {credit} was frozen from nowhere")));
         };
         self.step(credit, from)?;
-        self.conn.execute("UPDATE credit SET frozen_from = NULL WHERE id = ?1", [credit])?;
+        self.conn.run("UPDATE credit SET frozen_from = NULL WHERE id = ?1", [credit])?;
         Ok(())
     }
 
     /// [`super::Ledger::freeze_account`].
     pub(super) fn freeze_account(&self, account: i64, frozen: bool) -> Result<(), LedgerError> {
         let set = "UPDATE account SET frozen = ?2 WHERE id = ?1";
-        match self.conn.execute(set, (account, frozen))? {
+        match self.conn.run(set, (account, frozen))? {
             0 => Err(LedgerError::Unknown("account")),
             _ => Ok(()),
         }
@@ -294,7 +291,7 @@ impl Turn<'_> {
     /// the old quote after all refuses it under the new one.
     pub(super) fn unassign(&self, credit: u64) -> Result<(), LedgerError> {
         let set = "UPDATE credit SET quote_ref = NULL, attempts = 0, next_try_ms = 0 WHERE id = ?1";
-        self.conn.execute(set, [credit])?;
+        self.conn.run(set, [credit])?;
         Ok(())
     }
 
@@ -306,12 +303,12 @@ impl Turn<'_> {
                       (SELECT share_hash FROM share WHERE credit_id = ?1 LIMIT ?2)";
         let mut deleted = 0;
         while deleted < most {
-            let next = self.conn.query_row(oldest, [settled_by_ms], |row| row.get(0)).optional()?;
+            let next = self.conn.one(oldest, [settled_by_ms], |row| row.get(0)).optional()?;
             let Some(credit): Option<u64> = next else { break };
             let wanted = most - deleted;
-            let found = self.conn.execute(shares, (credit, wanted))? as u64;
+            let found = self.conn.run(shares, (credit, wanted))? as u64;
             let pruned = if found < wanted { 2 } else { 1 };
-            self.conn.execute("UPDATE credit SET pruned = ?2 WHERE id = ?1", (credit, pruned))?;
+            self.conn.run("UPDATE credit SET pruned = ?2 WHERE id = ?1", (credit, pruned))?;
             deleted += found;
         }
         Ok(deleted)
@@ -321,11 +318,11 @@ impl Turn<'_> {
     pub(super) fn prune_events(&self, before_ms: i64, most: u64) -> Result<u64, LedgerError> {
         // Without any consumer nobody waits for them.
         let acked = "SELECT ifnull(min(acked_seq), 9223372036854775807) FROM consumer";
-        let acked: i64 = self.conn.query_row(acked, [], |row| row.get(0))?;
+        let acked: i64 = self.conn.one(acked, [], |row| row.get(0))?;
         // From the front only, up to the first that is young: times may go back, numbers don't.
         let delete = "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE seq <= ?1 \
                       AND seq < ifnull((SELECT seq FROM event WHERE at_ms >= ?2 \
                       ORDER BY seq LIMIT 1), 9223372036854775807) ORDER BY seq LIMIT ?3)";
-        Ok(self.conn.execute(delete, (acked, before_ms, most))? as u64)
+        Ok(self.conn.run(delete, (acked, before_ms, most))? as u64)
     }
 }

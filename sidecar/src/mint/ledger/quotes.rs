@@ -3,9 +3,11 @@
 use gopool_sv2_proto::v1::{self, event::Event};
 use rusqlite::OptionalExtension as _;
 
+use super::due::Old;
 use super::error::LedgerError;
 use super::model::{Quote, Reading};
 use super::schema;
+use super::sql::Prepared as _;
 use super::state::{CreditState, QuoteState};
 use super::turn::{key_bytes, Turn};
 
@@ -27,7 +29,7 @@ impl Turn<'_> {
         if !from.may_become(to) {
             return Err(LedgerError::Quote { from, to });
         }
-        self.conn.execute("UPDATE quote SET state = ?2 WHERE quote_ref = ?1", (quote, to))?;
+        self.conn.run("UPDATE quote SET state = ?2 WHERE quote_ref = ?1", (quote, to))?;
         if matches!(to, QuoteState::Closing | QuoteState::Lost) {
             self.used_up(quote)?;
         }
@@ -55,12 +57,12 @@ impl Turn<'_> {
             return Err(LedgerError::Refused("an account without a key gets no quote"));
         };
         let taking = "SELECT 1 FROM quote WHERE account_id = ?1 AND state IN (0, 1, 2)";
-        if self.conn.query_row(taking, [account], |_| Ok(())).optional()?.is_some() {
+        if self.conn.one(taking, [account], |_| Ok(())).optional()?.is_some() {
             return Err(LedgerError::Refused("the account has a quote that takes credits"));
         }
         let add = "INSERT INTO quote(quote_ref, account_id, payout_key, request, state, \
                    created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        self.conn.execute(add, (quote, account, key, request, QuoteState::New, at_ms))?;
+        self.conn.run(add, (quote, account, key, request, QuoteState::New, at_ms))?;
         Ok(())
     }
 
@@ -82,7 +84,7 @@ impl Turn<'_> {
             (QuoteState::Creating, None) => {
                 self.unused_id(id)?;
                 let set = "UPDATE quote SET candidate_quote_id = ?2 WHERE quote_ref = ?1";
-                self.conn.execute(set, (quote, id))?;
+                self.conn.run(set, (quote, id))?;
                 Ok(())
             }
             (_, None) => Err(LedgerError::Refused("the quote is not being made")),
@@ -92,7 +94,7 @@ impl Turn<'_> {
     /// Refuses an id of the mint's that another quote has: one payment would count twice.
     pub(super) fn unused_id(&self, id: &str) -> Result<(), LedgerError> {
         let used = "SELECT 1 FROM quote WHERE quote_id = ?1 OR candidate_quote_id = ?1";
-        match self.conn.query_row(used, [id], |_| Ok(())).optional()? {
+        match self.conn.one(used, [id], |_| Ok(())).optional()? {
             Some(()) => Err(LedgerError::Refused("another quote has this id of the mint's")),
             None => Ok(()),
         }
@@ -112,7 +114,7 @@ impl Turn<'_> {
         }
         let set = "UPDATE quote SET candidate_quote_id = NULL, attempts = attempts + 1, \
                    next_try_ms = ?2, last_error = ?3 WHERE quote_ref = ?1 RETURNING attempts";
-        let attempts = self.conn.query_row(set, (quote, next_try_ms, detail), |row| row.get(0))?;
+        let attempts = self.conn.one(set, (quote, next_try_ms, detail), |row| row.get(0))?;
         self.tell_failed(quote, attempts, next_try_ms, detail, at_ms)
     }
 
@@ -155,7 +157,7 @@ impl Turn<'_> {
         self.step_quote(quote, QuoteState::Open)?;
         let set = "UPDATE quote SET quote_id = ?2, candidate_quote_id = NULL, expiry_s = ?3, \
                    opened_ms = ?4, attempts = 0, last_error = NULL, seen = 1 WHERE quote_ref = ?1";
-        self.conn.execute(set, (quote, id, expiry_s, at_ms))?;
+        self.conn.run(set, (quote, id, expiry_s, at_ms))?;
         // Who is paid on a wallet's quote hears of it with the first payment.
         let Some(account) = known.account_id else { return Ok(()) };
         let owner = self.owner(account)?;
@@ -168,34 +170,25 @@ impl Turn<'_> {
         self.event(at_ms, Event::MintQuoteOpened(opened))
     }
 
-    /// [`super::Ledger::rotate`].
-    pub(super) fn rotate(&self, payments_max: u64, opened_by_ms: i64) -> Result<u64, LedgerError> {
-        // A wallet's quote lives from its making on, for its expiry was told then; and its
-        // payments are counted for each account (assign_named).
-        let old = "SELECT quote_ref FROM quote WHERE state = 2 AND (opened_ms <= ?2 \
-                   OR account_id IS NOT NULL AND payments >= ?1 \
-                   OR account_id IS NULL AND created_ms <= ?3)";
-        let mut old = self.conn.prepare(old)?;
-        let made_by_ms = opened_by_ms.saturating_sub(super::UNUSED_MS);
-        let limits = (payments_max, opened_by_ms, made_by_ms);
-        let found = old.query_map(limits, |row| row.get(0))?;
-        let found: Vec<String> = found.collect::<Result<_, _>>()?;
-        for quote in &found {
-            self.step_quote(quote, QuoteState::Closing)?;
-            self.settle(quote)?;
+    /// [`super::Ledger::rotate`], for quotes that were found old.
+    pub(super) fn rotate(&self, old: &Old) -> Result<u64, LedgerError> {
+        let mut rotated = 0;
+        for quote in &old.open {
+            if self.quote(quote)?.state == QuoteState::Open {
+                self.step_quote(quote, QuoteState::Closing)?;
+                self.settle(quote)?;
+                rotated += 1;
+            }
         }
         // What is carried for a quote that never had a credit, because there was too little for
         // one, is the account's again.
-        let unused = "SELECT quote_ref FROM quote WHERE state = 1 AND account_id IS NULL \
-                      AND created_ms <= ?1 AND EXISTS (SELECT 1 FROM naming \
-                      WHERE naming.quote_ref = quote.quote_ref)";
-        let mut unused = self.conn.prepare(unused)?;
-        let unused = unused.query_map([made_by_ms], |row| row.get(0))?;
-        let unused: Vec<String> = unused.collect::<Result<_, _>>()?;
-        for quote in &unused {
-            self.step_quote(quote, QuoteState::Lost)?;
+        for quote in &old.unused {
+            if self.quote(quote)?.state == QuoteState::Creating {
+                self.step_quote(quote, QuoteState::Lost)?;
+                rotated += 1;
+            }
         }
-        Ok((found.len() + unused.len()) as u64)
+        Ok(rotated)
     }
 
     /// A quote that takes no more credits is settled when all of them are confirmed and minted.
@@ -203,7 +196,7 @@ impl Turn<'_> {
         let known = self.quote(quote)?;
         let open = "SELECT count(*) FROM credit WHERE quote_ref = ?1 AND state <> ?2";
         let row = (quote, CreditState::Confirmed);
-        let open: u64 = self.conn.query_row(open, row, |row| row.get(0))?;
+        let open: u64 = self.conn.one(open, row, |row| row.get(0))?;
         let minted = known.issued_seen >= known.paid_seen;
         if known.state == QuoteState::Closing && open == 0 && minted {
             self.step_quote(quote, QuoteState::Settled)?;
@@ -224,7 +217,7 @@ impl Turn<'_> {
         let known = self.quote(quote)?;
         let unminted = known.paid_seen.saturating_sub(known.issued_seen);
         let credits = "SELECT id, state, frozen_from FROM credit WHERE quote_ref = ?1 ORDER BY id";
-        let mut credits = self.conn.prepare(credits)?;
+        let mut credits = self.conn.prepare_cached(credits)?;
         let found = credits.query_map([quote], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<_>>(2)?))
         })?;
@@ -245,11 +238,11 @@ impl Turn<'_> {
                 }
                 // What is frozen stays so; it wakes up in the state that this one has become.
                 (CreditState::Frozen, Some(CreditState::Assigned)) => {
-                    self.conn.execute(refreeze, (credit, CreditState::Sealed))?;
+                    self.conn.run(refreeze, (credit, CreditState::Sealed))?;
                     self.unassign(credit)?;
                 }
                 (CreditState::Frozen, Some(CreditState::Sent)) => {
-                    self.conn.execute(refreeze, (credit, CreditState::Lost))?;
+                    self.conn.run(refreeze, (credit, CreditState::Lost))?;
                     self.remember_quote(credit, quote)?;
                     lost += 1;
                 }
@@ -282,7 +275,7 @@ impl Turn<'_> {
                    WHERE quote_ref = ?1";
         // The table holds no more; what is compared is what the mint said.
         let most = i64::MAX.unsigned_abs();
-        self.conn.execute(set, (quote, paid.min(most), issued.min(most), at_ms))?;
+        self.conn.run(set, (quote, paid.min(most), issued.min(most), at_ms))?;
         if issued > known.issued_seen {
             let seen =
                 v1::MintIssued { quote_request: known.request.clone(), issued_amount: issued };
@@ -305,7 +298,7 @@ impl Turn<'_> {
             return Ok(Reading::Behind { missing });
         }
         let open = "SELECT id FROM credit WHERE quote_ref = ?1 AND state = ?2 ORDER BY id";
-        let mut open = self.conn.prepare(open)?;
+        let mut open = self.conn.prepare_cached(open)?;
         let found = open.query_map((quote, CreditState::Sent), |row| row.get(0))?;
         let found: Vec<u64> = found.collect::<Result<_, _>>()?;
         for credit in &found {
@@ -320,7 +313,7 @@ impl Turn<'_> {
     fn sent_on(&self, quote: &str) -> Result<u128, LedgerError> {
         let amounts = "SELECT amount FROM credit WHERE quote_ref = ?1 \
                        AND (state IN (?2, ?3) OR state = ?4 AND frozen_from = ?2)";
-        let mut amounts = self.conn.prepare(amounts)?;
+        let mut amounts = self.conn.prepare_cached(amounts)?;
         let states = (quote, CreditState::Sent, CreditState::Confirmed, CreditState::Frozen);
         let mut sum = 0_u128;
         for amount in amounts.query_map(states, |row| row.get::<_, u64>(0))? {
@@ -333,15 +326,15 @@ impl Turn<'_> {
     /// [`super::Ledger::stop_sending`]; `false`: it was stopped before, for the reason that stays.
     pub(super) fn stop_sending(&self, reason: &str) -> Result<bool, LedgerError> {
         let set = "INSERT OR IGNORE INTO meta(key, value) VALUES ('stopped', ?1)";
-        Ok(self.conn.execute(set, [reason])? > 0)
+        Ok(self.conn.run(set, [reason])? > 0)
     }
 
     /// [`super::Ledger::resume_sending`].
     pub(super) fn resume_sending(&self) -> Result<(), LedgerError> {
-        self.conn.execute("DELETE FROM meta WHERE key = 'stopped'", [])?;
+        self.conn.run("DELETE FROM meta WHERE key = 'stopped'", [])?;
         // The next reading would stop it again. What turned out to be ours is none of it any more.
         let read = "SELECT quote_ref, paid_seen FROM quote WHERE paid_seen > 0 AND state <> ?1";
-        let mut read = self.conn.prepare(read)?;
+        let mut read = self.conn.prepare_cached(read)?;
         let found = read.query_map([QuoteState::Lost], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let found: Vec<(String, u64)> = found.collect::<Result<_, _>>()?;
         let set = "INSERT OR REPLACE INTO meta(key, value) VALUES ('surplus:' || ?1, ?2)";
@@ -349,9 +342,9 @@ impl Turn<'_> {
             let extra = u128::from(paid).saturating_sub(self.sent_on(&quote)?);
             if extra == 0 {
                 let forget = "DELETE FROM meta WHERE key = 'surplus:' || ?1";
-                self.conn.execute(forget, [quote])?;
+                self.conn.run(forget, [quote])?;
             } else if let Ok(extra) = u64::try_from(extra) {
-                self.conn.execute(set, (quote, extra))?;
+                self.conn.run(set, (quote, extra))?;
             }
         }
         Ok(())
@@ -374,7 +367,7 @@ impl Turn<'_> {
         }
         let set = "INSERT INTO consumer(name, acked_seq) VALUES (?1, ?2) ON CONFLICT DO UPDATE \
                    SET acked_seq = max(acked_seq, ?2)";
-        self.conn.execute(set, (consumer, seq))?;
+        self.conn.run(set, (consumer, seq))?;
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use super::checkpoint::PAGES_BOUND;
 use super::error::OpenError;
 use super::model::Identity;
 use super::sinks::BOUND_SINKS;
+use super::sql::Prepared as _;
 
 /// Marks the file as ours (`PRAGMA application_id`): "gp1l".
 const APPLICATION: i64 = 0x6770_316c;
@@ -27,6 +28,9 @@ const STEPS: [&str; 3] =
 /// Pages that a connection keeps in memory, in KiB. Share hashes fall anywhere into their tree: a
 /// day of them has to fit, or each costs a read.
 const CACHE_KIB: i64 = 32 * 1_024;
+
+/// Statements that the writer keeps: more than it has.
+const STATEMENTS: usize = 256;
 
 /// How long SQLite waits for another connection's lock. Readers never hold the writer up; this is
 /// for the recovery of a file that two of them open at once.
@@ -64,6 +68,7 @@ pub(super) fn open(path: &Path, scheme: Scheme) -> Result<Opened, OpenError> {
     let conn = connect(path)?;
     set(&conn).map_err(&sqlite)?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB).map_err(&sqlite)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
     quiet(&conn, "wal_autocheckpoint", PAGES_BOUND).map_err(&sqlite)?;
     check(&conn)?;
     migrate(&conn, path)?;
@@ -286,5 +291,5 @@ pub(super) fn meta<T: rusqlite::types::FromSql>(
     conn: &Connection,
     key: &str,
 ) -> rusqlite::Result<T> {
-    conn.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+    conn.one("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
 }

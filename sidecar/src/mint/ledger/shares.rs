@@ -8,7 +8,7 @@ use crate::mint::{PayoutKey, Work};
 
 use super::error::LedgerError;
 use super::model::{LedgerShare, Outcome, Source, NAME_BYTES_MAX};
-use super::sql;
+use super::sql::{self, Prepared as _};
 use super::state::CreditState;
 use super::turn::{difficulty, key_bytes, Group, Owner, Turn, Whose};
 
@@ -109,7 +109,7 @@ impl Turn<'_> {
         let add = "INSERT INTO credit(account_id, state, scheme, opened_ms, told_ms, wish) \
                    VALUES (?1, ?2, ?3, ?4, ?4, ?5) RETURNING id";
         let row = (account, CreditState::Open, self.scheme.to_string(), at_ms, wish);
-        let credit_id = self.conn.query_row(add, row, |row| row.get(0))?;
+        let credit_id = self.conn.one(add, row, |row| row.get(0))?;
         Ok(Group {
             credit_id,
             work: Work::ZERO,
@@ -162,7 +162,7 @@ impl Turn<'_> {
     pub(super) fn close_credit(&self, credit: u64, at_ms: i64) -> Result<u64, LedgerError> {
         let columns = "SELECT account_id, work, shares, told_work, told_shares FROM credit \
                        WHERE id = ?1";
-        let (account, mut group) = self.conn.query_row(columns, [credit], |row| {
+        let (account, mut group) = self.conn.one(columns, [credit], |row| {
             let group = Group {
                 credit_id: credit,
                 work: row.get("work")?,
@@ -178,9 +178,9 @@ impl Turn<'_> {
         self.step(credit, CreditState::Closed)?;
         let told = "UPDATE credit SET told_work = work, told_shares = shares, told_ms = ?2 \
                     WHERE id = ?1";
-        self.conn.execute(told, (credit, at_ms))?;
+        self.conn.run(told, (credit, at_ms))?;
         let count = "UPDATE account SET closed_shares = closed_shares + ?2 WHERE id = ?1";
-        self.conn.execute(count, (account, group.shares))?;
+        self.conn.run(count, (account, group.shares))?;
         Ok(group.shares)
     }
 
@@ -200,28 +200,28 @@ impl Turn<'_> {
             if claim_unassigned {
                 return Err(LedgerError::Refused("unassigned work can't be claimed without a key"));
             }
-            self.conn.execute("DELETE FROM payout WHERE identity = ?1", [&identity[..]])?;
+            self.conn.run("DELETE FROM payout WHERE identity = ?1", [&identity[..]])?;
             return Ok(0);
         };
         // The time of the first setting stays: the same call twice changes nothing.
         let set = "INSERT INTO payout(identity, payout_key, set_ms) VALUES (?1, ?2, ?3) \
                    ON CONFLICT DO UPDATE SET payout_key = ?2, set_ms = ?3 WHERE payout_key <> ?2";
-        self.conn.execute(set, (&identity[..], key, at_ms))?;
+        self.conn.run(set, (&identity[..], key, at_ms))?;
         if !claim_unassigned {
             return Ok(0);
         }
         let open = "SELECT credit.id FROM account CROSS JOIN credit ON account_id = account.id \
                     WHERE identity = ?1 AND payout_key IS NULL AND state = 0";
-        let open = self.conn.query_row(open, [&identity[..]], |row| row.get(0)).optional()?;
+        let open = self.conn.one(open, [&identity[..]], |row| row.get(0)).optional()?;
         let Some(credit) = open else { return Ok(0) };
         let released = self.close_credit(credit, at_ms)?;
         let to = self.account(identity, Some(&key))?;
         let leave = "UPDATE account SET closed_shares = closed_shares - ?2 \
                      WHERE id = (SELECT account_id FROM credit WHERE id = ?1)";
-        self.conn.execute(leave, (credit, released))?;
-        self.conn.execute("UPDATE credit SET account_id = ?2 WHERE id = ?1", (credit, to))?;
+        self.conn.run(leave, (credit, released))?;
+        self.conn.run("UPDATE credit SET account_id = ?2 WHERE id = ?1", (credit, to))?;
         let arrive = "UPDATE account SET closed_shares = closed_shares + ?2 WHERE id = ?1";
-        self.conn.execute(arrive, (to, released))?;
+        self.conn.run(arrive, (to, released))?;
         Ok(released)
     }
 }

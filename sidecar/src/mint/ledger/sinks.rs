@@ -10,6 +10,7 @@ use crate::event::Overtaken;
 use super::books::Books;
 use super::error::LedgerError;
 use super::schema;
+use super::sql::Prepared as _;
 use super::store::SqliteLedger;
 use super::turn::Turn;
 use super::Result;
@@ -21,8 +22,7 @@ pub(super) const BOUND_SINKS: &str = "UPDATE sink SET bound = \
 /// How a sink was found to be ahead, if it was.
 fn found(conn: &Connection, sink: &str) -> rusqlite::Result<Option<Overtaken>> {
     let row = "SELECT ahead, newest FROM sink WHERE name = ?1 AND ahead IS NOT NULL";
-    conn.query_row(row, [sink], |row| Ok(Overtaken { have: row.get(0)?, newest: row.get(1)? }))
-        .optional()
+    conn.one(row, [sink], |row| Ok(Overtaken { have: row.get(0)?, newest: row.get(1)? })).optional()
 }
 
 impl Turn<'_> {
@@ -33,17 +33,17 @@ impl Turn<'_> {
         }
         let newest: u64 = schema::meta(self.conn, "event_seq")?;
         let bound = "SELECT bound FROM sink WHERE name = ?1";
-        let bound = self.conn.query_row(bound, [sink], |row| row.get(0)).optional()?;
+        let bound = self.conn.one(bound, [sink], |row| row.get(0)).optional()?;
         // Who was never told of any can have none.
         let most: u64 = bound.map_or(0, |bound: Option<u64>| bound.unwrap_or(newest));
         if have <= most {
             let flows = "INSERT INTO sink(name) VALUES (?1) ON CONFLICT DO UPDATE SET bound = NULL";
-            self.conn.execute(flows, [sink])?;
+            self.conn.run(flows, [sink])?;
             return Ok(None);
         }
         let set = "INSERT INTO sink(name, bound, ahead, newest) VALUES (?1, ?2, ?3, ?4) \
                    ON CONFLICT DO UPDATE SET bound = ?2, ahead = ?3, newest = ?4";
-        self.conn.execute(set, (sink, most, have.min(i64::MAX.unsigned_abs()), newest))?;
+        self.conn.run(set, (sink, most, have.min(i64::MAX.unsigned_abs()), newest))?;
         // What was paid since then is not in here: it could be paid once more, under another name.
         self.stop_sending(
             "the pool has events that this ledger doesn't: it seems to be an old copy",
@@ -53,7 +53,7 @@ impl Turn<'_> {
 
     /// [`SqliteLedger::resume_events`].
     fn resume_events(&self) -> Result<()> {
-        if self.conn.execute("DELETE FROM sink WHERE ahead IS NOT NULL", [])? == 0 {
+        if self.conn.run("DELETE FROM sink WHERE ahead IS NOT NULL", [])? == 0 {
             return Ok(());
         }
         let mut source = [0; 16];
@@ -61,11 +61,11 @@ impl Turn<'_> {
             .try_fill_bytes(&mut source)
             .map_err(|error| LedgerError::Storage(format!("no random bytes: {error}")))?;
         let set = "UPDATE meta SET value = ?1 WHERE key = 'source_id'";
-        self.conn.execute(set, [source])?;
+        self.conn.run(set, [source])?;
         // The others hear all of it anew, too.
-        self.conn.execute("DELETE FROM sink", [])?;
+        self.conn.run("DELETE FROM sink", [])?;
         // They keep their rows: nothing is pruned that they have not got.
-        self.conn.execute("UPDATE consumer SET acked_seq = 0", [])?;
+        self.conn.run("UPDATE consumer SET acked_seq = 0", [])?;
         Ok(())
     }
 }

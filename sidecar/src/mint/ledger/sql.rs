@@ -2,12 +2,43 @@
 
 use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Params, Row};
 
 use crate::mint::{PayoutKey, Scheme, Work};
 use crate::types::Hash;
 
 use super::model::Origin;
 use super::state::{CreditState, QuoteState};
+
+/// Statements that the connection keeps: to read the text of one anew takes longer than to run it,
+/// and shares wait meanwhile.
+pub(super) trait Prepared {
+    /// Runs a statement; answers how many rows it changed.
+    fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize>;
+
+    /// Reads the one row of a statement; the first, if there are more.
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T>;
+}
+
+impl Prepared for Connection {
+    fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
+        self.prepare_cached(sql)?.execute(params)
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.prepare_cached(sql)?.query_row(params, read)
+    }
+}
 
 /// A number of 128 bits: 16 bytes, big-endian, so that they sort as it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -96,11 +127,11 @@ pub(super) fn owner_key(key: Option<&PayoutKey>) -> &[u8] {
 }
 
 /// A column of opaque bytes.
-pub(super) fn bytes(row: &rusqlite::Row<'_>, index: &str) -> rusqlite::Result<Bytes> {
+pub(super) fn bytes(row: &Row<'_>, index: &str) -> rusqlite::Result<Bytes> {
     Ok(Bytes::copy_from_slice(row.get_ref(index)?.as_blob()?))
 }
 
 /// A column that counts, or holds an amount.
-pub(super) fn count(row: &rusqlite::Row<'_>, index: &str) -> rusqlite::Result<u64> {
+pub(super) fn count(row: &Row<'_>, index: &str) -> rusqlite::Result<u64> {
     row.get(index)
 }

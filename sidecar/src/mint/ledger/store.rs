@@ -261,7 +261,11 @@ impl Ledger for SqliteLedger {
     }
 
     async fn close_due(&self, due: Due, at_ms: i64) -> Result<u64> {
-        self.call(move |turn| turn.close_due(due, at_ms)).await
+        let found = self.read(move |books| books.to_close(due, at_ms)).await?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        self.call(move |turn| turn.close_due(&found, at_ms)).await
     }
 
     async fn seal(&self, terms: Terms, most: u32, at_ms: i64) -> Result<Sealing> {
@@ -342,7 +346,11 @@ impl Ledger for SqliteLedger {
     }
 
     async fn rotate(&self, payments_max: u64, opened_by_ms: i64) -> Result<u64> {
-        self.call(move |turn| turn.rotate(payments_max, opened_by_ms)).await
+        let old = self.read(move |books| books.old_quotes(payments_max, opened_by_ms)).await?;
+        if old.is_empty() {
+            return Ok(0);
+        }
+        self.call(move |turn| turn.rotate(&old)).await
     }
 
     async fn quote_lost(&self, quote_ref: String, detail: String, at_ms: i64) -> Result<u64> {
@@ -371,6 +379,9 @@ impl Ledger for SqliteLedger {
     }
 
     async fn assign(&self, payments_max: u64, at_ms: i64) -> Result<u64> {
+        if !self.read(move |books| books.may_assign(payments_max)).await? {
+            return Ok(0);
+        }
         self.call(move |turn| turn.assign(payments_max, at_ms)).await
     }
 

@@ -12,6 +12,7 @@ use crate::types::QuoteRef;
 
 use super::error::LedgerError;
 use super::schema;
+use super::sql::Prepared as _;
 use super::state::CreditState;
 
 /// The statements of the share path, prepared once.
@@ -106,17 +107,17 @@ impl<'c> Turn<'c> {
     /// Writes an event with the next number, in the transaction of what it tells.
     pub(super) fn event(&self, at_ms: i64, event: v1::event::Event) -> Result<(), LedgerError> {
         let next = "UPDATE meta SET value = value + 1 WHERE key = 'event_seq' RETURNING value";
-        let seq: u64 = self.conn.query_row(next, [], |row| row.get(0))?;
+        let seq: u64 = self.conn.one(next, [], |row| row.get(0))?;
         let payload = v1::Event { seq, at_ms, event: Some(event) }.encode_to_vec();
         let add = "INSERT INTO event(seq, at_ms, payload) VALUES (?1, ?2, ?3)";
-        self.conn.execute(add, (seq, at_ms, payload))?;
+        self.conn.run(add, (seq, at_ms, payload))?;
         Ok(())
     }
 
     /// Where a credit stands.
     pub(super) fn state(&self, credit: u64) -> Result<CreditState, LedgerError> {
         let state = "SELECT state FROM credit WHERE id = ?1";
-        let state = self.conn.query_row(state, [credit], |row| row.get(0)).optional()?;
+        let state = self.conn.one(state, [credit], |row| row.get(0)).optional()?;
         state.ok_or(LedgerError::Unknown("credit"))
     }
 
@@ -130,14 +131,14 @@ impl<'c> Turn<'c> {
         if !from.may_become(to) {
             return Err(LedgerError::Credit { from, to });
         }
-        self.conn.execute("UPDATE credit SET state = ?2 WHERE id = ?1", (credit, to))?;
+        self.conn.run("UPDATE credit SET state = ?2 WHERE id = ?1", (credit, to))?;
         Ok(true)
     }
 
     /// Who an account is.
     pub(super) fn owner(&self, account: i64) -> Result<Owner, LedgerError> {
         let owner = "SELECT identity, payout_key FROM account WHERE id = ?1";
-        let owner = self.conn.query_row(owner, [account], |row| {
+        let owner = self.conn.one(owner, [account], |row| {
             Ok((super::sql::bytes(row, "identity")?, row.get("payout_key")?))
         });
         owner.optional()?.ok_or(LedgerError::Unknown("account"))
@@ -153,7 +154,7 @@ impl<'c> Turn<'c> {
             return Ok(found);
         }
         let add = "INSERT INTO account(identity, payout_key) VALUES (?1, ?2) RETURNING id";
-        Ok(self.conn.query_row(add, (identity, key), |row| row.get(0))?)
+        Ok(self.conn.one(add, (identity, key), |row| row.get(0))?)
     }
 
     /// Why sending is stopped, if it is.
@@ -170,7 +171,7 @@ pub(super) fn find_account(
 ) -> rusqlite::Result<Option<i64>> {
     let find = "SELECT id FROM account WHERE identity = ?1 AND ifnull(payout_key, x'') = ?2";
     let key = super::sql::owner_key(key);
-    conn.query_row(find, (identity, key), |row| row.get(0)).optional()
+    conn.one(find, (identity, key), |row| row.get(0)).optional()
 }
 
 /// A key as the contract has it: no bytes for none.

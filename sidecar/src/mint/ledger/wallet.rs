@@ -11,10 +11,11 @@ use crate::mint::{PayoutKey, Work};
 use crate::types::QuoteRef;
 
 use super::books::{read_quote, Books, QUOTE};
-use super::credits::ASSIGNED_MAX;
+use super::credits::SLICE;
 use super::error::LedgerError;
 use super::model::Quote;
 use super::quotes::NAME_BYTES_MAX;
+use super::sql::Prepared as _;
 use super::state::{CreditState, QuoteState};
 use super::turn::{key_bytes, Turn};
 
@@ -51,7 +52,7 @@ impl Turn<'_> {
         let add = "INSERT INTO quote(quote_ref, payout_key, request, state, candidate_quote_id, \
                    created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let row = (name, key, quote.request(), QuoteState::Creating, id, at_ms);
-        self.conn.execute(add, row)?;
+        self.conn.run(add, row)?;
         Ok(())
     }
 
@@ -62,16 +63,16 @@ impl Turn<'_> {
                      WHERE account.id = ?1 AND quote_ref = ?2 AND quote.account_id IS NULL \
                      AND state IN (?3, ?4)";
         let row = (account, quote, QuoteState::Creating, QuoteState::Open);
-        let takes = self.conn.query_row(takes, row, |_| Ok(())).optional()?.is_some();
+        let takes = self.conn.one(takes, row, |_| Ok(())).optional()?.is_some();
         let add = "INSERT OR IGNORE INTO naming(account_id, quote_ref, takes) VALUES (?1, ?2, ?3)";
-        self.conn.execute(add, (account, quote, takes))?;
+        self.conn.run(add, (account, quote, takes))?;
         Ok(())
     }
 
     /// The quote takes no more credits, whoever named it.
     pub(super) fn used_up(&self, quote: &str) -> Result<(), LedgerError> {
         let named = "SELECT account_id FROM naming WHERE quote_ref = ?1 AND takes";
-        let mut named = self.conn.prepare(named)?;
+        let mut named = self.conn.prepare_cached(named)?;
         let found = named.query_map([quote], |row| row.get(0))?;
         let found: Vec<i64> = found.collect::<Result<_, _>>()?;
         found.into_iter().try_for_each(|account| self.stop_using(account, quote))
@@ -87,18 +88,18 @@ impl Turn<'_> {
         let Some(sum) = carry.checked_add(own) else {
             return Err(LedgerError::Damaged(format!("the carry of account {account}")));
         };
-        self.conn.execute("UPDATE account SET carry = ?2 WHERE id = ?1", (account, sum))?;
+        self.conn.run("UPDATE account SET carry = ?2 WHERE id = ?1", (account, sum))?;
         let stop = "UPDATE naming SET takes = 0, carry = zeroblob(16) \
                     WHERE account_id = ?1 AND quote_ref = ?2";
-        self.conn.execute(stop, (account, quote))?;
+        self.conn.run(stop, (account, quote))?;
         Ok(())
     }
 
     /// The part of [`super::Ledger::assign`] about quotes that wallets made.
     pub(super) fn assign_named(&self, payments_max: u64, at_ms: i64) -> Result<u64, LedgerError> {
-        let mut waiting = self.conn.prepare(ASSIGNABLE)?;
+        let mut waiting = self.conn.prepare_cached(ASSIGNABLE)?;
         let found =
-            waiting.query_map([ASSIGNED_MAX], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            waiting.query_map([SLICE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let found: Vec<(u64, i64, String)> = found.collect::<Result<_, _>>()?;
         let count = "UPDATE naming SET payments = payments + 1 WHERE account_id = ?1 \
                      AND quote_ref = ?2 AND takes AND payments < ?3 RETURNING payments";
@@ -110,14 +111,13 @@ impl Turn<'_> {
                 continue;
             }
             let row = (account, &quote, payments_max);
-            let counted: Option<u64> =
-                self.conn.query_row(count, row, |row| row.get(0)).optional()?;
+            let counted: Option<u64> = self.conn.one(count, row, |row| row.get(0)).optional()?;
             let Some(payments) = counted else {
                 self.stop_using(account, &quote)?;
                 continue;
             };
             let take = "UPDATE quote SET payments = payments + 1 WHERE quote_ref = ?1";
-            self.conn.execute(take, [&quote])?;
+            self.conn.run(take, [&quote])?;
             if payments == 1 {
                 self.tell_opened(account, &known, at_ms)?;
             }
@@ -147,14 +147,13 @@ impl Turn<'_> {
     ) -> Result<u64, LedgerError> {
         let first = "SELECT created_ms FROM quote WHERE state = 1 AND account_id IS NULL \
                      ORDER BY created_ms DESC LIMIT 1 OFFSET ?1";
-        let beyond: Option<i64> =
-            self.conn.query_row(first, [keep], |row| row.get(0)).optional()?;
+        let beyond: Option<i64> = self.conn.one(first, [keep], |row| row.get(0)).optional()?;
         let by = made_by_ms.max(beyond.unwrap_or(i64::MIN));
         let forget = "DELETE FROM quote WHERE quote_ref IN (SELECT quote_ref FROM quote \
                       WHERE state = 1 AND account_id IS NULL AND created_ms <= ?1 \
                       AND NOT EXISTS (SELECT 1 FROM naming \
                       WHERE naming.quote_ref = quote.quote_ref) ORDER BY created_ms LIMIT ?2)";
-        Ok(self.conn.execute(forget, (by, most))? as u64)
+        Ok(self.conn.run(forget, (by, most))? as u64)
     }
 }
 

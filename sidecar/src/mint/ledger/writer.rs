@@ -4,8 +4,9 @@
 //! [`BATCH_SHARES_MAX`] shares), writes it in one transaction and answers after its commit: no
 //! timer, and the busier it is the more shares go by one commit.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
@@ -19,8 +20,9 @@ use crate::obs::Counts;
 /// Most shares of one transaction.
 pub const BATCH_SHARES_MAX: usize = 128;
 
-/// Most calls of one transaction.
-const BATCH_CALLS_MAX: usize = 32;
+/// When a transaction has taken this long, calls that are left have the next one: the shares that
+/// have come meanwhile wait for the end of this one. Each has at least one call.
+const CALLS_FOR: Duration = Duration::from_millis(1);
 
 /// What a call answers once its transaction has ended.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
@@ -72,41 +74,50 @@ impl Writer {
                 return;
             }
         };
-        let mut next = None;
-        while let Some(first) = next.take().or_else(|| self.tasks.recv().ok()) {
+        // A few: each caller waits for the answer of its one.
+        let mut calls = VecDeque::new();
+        loop {
             let mut shares = Vec::new();
-            let mut calls = Vec::new();
-            let mut task = Some(first);
+            let mut task = match calls.is_empty() {
+                true => self.tasks.recv().ok(),
+                false => self.tasks.try_recv().ok(),
+            };
+            if task.is_none() && calls.is_empty() {
+                return;
+            }
             while let Some(taken) = task {
                 match taken {
                     Task::Share(share) => shares.push(*share),
-                    Task::Call(call) => calls.push(call),
+                    Task::Call(call) => calls.push_back(call),
                 }
-                if shares.len() == BATCH_SHARES_MAX || calls.len() == BATCH_CALLS_MAX {
+                if shares.len() == BATCH_SHARES_MAX {
                     break;
                 }
                 task = self.tasks.try_recv().ok();
             }
             let count = shares.len();
-            self.batch(&mut turn, shares, calls);
+            self.batch(&mut turn, shares, &mut calls);
             self.checkpoints.after(conn, count);
         }
     }
 
-    /// One transaction: the shares, then the calls. Answers when it has ended.
-    fn batch(&self, turn: &mut Turn<'_>, shares: Vec<LedgerShare>, calls: Vec<Call>) {
+    /// One transaction: the shares, then calls, first come first. Answers when it has ended. What
+    /// is left of the calls had no time.
+    fn batch(&self, turn: &mut Turn<'_>, shares: Vec<LedgerShare>, calls: &mut VecDeque<Call>) {
         let begun = Instant::now();
         let mut outcomes = Vec::with_capacity(shares.len());
         let mut answers = Vec::with_capacity(calls.len());
-        let mut calls = calls.into_iter();
         let done = transact(turn, |turn| {
             for share in &shares {
                 outcomes.push(Kept { id: share.id, outcome: turn.record(share)? });
             }
             turn.flush()?;
-            for call in calls.by_ref() {
+            while let Some(call) = calls.pop_front() {
                 let answer = guarded(turn, call)?;
                 answers.push(answer);
+                if begun.elapsed() >= CALLS_FOR {
+                    break;
+                }
             }
             Ok(())
         });
@@ -129,7 +140,7 @@ impl Writer {
             answer(done.clone());
         }
         if let Err(error) = done {
-            for unreached in calls {
+            for unreached in calls.drain(..) {
                 let (_, answer) = unreached(Err(error.clone()));
                 answer(Err(error.clone()));
             }

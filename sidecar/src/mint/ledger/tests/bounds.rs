@@ -22,6 +22,13 @@ async fn plan(stand: &Stand, query: &'static str, limits: usize) -> String {
     stand.ledger().call(explain).await.unwrap()
 }
 
+/// What calls answer that move so many rows on, a slice each, until nothing is left.
+fn in_slices(rows: u64) -> Vec<u64> {
+    let slice = u64::from(SLICE);
+    let full = std::iter::repeat_n(slice, usize::try_from(rows / slice).unwrap());
+    full.chain([rows % slice, 0]).collect()
+}
+
 #[tokio::test]
 async fn assigns_from_the_open_quotes_on_and_few_at_a_time() {
     let mut stand = Stand::new();
@@ -38,7 +45,7 @@ async fn assigns_from_the_open_quotes_on_and_few_at_a_time() {
         while closed.last() != Some(&0) {
             closed.push(stand.ledger().close_due(NOW, 2_000).await.unwrap());
         }
-        assert_eq!(closed, [256, 44, 0]);
+        assert_eq!(closed, in_slices(300));
         assert_eq!(stand.ledger().seal(TERMS, 1_000, 2_000).await.unwrap().sealed, 300);
     }
     assert_eq!(stand.ledger().assign(256, 3_000).await, Ok(0), "no quote is open");
@@ -49,7 +56,7 @@ async fn assigns_from_the_open_quotes_on_and_few_at_a_time() {
     while assigned.last() != Some(&0) {
         assigned.push(stand.ledger().assign(256, 3_000).await.unwrap());
     }
-    assert_eq!(assigned, [256, 256, 88, 0]);
+    assert_eq!(assigned, in_slices(600));
     stand.assert_sound().await;
 }
 
@@ -64,7 +71,11 @@ async fn reads_what_is_to_be_confirmed_before_what_nobody_mints() {
         stand.send(account, &format!("q{account}")).await;
         stand.ledger().confirm(format!("q{account}"), 2, 0, 10_000).await.unwrap();
     }
-    assert_eq!(stand.ledger().rotate(1, 0).await, Ok(40));
+    let mut rotated = Vec::new();
+    while rotated.last() != Some(&0) {
+        rotated.push(stand.ledger().rotate(1, 0).await.unwrap());
+    }
+    assert_eq!(rotated, in_slices(40));
     stand.record(wide(99, "0", key(1))).await;
     stand.seal(12_000).await;
     stand.send(1, "fresh").await;
@@ -182,4 +193,39 @@ async fn tells_how_much_was_paid_and_not_minted_on_a_quote_that_the_mint_lost() 
     let events = stand.events().await;
     let Some(Event::MintFailed(failed)) = events.last() else { panic!("{events:?}") };
     assert_eq!(failed.detail, "gone; 1 that it had paid was not seen minted");
+}
+
+#[tokio::test]
+async fn shares_wait_for_one_call_and_not_for_all_that_came_before_them() {
+    use std::sync::mpsc::sync_channel;
+    let mut stand = Stand::new();
+    let later = |work: Box<dyn FnOnce() + Send>| {
+        let ledger = stand.ledger().clone();
+        tokio::spawn(async move {
+            let work = move |_: &mut Turn<'_>| {
+                work();
+                Ok(())
+            };
+            ledger.call(work).await
+        })
+    };
+    // The writer is held until all that follows has queued.
+    let ((begun, begins), (go, gone)) = (sync_channel(1), sync_channel::<()>(1));
+    let held = later(Box::new(move || {
+        begun.send(()).unwrap();
+        assert!(gone.recv().is_err());
+    }));
+    tokio::task::yield_now().await;
+    begins.recv().unwrap();
+    let long = later(Box::new(|| std::thread::sleep(std::time::Duration::from_millis(2))));
+    let (end, ended) = sync_channel::<()>(1);
+    let endless = later(Box::new(move || assert!(ended.recv().is_err())));
+    tokio::task::yield_now().await;
+    drop(go);
+    assert_eq!(stand.record(share(1, "a", Some(key(1)))).await, Outcome::Recorded);
+    drop(end);
+    for call in [held, long, endless] {
+        assert_eq!(call.await.unwrap(), Ok(()));
+    }
+    stand.assert_sound().await;
 }

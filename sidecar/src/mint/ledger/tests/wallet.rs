@@ -19,7 +19,7 @@ impl Stand {
 
     /// Assigns and sends all that can be.
     async fn pay(&self, payments_max: u64) -> Vec<Owed> {
-        self.ledger().assign(payments_max, 3_000).await.unwrap();
+        while self.ledger().assign(payments_max, 3_000).await.unwrap() > 0 {}
         let due = self.ledger().due_credits(4_000, 100).await.unwrap();
         let ids = due.iter().map(|owed| owed.credit_id).collect();
         self.ledger().mark_sent(ids, 4_000).await.unwrap();
