@@ -1,5 +1,7 @@
 //! The mint bridge inside: its events over the ring, its calls, and its ledger when it is cut off.
 
+use std::time::Duration;
+
 use gopool_sv2_ffi::*;
 use gopool_sv2_proto::v1;
 use prost::Message as _;
@@ -102,7 +104,14 @@ impl<'a> Pool<'a> {
                     }
                 }
             }
-            other => panic!("event {other}: {:?}", self.seen.lines),
+            other => {
+                // The listener says why, if not at once.
+                while self.listener.is_readable(Duration::from_secs(1)) {
+                    self.seen.wait();
+                }
+                let streams = (self.work, self.history);
+                panic!("event {other} of {} {streams:?}: {:?}", event.stream, self.seen.lines)
+            }
         }
     }
 

@@ -192,7 +192,7 @@ impl<'a> Seen<'a> {
     }
 
     /// Waits for events, and keeps them; lines of the log are read.
-    fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         assert!(self.listener.is_readable(PATIENCE), "no event comes");
         for event in self.listener.poll() {
             match event.kind {

@@ -34,7 +34,8 @@ fn name() -> impl Strategy<Value = Name> {
     prop_oneof![
         8 => any::<prop::sample::Index>().prop_map(Name::Made),
         1 => (0_u64..4).prop_map(Name::Any),
-        1 => any::<u64>().prop_map(Name::Any),
+        // No handle that another test may have.
+        1 => any::<u64>().prop_map(|number| Name::Any(number | 1 << 63)),
     ]
 }
 
