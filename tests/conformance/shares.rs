@@ -212,7 +212,9 @@ fn sh_11_the_same_work_counts_once() {
         let Some(newer) = crate::jobs::renewed(&mut miner, &channel) else { return };
         assert_eq!(miner.judge(&share), refused("duplicate-share"), "under a newer job, too");
         let other = Share { job: newer.job.id, ..share };
-        assert!(miner.judge(&other).is_err(), "nor as another job's");
+        // By luck it is good work for that one.
+        let lucky = newer.is_met_by(&other);
+        assert_eq!(miner.judge(&other).is_ok(), lucky, "nor as another job's");
     }
 }
 

@@ -140,11 +140,21 @@ impl Channel {
         self.between(share, &[0; 32], &self.target)
     }
 
-    /// The hash of a share, as explorers print it.
-    pub fn hash(&self, share: &Share) -> String {
+    /// What a share hashes to on the channel's newest work.
+    fn digest(&self, share: &Share) -> U256 {
         let mut bytes = header(&self.job, &self.tip, &self.prefix, share);
         bytes.extend(share.nonce.to_le_bytes());
-        sha256d(&bytes).iter().rev().map(|byte| format!("{byte:02x}")).collect()
+        sha256d(&bytes)
+    }
+
+    /// Whether a share meets the channel's target on its newest work.
+    pub fn is_met_by(&self, share: &Share) -> bool {
+        at_most(&self.digest(share), &self.target)
+    }
+
+    /// The hash of a share, as explorers print it.
+    pub fn hash(&self, share: &Share) -> String {
+        self.digest(share).iter().rev().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A good share.

@@ -1,12 +1,11 @@
 //! Brings credits to the mint: seals what is due, opens deposit quotes, sends, and reads back until
 //! the mint shows it.
 //!
-//! Three tasks that share nothing but the ledger: one that only writes there, and two that talk to
+//! Four tasks that share nothing but the ledger: two that only write there, and two that talk to
 //! the mint, so that a mint that is slow or away holds up nothing else. None of them is near the
 //! share path. All that they know is in the ledger: a process that is killed goes on where it was.
 
 mod backoff;
-mod pace;
 mod quotes;
 mod readings;
 
@@ -18,26 +17,26 @@ use tokio::time::{interval, MissedTickBehavior};
 
 use super::clock::Clock;
 use super::http::{MintError, MintHttp};
-use super::ledger::{Due, Ledger, LedgerError, Terms, SLICE, UNUSED_MS};
+use super::ledger::{Due, Ledger, LedgerError, Pace, Terms, SLICE, UNUSED_MS};
 use super::token::QuoteSecret;
 use super::work::Work;
 use crate::obs::{Counts, Trouble};
 use crate::sys::stopped;
 use backoff::Breaker;
-use pace::Pace;
 
 /// How often each task looks for something to do.
 const TICK: Duration = Duration::from_secs(1);
 /// Quotes that are looked at in one step.
 const STEP: u32 = 256;
-/// How often shares of paid credits are looked for that are old enough to go.
-const PRUNE_EVERY_MS: i64 = 60_000;
 /// Quotes of wallets that are remembered before anybody uses them, the newest.
 const UNUSED_QUOTES: u64 = 100_000;
 /// How long nothing new is sent at the start before all have been heard that take events.
 const SINKS_MS: i64 = 60_000;
-/// Rows that go in one step: each is somewhere else on the disk, and shares wait meanwhile.
-const PRUNE_ROWS: u64 = 64;
+/// Rows that go in one step: the first of a second, more in each further one, and the most. Each is
+/// somewhere else on the disk, and shares wait meanwhile.
+const PRUNE_ROWS: (u64, u64) = (64, 2_000);
+/// How often quotes of wallets are looked for that nobody used.
+const FORGET_EVERY_MS: i64 = 60_000;
 
 /// How credits are made and paid.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +89,7 @@ impl<L: Ledger> Dispatcher<L> {
     pub async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
         tokio::join!(
             self.seal_and_send(stop.clone()),
+            self.prune(stop.clone()),
             Arc::clone(&self).open_quotes(stop.clone()),
             Arc::clone(&self).read_quotes(stop.clone()),
         );
@@ -128,44 +128,41 @@ impl<L: Ledger> Dispatcher<L> {
         let mut trouble = Trouble::new("credits wait");
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pruned_ms = self.clock.now_ms();
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
                 () = stopped(&mut stop) => return,
             }
-            match self.step(&mut pruned_ms).await {
-                Ok(()) => trouble.over(),
-                Err(error) => trouble.log(&error),
+            tokio::select! {
+                done = self.step() => match done {
+                    Ok(()) => trouble.over(),
+                    Err(error) => trouble.log(&error),
+                },
+                // Where it was is in the ledger.
+                () = stopped(&mut stop) => return,
             }
         }
     }
 
-    /// Everything that needs no mint.
-    async fn step(&self, pruned_ms: &mut i64) -> Result<(), LedgerError> {
+    /// Everything on a credit's way that needs no mint.
+    async fn step(&self) -> Result<(), LedgerError> {
         let (ledger, plan) = (&self.ledger, &self.plan);
         let now = self.clock.now_ms();
+        // What is opened while the others are closed is not due.
         let due = Due { opened_by_ms: now - plan.seal_ms, work_from: Work(u128::MAX) };
-        let mut pace = Pace::start();
-        while ledger.close_due(due, now).await? > 0 {
-            pace.rest().await;
-        }
+        while ledger.close_due(due, self.clock.now_ms()).await? > 0 {}
         loop {
-            let sealing = ledger.seal(plan.terms, SLICE, now).await?;
+            let sealing = ledger.seal(plan.terms, STEP, now).await?;
             if sealing.sealed + sealing.carried == 0 {
                 break;
             }
-            pace.rest().await;
         }
-        while ledger.rotate(plan.quote_payments, now - plan.quote_life_ms).await? > 0 {
-            pace.rest().await;
-        }
-        while ledger.assign(plan.quote_payments, now).await? > 0 {
-            pace.rest().await;
-        }
+        while ledger.rotate(plan.quote_payments, now - plan.quote_life_ms).await? > 0 {}
+        while ledger.assign(plan.quote_payments, now).await? > 0 {}
         // Who has heard more than this ledger knows would say so first. Who is away for longer may
         // take no events any more.
         let waited = now - self.started_ms >= SINKS_MS;
+        let mut pace = Pace::start();
         while waited || ledger.sinks_heard().await? {
             let owed = ledger.due_credits(now, SLICE).await?;
             if owed.is_empty() {
@@ -176,13 +173,41 @@ impl<L: Ledger> Dispatcher<L> {
             self.sent.send_modify(|count| *count += 1);
             pace.rest().await;
         }
-        if now - *pruned_ms >= PRUNE_EVERY_MS {
-            *pruned_ms = now;
-            while ledger.prune(now - plan.keep_shares_ms, PRUNE_ROWS).await? >= PRUNE_ROWS {
-                pace.rest().await;
+        Ok(())
+    }
+
+    async fn prune(&self, mut stop: watch::Receiver<bool>) {
+        let mut trouble = Trouble::new("what is old stays");
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut forgot_ms = self.clock.now_ms();
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = stopped(&mut stop) => return,
             }
-            let made_by = now - UNUSED_MS;
-            while ledger.forget_quotes(made_by, UNUSED_QUOTES, PRUNE_ROWS).await? >= PRUNE_ROWS {
+            tokio::select! {
+                done = self.prune_due(&mut forgot_ms) => match done {
+                    Ok(()) => trouble.over(),
+                    Err(error) => trouble.log(&error),
+                },
+                () = stopped(&mut stop) => return,
+            }
+        }
+    }
+
+    /// Shares of paid credits and events that are old enough to go, and quotes that nobody used.
+    async fn prune_due(&self, forgot_ms: &mut i64) -> Result<(), LedgerError> {
+        let (now, mut pace, mut rows) = (self.clock.now_ms(), Pace::start(), PRUNE_ROWS.0);
+        while self.ledger.prune(now - self.plan.keep_shares_ms, rows).await? >= rows {
+            // The more there is, the less a share's wait is to be heard of; and it has to be done.
+            rows = (rows + PRUNE_ROWS.0).min(PRUNE_ROWS.1);
+            pace.rest().await;
+        }
+        if now - *forgot_ms >= FORGET_EVERY_MS {
+            *forgot_ms = now;
+            let (made_by, most) = (now - UNUSED_MS, PRUNE_ROWS.0);
+            while self.ledger.forget_quotes(made_by, UNUSED_QUOTES, most).await? >= most {
                 pace.rest().await;
             }
         }

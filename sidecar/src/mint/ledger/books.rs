@@ -372,7 +372,7 @@ fn at_most(sum: u128) -> u64 {
 /// A quote by our name of it.
 pub(super) fn quote(conn: &Connection, quote_ref: &str) -> Result<Option<Quote>, LedgerError> {
     let one = format!("{QUOTE} WHERE quote_ref = ?1");
-    Ok(conn.query_row(&one, [quote_ref], read_quote).optional()?)
+    Ok(conn.prepare_cached(&one)?.query_row([quote_ref], read_quote).optional()?)
 }
 
 pub(super) const QUOTE: &str = "SELECT quote.* FROM quote";

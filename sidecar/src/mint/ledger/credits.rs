@@ -6,6 +6,7 @@ use rusqlite::OptionalExtension as _;
 use crate::mint::work::{payment, AMOUNT_MAX};
 use crate::mint::Work;
 
+use super::due::Match;
 use super::error::LedgerError;
 use super::model::{Sealing, Terms};
 use super::root::payment_id;
@@ -20,9 +21,6 @@ pub(super) struct Rooted {
     pub(super) leaves: u64,
 }
 
-/// Most rows of one kind that one call should move on: shares wait meanwhile.
-pub const SLICE: u32 = 16;
-
 /// Sealed credits of accounts whose quote has room. Begins with the open quotes, which are few: an
 /// account's old ones, and what waits while there is none, are many. In order for each account.
 pub(super) const ASSIGNABLE: &str = "SELECT credit.id, quote.quote_ref \
@@ -36,7 +34,7 @@ pub(super) const ASSIGNABLE: &str = "SELECT credit.id, quote.quote_ref \
 impl Turn<'_> {
     /// [`super::Ledger::close_due`], for credits that were found due.
     pub(super) fn close_due(&self, found: &[u64], at_ms: i64) -> Result<u64, LedgerError> {
-        let still = "SELECT 1 FROM credit JOIN account ON account.id = account_id \
+        let still = "SELECT 1 FROM credit JOIN account ON account.id = credit.account_id \
                      WHERE credit.id = ?1 AND credit.state = 0 AND NOT frozen";
         let mut closed = 0;
         for credit in found {
@@ -139,22 +137,31 @@ impl Turn<'_> {
         Ok(true)
     }
 
-    /// [`super::Ledger::assign`].
-    pub(super) fn assign(&self, payments_max: u64, at_ms: i64) -> Result<u64, LedgerError> {
-        let mut assigned = self.assign_named(payments_max, at_ms)?;
-        let mut waiting = self.conn.prepare_cached(ASSIGNABLE)?;
-        let found =
-            waiting.query_map((payments_max, SLICE), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let found: Vec<(u64, String)> = found.collect::<Result<_, _>>()?;
+    /// [`super::Ledger::assign`], for credits and quotes that were found for each other.
+    pub(super) fn assign(
+        &self,
+        found: &[Match],
+        payments_max: u64,
+        at_ms: i64,
+    ) -> Result<u64, LedgerError> {
+        let still = "SELECT 1 FROM credit JOIN account ON account.id = credit.account_id \
+                     JOIN quote ON quote.quote_ref = ?2 WHERE credit.id = ?1 AND credit.state = 2 \
+                     AND quote.state = 2 AND NOT frozen";
         let take =
             "UPDATE quote SET payments = payments + 1 WHERE quote_ref = ?1 AND payments < ?2";
-        let mut take = self.conn.prepare_cached(take)?;
-        for (credit, quote) in found {
-            if take.execute((&quote, payments_max))? == 0 {
+        let mut assigned = 0;
+        for Match { credit, quote, named_by } in found {
+            if self.conn.one(still, (credit, quote), |_| Ok(())).optional()?.is_none() {
                 continue;
             }
-            self.put_on(credit, &quote)?;
-            assigned += 1;
+            let has_room = match named_by {
+                Some(account) => self.take_named(*account, quote, payments_max, at_ms)?,
+                None => self.conn.run(take, (quote, payments_max))? > 0,
+            };
+            if has_room {
+                self.put_on(*credit, quote)?;
+                assigned += 1;
+            }
         }
         Ok(assigned)
     }

@@ -1,40 +1,48 @@
 //! What is due, found beside the writer: to look through all that is open takes the longer the more
-//! of it there is, and most of the time nothing is due. Shares wait for neither.
+//! of it there is, and most of the time nothing is due. Shares wait for neither. Whoever writes
+//! looks at each row once more.
 
 use crate::mint::Work;
 
 use super::books::Books;
-use super::credits::{self, SLICE};
+use super::credits;
 use super::error::LedgerError;
 use super::model::Due;
-use super::state::QuoteState;
+use super::slices::FOUND_MAX;
 use super::wallet;
 
-/// Quotes that are to take no more credits.
-#[derive(Debug, Default)]
-pub(super) struct Old {
-    /// Open ones, at most [`SLICE`].
-    pub(super) open: Vec<String>,
-    /// Of wallets, and named by shares, that never had a credit; at most [`SLICE`].
-    pub(super) unused: Vec<String>,
+/// How far apart two clocks of this process may be, in milliseconds.
+const CLOCKS_APART_MS: i64 = 60_000;
+
+/// A quote that is to take no more credits.
+#[derive(Debug)]
+pub(super) enum Old {
+    /// It is open.
+    Open(String),
+    /// A wallet's, named by shares, that never had a credit.
+    Unused(String),
 }
 
-impl Old {
-    pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.unused.is_empty()
-    }
+/// A sealed credit and the quote that has room for it.
+#[derive(Debug)]
+pub(super) struct Match {
+    pub(super) credit: u64,
+    pub(super) quote: String,
+    /// The account, when its shares named the quote.
+    pub(super) named_by: Option<i64>,
 }
 
 impl Books {
-    /// Open credits that are due, at most [`SLICE`]. A credit of a time to come was opened by a
-    /// clock that was wrong: it is due, too.
+    /// Open credits that are due. One of a time to come was opened by a clock that was wrong: it is
+    /// due, too.
     pub(super) fn to_close(&self, due: Due, at_ms: i64) -> Result<Vec<u64>, LedgerError> {
         let Due { opened_by_ms, work_from } = due;
         let open = "SELECT credit.id FROM credit JOIN account ON account.id = account_id \
                     WHERE credit.state = 0 AND payout_key IS NOT NULL AND NOT frozen \
                     AND shares > 0 AND (opened_ms <= ?1 OR opened_ms > ?3 OR work >= ?2) LIMIT ?4";
         let mut open = self.conn.prepare_cached(open)?;
-        let limits: (i64, Work, i64, u32) = (opened_by_ms, work_from, at_ms, SLICE);
+        let wrong_ms = at_ms.saturating_add(CLOCKS_APART_MS);
+        let limits: (i64, Work, i64, u32) = (opened_by_ms, work_from, wrong_ms, FOUND_MAX);
         let found = open.query_map(limits, |row| row.get(0))?;
         Ok(found.collect::<Result<_, _>>()?)
     }
@@ -45,28 +53,43 @@ impl Books {
         &self,
         payments_max: u64,
         opened_by_ms: i64,
-    ) -> Result<Old, LedgerError> {
+    ) -> Result<Vec<Old>, LedgerError> {
         let made_by_ms = opened_by_ms.saturating_sub(super::UNUSED_MS);
-        let old = "SELECT quote_ref FROM quote WHERE state = ?5 AND (opened_ms <= ?2 \
+        let old = "SELECT quote_ref FROM quote WHERE state = 2 AND (opened_ms <= ?2 \
                    OR account_id IS NOT NULL AND payments >= ?1 \
                    OR account_id IS NULL AND created_ms <= ?3) LIMIT ?4";
         let mut old = self.conn.prepare_cached(old)?;
-        let limits = (payments_max, opened_by_ms, made_by_ms, SLICE, QuoteState::Open);
-        let open = old.query_map(limits, |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let limits = (payments_max, opened_by_ms, made_by_ms, FOUND_MAX);
+        let open = old.query_map(limits, |row| row.get(0).map(Old::Open))?;
         let unused = "SELECT quote_ref FROM quote WHERE state = 1 AND account_id IS NULL \
                       AND created_ms <= ?1 AND EXISTS (SELECT 1 FROM naming \
                       WHERE naming.quote_ref = quote.quote_ref) LIMIT ?2";
         let mut unused = self.conn.prepare_cached(unused)?;
-        let unused = unused.query_map((made_by_ms, SLICE), |row| row.get(0))?;
-        Ok(Old { open, unused: unused.collect::<Result<_, _>>()? })
+        let unused =
+            unused.query_map((made_by_ms, FOUND_MAX), |row| row.get(0).map(Old::Unused))?;
+        Ok(open.chain(unused).collect::<Result<_, _>>()?)
     }
 
-    /// Whether a quote has room for a credit that waits for one.
-    pub(super) fn may_assign(&self, payments_max: u64) -> Result<bool, LedgerError> {
-        let mut waiting = self.conn.prepare_cached(wallet::ASSIGNABLE)?;
-        if waiting.exists([1])? {
-            return Ok(true);
-        }
-        Ok(self.conn.prepare_cached(credits::ASSIGNABLE)?.exists((payments_max, 1))?)
+    /// Credits that wait for a quote and have one with room; those on quotes of wallets first.
+    pub(super) fn assignable(&self, payments_max: u64) -> Result<Vec<Match>, LedgerError> {
+        let mut named = self.conn.prepare_cached(wallet::ASSIGNABLE)?;
+        let named = named.query_map([FOUND_MAX], |row| {
+            Ok(Match { credit: row.get(0)?, named_by: Some(row.get(1)?), quote: row.get(2)? })
+        })?;
+        let mut own = self.conn.prepare_cached(credits::ASSIGNABLE)?;
+        let own = own.query_map((payments_max, FOUND_MAX), |row| {
+            Ok(Match { credit: row.get(0)?, named_by: None, quote: row.get(1)? })
+        })?;
+        Ok(named.chain(own).collect::<Result<_, _>>()?)
+    }
+
+    /// Of the quotes of wallets that nobody used, when the oldest was made that is not among the
+    /// `keep` newest; `None`: there are no more than those.
+    pub(super) fn unused_beyond(&self, keep: u64) -> Result<Option<i64>, LedgerError> {
+        let first = "SELECT created_ms FROM quote WHERE state = 1 AND account_id IS NULL \
+                     ORDER BY created_ms DESC LIMIT 1 OFFSET ?1";
+        let mut first = self.conn.prepare_cached(first)?;
+        let mut found = first.query_map([keep], |row| row.get(0))?;
+        Ok(found.next().transpose()?)
     }
 }

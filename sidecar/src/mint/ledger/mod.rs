@@ -34,6 +34,7 @@ mod root;
 mod schema;
 mod shares;
 mod sinks;
+mod slices;
 mod sql;
 mod state;
 mod store;
@@ -52,7 +53,6 @@ use crate::mint::PayoutKey;
 use crate::types::QuoteRef;
 
 pub use books::Books;
-pub use credits::SLICE;
 pub use error::{LedgerError, OpenError};
 pub use figures::{Figures, OfState};
 pub use model::{
@@ -62,6 +62,7 @@ pub use model::{
 pub use notice::Notice;
 pub use review::QuoteSums;
 pub use root::{payment_id, ShareRoot};
+pub use slices::{Pace, SLICE};
 pub use state::{CreditState, QuoteState};
 pub use store::{Settings, SqliteLedger};
 pub use verify::{Audit, Export};
@@ -104,8 +105,7 @@ pub trait Ledger: Send + Sync + 'static {
         key: Option<PayoutKey>,
     ) -> impl Future<Output = Result<Option<AccountBooks>>> + Send;
 
-    /// Closes the open credits of accounts with a key that are due, at most [`SLICE`]. Answers how
-    /// many.
+    /// Closes the open credits of accounts with a key that are due, at most 256. Answers how many.
     fn close_due(&self, due: Due, at_ms: i64) -> impl Future<Output = Result<u64>> + Send;
 
     /// Gives amounts to closed credits, at most `most` of them. What is beyond 2^62 for one credit
@@ -200,8 +200,8 @@ pub trait Ledger: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Quote>>> + Send;
 
     /// Lets quotes take no more credits that have `payments_max` or were opened by `opened_by_ms`;
-    /// a wallet's also when it was made [`UNUSED_MS`] before that, open or not. At most [`SLICE`]
-    /// of each; answers how many.
+    /// a wallet's also when it was made [`UNUSED_MS`] before that, open or not. At most 256 of
+    /// each; answers how many.
     fn rotate(
         &self,
         payments_max: u64,
@@ -248,8 +248,8 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Gives sealed credits to the wallet's quote that their channels named, as long as that is
     /// open and has less than `payments_max` of their account; others to the open quote of their
-    /// account, in order, as long as it has less than `payments_max`. At most [`SLICE`] of each;
-    /// answers how many.
+    /// account, in order, as long as it has less than `payments_max`. At most 256 of each; answers
+    /// how many.
     fn assign(&self, payments_max: u64, at_ms: i64) -> impl Future<Output = Result<u64>> + Send;
 
     /// Credits to be sent for the first time, in order. None while sending is stopped, or a quote

@@ -171,20 +171,17 @@ impl Turn<'_> {
     }
 
     /// [`super::Ledger::rotate`], for quotes that were found old.
-    pub(super) fn rotate(&self, old: &Old) -> Result<u64, LedgerError> {
+    pub(super) fn rotate(&self, old: &[Old]) -> Result<u64, LedgerError> {
         let mut rotated = 0;
-        for quote in &old.open {
-            if self.quote(quote)?.state == QuoteState::Open {
-                self.step_quote(quote, QuoteState::Closing)?;
+        for old in old {
+            let (quote, from, to) = match old {
+                Old::Open(quote) => (quote, QuoteState::Open, QuoteState::Closing),
+                // What is carried for it is the account's again.
+                Old::Unused(quote) => (quote, QuoteState::Creating, QuoteState::Lost),
+            };
+            if self.quote(quote)?.state == from {
+                self.step_quote(quote, to)?;
                 self.settle(quote)?;
-                rotated += 1;
-            }
-        }
-        // What is carried for a quote that never had a credit, because there was too little for
-        // one, is the account's again.
-        for quote in &old.unused {
-            if self.quote(quote)?.state == QuoteState::Creating {
-                self.step_quote(quote, QuoteState::Lost)?;
                 rotated += 1;
             }
         }
@@ -194,9 +191,8 @@ impl Turn<'_> {
     /// A quote that takes no more credits is settled when all of them are confirmed and minted.
     fn settle(&self, quote: &str) -> Result<(), LedgerError> {
         let known = self.quote(quote)?;
-        let open = "SELECT count(*) FROM credit WHERE quote_ref = ?1 AND state <> ?2";
-        let row = (quote, CreditState::Confirmed);
-        let open: u64 = self.conn.one(open, row, |row| row.get(0))?;
+        let open = "SELECT count(*) FROM credit WHERE quote_ref = ?1 AND state <> 5";
+        let open: u64 = self.conn.one(open, [quote], |row| row.get(0))?;
         let minted = known.issued_seen >= known.paid_seen;
         if known.state == QuoteState::Closing && open == 0 && minted {
             self.step_quote(quote, QuoteState::Settled)?;
@@ -297,9 +293,9 @@ impl Turn<'_> {
             let missing = u64::try_from(sent - u128::from(paid)).unwrap_or(u64::MAX);
             return Ok(Reading::Behind { missing });
         }
-        let open = "SELECT id FROM credit WHERE quote_ref = ?1 AND state = ?2 ORDER BY id";
+        let open = "SELECT id FROM credit WHERE quote_ref = ?1 AND state = 4 ORDER BY id";
         let mut open = self.conn.prepare_cached(open)?;
-        let found = open.query_map((quote, CreditState::Sent), |row| row.get(0))?;
+        let found = open.query_map([quote], |row| row.get(0))?;
         let found: Vec<u64> = found.collect::<Result<_, _>>()?;
         for credit in &found {
             self.confirm_credit(*credit, &known.request, at_ms)?;

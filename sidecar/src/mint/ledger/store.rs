@@ -262,19 +262,20 @@ impl Ledger for SqliteLedger {
 
     async fn close_due(&self, due: Due, at_ms: i64) -> Result<u64> {
         let found = self.read(move |books| books.to_close(due, at_ms)).await?;
-        if found.is_empty() {
-            return Ok(0);
-        }
-        self.call(move |turn| turn.close_due(&found, at_ms)).await
+        let closed = self.in_slices(found, move |turn, slice| turn.close_due(slice, at_ms)).await?;
+        Ok(closed.into_iter().sum())
     }
 
     async fn seal(&self, terms: Terms, most: u32, at_ms: i64) -> Result<Sealing> {
         // Closed credits take no more shares: their roots can be made beside the writer.
         let rooted = self.read(move |books| books.closed(most)).await?;
-        if rooted.is_empty() {
-            return Ok(Sealing::default());
+        let seal = move |turn: &mut Turn<'_>, slice: &[_]| turn.seal(slice, terms, at_ms);
+        let mut sealing = Sealing::default();
+        for done in self.in_slices(rooted, seal).await? {
+            sealing.sealed += done.sealed;
+            sealing.carried += done.carried;
         }
-        self.call(move |turn| turn.seal(&rooted, terms, at_ms)).await
+        Ok(sealing)
     }
 
     async fn due_quotes(&self, at_ms: i64, most: u32) -> Result<Vec<QuoteNeed>> {
@@ -306,7 +307,9 @@ impl Ledger for SqliteLedger {
     }
 
     async fn forget_quotes(&self, made_by_ms: i64, keep: u64, most: u64) -> Result<u64> {
-        self.call(move |turn| turn.forget_quotes(made_by_ms, keep, most)).await
+        let beyond = self.read(move |books| books.unused_beyond(keep)).await?;
+        let by = made_by_ms.max(beyond.unwrap_or(i64::MIN));
+        self.call(move |turn| turn.forget_quotes(by, most)).await
     }
 
     async fn quote_creating(&self, quote_ref: String) -> Result<()> {
@@ -347,10 +350,7 @@ impl Ledger for SqliteLedger {
 
     async fn rotate(&self, payments_max: u64, opened_by_ms: i64) -> Result<u64> {
         let old = self.read(move |books| books.old_quotes(payments_max, opened_by_ms)).await?;
-        if old.is_empty() {
-            return Ok(0);
-        }
-        self.call(move |turn| turn.rotate(&old)).await
+        Ok(self.in_slices(old, |turn, slice| turn.rotate(slice)).await?.into_iter().sum())
     }
 
     async fn quote_lost(&self, quote_ref: String, detail: String, at_ms: i64) -> Result<u64> {
@@ -379,10 +379,10 @@ impl Ledger for SqliteLedger {
     }
 
     async fn assign(&self, payments_max: u64, at_ms: i64) -> Result<u64> {
-        if !self.read(move |books| books.may_assign(payments_max)).await? {
-            return Ok(0);
-        }
-        self.call(move |turn| turn.assign(payments_max, at_ms)).await
+        let found = self.read(move |books| books.assignable(payments_max)).await?;
+        let assign =
+            move |turn: &mut Turn<'_>, slice: &[_]| turn.assign(slice, payments_max, at_ms);
+        Ok(self.in_slices(found, assign).await?.into_iter().sum())
     }
 
     async fn due_credits(&self, at_ms: i64, most: u32) -> Result<Vec<Owed>> {

@@ -11,7 +11,6 @@ use crate::mint::{PayoutKey, Work};
 use crate::types::QuoteRef;
 
 use super::books::{read_quote, Books, QUOTE};
-use super::credits::SLICE;
 use super::error::LedgerError;
 use super::model::Quote;
 use super::quotes::NAME_BYTES_MAX;
@@ -95,36 +94,37 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// The part of [`super::Ledger::assign`] about quotes that wallets made.
-    pub(super) fn assign_named(&self, payments_max: u64, at_ms: i64) -> Result<u64, LedgerError> {
-        let mut waiting = self.conn.prepare_cached(ASSIGNABLE)?;
-        let found =
-            waiting.query_map([SLICE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        let found: Vec<(u64, i64, String)> = found.collect::<Result<_, _>>()?;
+    /// Takes a place on a quote that a wallet made for a credit of an account that named it;
+    /// `false`: it has none, and takes no more of that account.
+    pub(super) fn take_named(
+        &self,
+        account: i64,
+        quote: &str,
+        payments_max: u64,
+        at_ms: i64,
+    ) -> Result<bool, LedgerError> {
+        let known = self.quote(quote)?;
+        if known.payments >= payments_max.saturating_mul(ACCOUNTS_MAX) {
+            self.used_up(quote)?;
+            return Ok(false);
+        }
         let count = "UPDATE naming SET payments = payments + 1 WHERE account_id = ?1 \
                      AND quote_ref = ?2 AND takes AND payments < ?3 RETURNING payments";
-        let mut assigned = 0;
-        for (credit, account, quote) in found {
-            let known = self.quote(&quote)?;
-            if known.payments >= payments_max.saturating_mul(ACCOUNTS_MAX) {
-                self.used_up(&quote)?;
-                continue;
+        let row = (account, quote, payments_max);
+        let counted: Option<u64> = self.conn.one(count, row, |row| row.get(0)).optional()?;
+        let Some(payments) = counted else {
+            let takes = "SELECT 1 FROM naming WHERE account_id = ?1 AND quote_ref = ?2 AND takes";
+            if self.conn.one(takes, (account, quote), |_| Ok(())).optional()?.is_some() {
+                self.stop_using(account, quote)?;
             }
-            let row = (account, &quote, payments_max);
-            let counted: Option<u64> = self.conn.one(count, row, |row| row.get(0)).optional()?;
-            let Some(payments) = counted else {
-                self.stop_using(account, &quote)?;
-                continue;
-            };
-            let take = "UPDATE quote SET payments = payments + 1 WHERE quote_ref = ?1";
-            self.conn.run(take, [&quote])?;
-            if payments == 1 {
-                self.tell_opened(account, &known, at_ms)?;
-            }
-            self.put_on(credit, &quote)?;
-            assigned += 1;
+            return Ok(false);
+        };
+        let take = "UPDATE quote SET payments = payments + 1 WHERE quote_ref = ?1";
+        self.conn.run(take, [quote])?;
+        if payments == 1 {
+            self.tell_opened(account, &known, at_ms)?;
         }
-        Ok(assigned)
+        Ok(true)
     }
 
     /// Tells an account of the quote that it is paid on from now on.
@@ -138,17 +138,8 @@ impl Turn<'_> {
         self.event(at_ms, Event::MintQuoteOpened(opened))
     }
 
-    /// [`super::Ledger::forget_quotes`].
-    pub(super) fn forget_quotes(
-        &self,
-        made_by_ms: i64,
-        keep: u64,
-        most: u64,
-    ) -> Result<u64, LedgerError> {
-        let first = "SELECT created_ms FROM quote WHERE state = 1 AND account_id IS NULL \
-                     ORDER BY created_ms DESC LIMIT 1 OFFSET ?1";
-        let beyond: Option<i64> = self.conn.one(first, [keep], |row| row.get(0)).optional()?;
-        let by = made_by_ms.max(beyond.unwrap_or(i64::MIN));
+    /// [`super::Ledger::forget_quotes`], for those that were made by then.
+    pub(super) fn forget_quotes(&self, by: i64, most: u64) -> Result<u64, LedgerError> {
         let forget = "DELETE FROM quote WHERE quote_ref IN (SELECT quote_ref FROM quote \
                       WHERE state = 1 AND account_id IS NULL AND created_ms <= ?1 \
                       AND NOT EXISTS (SELECT 1 FROM naming \

@@ -20,8 +20,8 @@ use crate::obs::Counts;
 /// Most shares of one transaction.
 pub const BATCH_SHARES_MAX: usize = 128;
 
-/// When a transaction has taken this long, calls that are left have the next one: the shares that
-/// have come meanwhile wait for the end of this one. Each has at least one call.
+/// When the calls of a transaction have taken this long, those that are left have the next one: the
+/// shares that have come meanwhile wait for the end of this one. Each has at least one call.
 const CALLS_FOR: Duration = Duration::from_millis(1);
 
 /// What a call answers once its transaction has ended.
@@ -112,10 +112,11 @@ impl Writer {
                 outcomes.push(Kept { id: share.id, outcome: turn.record(share)? });
             }
             turn.flush()?;
+            let first = Instant::now();
             while let Some(call) = calls.pop_front() {
                 let answer = guarded(turn, call)?;
                 answers.push(answer);
-                if begun.elapsed() >= CALLS_FOR {
+                if first.elapsed() >= CALLS_FOR {
                     break;
                 }
             }
