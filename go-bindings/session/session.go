@@ -174,6 +174,8 @@ func (s *Session) drop(c *channel) bool {
 func (s *Session) kicked(c *channel, kick sv2.Kick) {
 	c.end(true)
 	var siblings []*channel
+	// All of it in one step for who looks the channel up: submits that come again must not be refused
+	// because it is gone while the host's verdicts on them still count.
 	s.mu.Lock()
 	// Remembered first: a stream that begins now finds the channel open, or knows why it isn't.
 	s.news.kicked(c, kick)
@@ -190,13 +192,12 @@ func (s *Session) kicked(c *channel, kick sv2.Kick) {
 			s.news.kicked(other, kick)
 			s.drop(other)
 			s.work.Add(1)
+			other.sink.finish()
 		}
 	}
+	told := c.sink.farewell(kick)
 	s.mu.Unlock()
-	for _, other := range siblings {
-		other.sink.finish()
-	}
-	if !c.sink.farewell(kick) && len(siblings) > 0 {
+	if !told && len(siblings) > 0 {
 		tellKick(c, siblings, kick)
 	}
 	for _, other := range siblings {

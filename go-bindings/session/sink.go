@@ -268,6 +268,13 @@ func (k *sink) owe(submits []sv2.Submit) bool {
 	return true
 }
 
+// isOver reports whether the channel is closed, refused or kicked.
+func (k *sink) isOver() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.over
+}
+
 // owes reports whether the host has yet to answer a submit.
 func (k *sink) owes(id uint64) bool {
 	k.mu.Lock()

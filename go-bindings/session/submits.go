@@ -201,7 +201,7 @@ func (l *link) takeAgain(submits []Submit) {
 	for i, known := range s.answers.again(ids[:unsettled]) {
 		switch c := channels[i]; {
 		case known:
-		case c == nil:
+		case c == nil || c.sink.isOver():
 			homeless = append(homeless, closed(ids[i]))
 		default:
 			s.answers.record(c, []sv2.Verdict{{SubmitID: ids[i], Reason: sv2.RejectUnavailable,
