@@ -126,6 +126,7 @@ bench-peer-build: bench-build lib ## the programs of make bench-peer but the ref
 
 bench-mint: bench-build ## what the bridge to a mint adds to an answer, beside the disk, with the mint up, stopped and slow; 7 minutes (ROUNDS=30)
 	cargo build --release --bin sv2-ledger
+	rm -rf target/tmp/speed # an older file is slower
 	$(RELEASE)/sv2-ledger speed target/tmp/speed 20
 	$(RELEASE)/sv2-bench mint --rounds $(or $(ROUNDS),30)
 

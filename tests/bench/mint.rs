@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Options of `mint`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// How many rounds; who begins changes.
+    /// How many rounds; the order changes, and is even after each ten.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
 }
@@ -57,6 +57,17 @@ enum Turn {
 }
 
 const TURNS: [Turn; 5] = [Turn::Off, Turn::Up, Turn::Stopped, Turn::Slow, Turn::Disk];
+
+/// The turns of a round, by their places in [`TURNS`]. In ten rounds each is in each place twice,
+/// and behind each other one twice (a Williams design): a turn behind one of the same line finds it
+/// warm, one behind another finds it cold.
+fn order(round: usize) -> [usize; TURNS.len()] {
+    let mut order = [0, 1, 4, 2, 3].map(|turn| (turn + round) % TURNS.len());
+    if round % 10 >= 5 {
+        order.reverse();
+    }
+    order
+}
 
 /// The 99th percentile of each turn of a round, in microseconds.
 type Round = [f64; TURNS.len()];
@@ -82,8 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let (mut rounds, mut clean) = (Vec::new(), true);
     for round in 0..usize::from(arguments.rounds) {
         let mut figures = Round::default();
-        for turn in 0..TURNS.len() {
-            let at = (round + turn) % TURNS.len();
+        for at in order(round) {
             mint.be(TURNS[at])?;
             sleep(SETTLE);
             figures[at] = match TURNS[at] {
@@ -201,6 +211,21 @@ fn table(rounds: &[Round]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_turn_comes_behind_each_other_equally_often() {
+        let mut behind = [[0; TURNS.len()]; TURNS.len()];
+        for pair in
+            (0..10).map(order).flat_map(|order| [0, 1, 2, 3].map(|at| [order[at], order[at + 1]]))
+        {
+            behind[pair[0]][pair[1]] += 1;
+        }
+        for (first, row) in behind.iter().enumerate() {
+            for (second, count) in row.iter().enumerate() {
+                assert_eq!(*count, if first == second { 0 } else { 2 }, "{first} then {second}");
+            }
+        }
+    }
 
     #[test]
     fn ratios_are_taken_round_by_round() {

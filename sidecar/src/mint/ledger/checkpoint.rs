@@ -1,77 +1,188 @@
-//! Moving what is in the write-ahead log to its place, beside the writer: that takes a write for
-//! each page and two waits for the disk, for which no share should wait.
+//! The write-ahead log beside the writer: what no share should wait for.
+//!
+//! Moving what is in it to its place takes a write for each page and two waits for the disk. And a
+//! commit waits longer when it makes the log's file longer, or writes where the system no longer
+//! has the file in its memory: half a page of the file is read before it is written.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use rusqlite::hooks::Wal;
 use rusqlite::Connection;
 
 use crate::sys::logging_thread;
 
-/// Pages written, about, after which the log is moved. That disturbs the writer's own waits for the
-/// disk, however often it is done: with 500 shares a second one move every four seconds stays out
-/// of the slowest hundredth of the answers, four moves a second do not. Costs 50 MB of disk.
-const PAGES: usize = 12_000;
+/// Pages written after which the log is moved. That disturbs the writer's own waits for the disk,
+/// however often it is done: with 500 shares a second one move every four seconds stays out of the
+/// slowest hundredth of the answers, four moves a second do not.
+const PAGES: u32 = 12_000;
 
 /// Pages of the log from which on it is begun anew: the writer moves the few that were written
-/// meanwhile.
+/// meanwhile. Costs 100 MB of disk.
 const PAGES_MAX: u32 = 24_000;
 
-/// Pages of the log at which SQLite moves it while the writer waits, should nobody else do it.
-pub(super) const PAGES_BOUND: i64 = 64_000;
+/// How often the thread moves a log that is to be begun anew, to find a moment in which nothing was
+/// written meanwhile: only then does SQLite wait for the disk to have all that was moved. That may
+/// take a tenth of a second, and if it has not been done, the writer does it.
+const TRIES: usize = 16;
 
-/// Pages that a transaction writes at least, about.
-const PAGES_COMMIT: usize = 6;
+/// Pages of the log at which the writer moves it, should nobody else do it.
+const PAGES_BOUND: u32 = 64_000;
+
+/// Pages of the log from which on it is made ready ahead of the writer: a log that gets there is
+/// one under load.
+const PAGES_BUSY: u32 = 4_000;
+
+/// Pages made ready at once, a tenth of a second's under the heaviest load.
+const PAGES_AHEAD: u32 = 1_024;
+
+/// Bytes of a page in the log, with its header.
+const PAGE: u64 = 4_096 + 24;
+
+/// Bytes that the file grows by at once, or is read by: a commit that comes meanwhile waits for
+/// those that it grew by, too.
+const STEP: usize = 256 * 1_024;
+
+/// What the thread is asked for.
+enum Wish {
+    /// Move the log.
+    Move,
+    /// Make these pages ready to be written: the first, and the one behind the last.
+    Ready(u32, u32),
+}
 
 /// The writer's end.
 pub(super) struct Checkpoints {
     /// None only while this is dropped.
-    wish: Option<SyncSender<()>>,
+    wishes: Option<SyncSender<Wish>>,
     thread: Option<JoinHandle<()>>,
+    /// Tells the thread not to begin anything any more.
+    ending: Arc<AtomicBool>,
     /// Pages of the log when it was last moved; 0: nothing new.
     moved: Arc<AtomicU32>,
-    written: usize,
+    /// Pages of the log.
+    pages: Arc<AtomicU32>,
+    /// Pages at the last commit, and the most that there were.
+    before: u32,
+    most: u32,
+    /// Pages when it was last asked to be moved.
+    asked: u32,
+    /// Pages that are ready, or asked to be.
+    ready: u32,
 }
 
 impl Checkpoints {
-    /// Starts the thread that moves the log, on a connection of its own. It ends with this.
-    pub(super) fn start(conn: Connection) -> std::io::Result<Self> {
-        // One wish that waits is as good as many.
-        let (wish, wishes) = sync_channel(1);
-        let moved = Arc::new(AtomicU32::new(0));
-        let told = Arc::clone(&moved);
-        let thread = logging_thread("ledger-log", move || run(&conn, &wishes, &told))?;
-        Ok(Self { wish: Some(wish), thread: Some(thread), moved, written: 0 })
+    /// Starts the thread, with `conn`, a connection of its own. It ends with this. The log that
+    /// `writer` writes is the file `log`.
+    pub(super) fn start(
+        writer: &mut Connection,
+        conn: Connection,
+        log: PathBuf,
+    ) -> io::Result<Self> {
+        let pages = Arc::new(AtomicU32::new(0));
+        let told = Arc::clone(&pages);
+        let hooked = writer.wal_hook(Some(move |wal: &mut Wal, count| {
+            let count = u32::try_from(count).unwrap_or(0);
+            told.store(count, Ordering::Relaxed);
+            if count >= PAGES_BOUND {
+                // An error here would take back nothing: the commit is done.
+                let _ = wal.checkpoint();
+            }
+            Ok(())
+        }));
+        hooked.map_err(io::Error::other)?;
+        // As many as the thread may have not begun yet, one of each kind.
+        let (wishes, queue) = sync_channel(2);
+        let (moved, ending) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
+        let (told, ended, now) = (Arc::clone(&moved), Arc::clone(&ending), Arc::clone(&pages));
+        let mut log = Log { path: log, file: None, ended };
+        let work = move || run(&conn, &queue, &now, &told, &mut log);
+        let thread = logging_thread("ledger-log", work)?;
+        Ok(Self {
+            wishes: Some(wishes),
+            thread: Some(thread),
+            ending,
+            moved,
+            pages,
+            before: 0,
+            most: 0,
+            asked: 0,
+            ready: 0,
+        })
     }
 
-    /// After each transaction of the writer, with the number of shares in it.
-    pub(super) fn after(&mut self, conn: &Connection, shares: usize) {
-        self.written += shares + PAGES_COMMIT;
-        let wish = self.wish.as_ref().filter(|_| self.written >= PAGES);
-        if wish.is_some_and(|wish| wish.try_send(()).is_ok()) {
-            self.written = 0;
+    /// After each transaction of the writer.
+    pub(super) fn after(&mut self, conn: &Connection) {
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages < self.before {
+            // It was begun anew.
+            (self.asked, self.ready) = (0, 0);
+        }
+        self.before = pages;
+        self.most = self.most.max(pages);
+        if pages >= self.asked.saturating_add(PAGES) && self.wish(Wish::Move) {
+            self.asked = pages;
+        }
+        if self.most >= PAGES_BUSY && pages + PAGES_AHEAD / 2 >= self.ready {
+            let end = pages + PAGES_AHEAD;
+            if self.wish(Wish::Ready(self.ready.max(pages), end)) {
+                self.ready = end;
+            }
         }
         if self.moved.swap(0, Ordering::Relaxed) >= PAGES_MAX {
             // Only when nothing is left in the log is it begun anew, by the next transaction.
             move_log(conn);
         }
     }
+
+    /// Whether the wish waits for the thread now.
+    fn wish(&self, wish: Wish) -> bool {
+        self.wishes.as_ref().is_some_and(|wishes| wishes.try_send(wish).is_ok())
+    }
 }
 
 impl Drop for Checkpoints {
     fn drop(&mut self) {
-        drop(self.wish.take());
+        self.ending.store(true, Ordering::Relaxed);
+        drop(self.wishes.take());
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread that moves the ledger's log has panicked");
         }
     }
 }
 
-fn run(conn: &Connection, wishes: &Receiver<()>, moved: &AtomicU32) {
-    while wishes.recv().is_ok() {
-        moved.store(move_log(conn), Ordering::Relaxed);
+fn run(
+    conn: &Connection,
+    wishes: &Receiver<Wish>,
+    pages: &AtomicU32,
+    moved: &AtomicU32,
+    log: &mut Log,
+) {
+    while let Ok(wish) = wishes.recv() {
+        match wish {
+            Wish::Move => {
+                let mut there = move_log(conn);
+                for _ in 0..TRIES {
+                    if there < PAGES_MAX || there == pages.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    there = move_log(conn);
+                }
+                moved.store(there, Ordering::Relaxed);
+            }
+            Wish::Ready(from, to) => {
+                // It only takes longer then.
+                if let Err(error) = log.make_ready(from, to) {
+                    tracing::debug!(%error, "the ledger's log could not be made ready");
+                }
+            }
+        }
     }
 }
 
@@ -85,5 +196,43 @@ fn move_log(conn: &Connection) -> u32 {
             tracing::warn!(%error, "the ledger's log could not be moved to its place");
             0
         }
+    }
+}
+
+/// The log's file, which SQLite writes meanwhile. SQLite locks the database and its index, never
+/// this file: a descriptor of our own, and its end, change nothing for it.
+struct Log {
+    path: PathBuf,
+    file: Option<File>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Log {
+    /// Has the system hold these pages of the file in its memory, or the file be as long as it gets
+    /// under load.
+    fn make_ready(&mut self, from: u32, to: u32) -> io::Result<()> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => OpenOptions::new().read(true).append(true).open(&self.path)?,
+        };
+        let file = self.file.insert(file);
+        let long = u64::from(PAGES_MAX + PAGES_AHEAD) * PAGE;
+        let (mut at, end) = (u64::from(from) * PAGE, u64::from(to) * PAGE);
+        let mut step = vec![0; STEP];
+        while at < end && !self.ended.load(Ordering::Relaxed) {
+            match file.read_at(&mut step, at)? {
+                0 => break,
+                read => at += read as u64,
+            }
+        }
+        step.fill(0);
+        // What is appended begins behind all that is in the file, whatever the writer does (that is
+        // what O_APPEND promises). To SQLite the log ends before the first page without a valid
+        // checksum, which no zeros have.
+        while at < end && file.metadata()?.len() < long && !self.ended.load(Ordering::Relaxed) {
+            file.write_all(&step)?;
+            file.sync_data()?;
+        }
+        Ok(())
     }
 }

@@ -12,7 +12,6 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ToSql};
 
 use crate::mint::Scheme;
 
-use super::checkpoint::PAGES_BOUND;
 use super::error::OpenError;
 use super::model::Identity;
 use super::sinks::BOUND_SINKS;
@@ -69,7 +68,8 @@ pub(super) fn open(path: &Path, scheme: Scheme) -> Result<Opened, OpenError> {
     set(&conn).map_err(&sqlite)?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB).map_err(&sqlite)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    quiet(&conn, "wal_autocheckpoint", PAGES_BOUND).map_err(&sqlite)?;
+    // When the log is moved is its own matter (`Checkpoints`).
+    quiet(&conn, "wal_autocheckpoint", 0).map_err(&sqlite)?;
     check(&conn)?;
     migrate(&conn, path)?;
     check(&conn)?;
@@ -121,12 +121,17 @@ fn file(path: &Path) -> impl Fn(io::Error) -> OpenError + '_ {
     move |source| OpenError::File { path: path.to_owned(), source }
 }
 
+/// The file beside the ledger whose name ends so.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
 /// Takes the lock, which is a file of its own: SQLite's locks end when any descriptor of the
 /// database is closed in this process.
 fn lock(path: &Path) -> Result<File, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
+    let name = beside(path, ".lock");
     let opened =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&name);
     let opened = opened.map_err(file(&name))?;

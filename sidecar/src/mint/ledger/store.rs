@@ -107,7 +107,7 @@ impl SqliteLedger {
         outcomes: mpsc::Sender<Vec<Kept>>,
         counts: Counts,
     ) -> std::result::Result<Self, OpenError> {
-        let schema::Opened { conn, lock, identity } =
+        let schema::Opened { mut conn, lock, identity } =
             schema::open(&settings.path, settings.scheme)?;
         let file = |source| OpenError::File { path: settings.path.clone(), source };
         let reader = Books::open(&settings.path)?;
@@ -116,7 +116,9 @@ impl SqliteLedger {
         let (health, watched) = watch::channel(Health::Up);
         let accrued_every_ms = settings.accrued_every_ms;
         let log = schema::open_log(&settings.path)?;
-        let checkpoints = Checkpoints::start(log).map_err(file)?;
+        let checkpoints =
+            Checkpoints::start(&mut conn, log, schema::beside(&settings.path, "-wal"))
+                .map_err(file)?;
         counts.ledger.enabled.set(1);
         counts.ledger.standing.up();
         let writer =

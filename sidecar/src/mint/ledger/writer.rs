@@ -95,9 +95,8 @@ impl Writer {
                 }
                 task = self.tasks.try_recv().ok();
             }
-            let count = shares.len();
             self.batch(&mut turn, shares, &mut calls);
-            self.checkpoints.after(conn, count);
+            self.checkpoints.after(conn);
         }
     }
 

@@ -1,5 +1,9 @@
 //! What grows with the age of the ledger, or with how long a mint is away, holds up nothing.
 
+use std::future::{poll_fn, Future};
+use std::pin::Pin;
+use std::task::Poll;
+
 use super::*;
 use crate::mint::ledger::turn::Turn;
 use crate::mint::ledger::{credits, wallet};
@@ -184,37 +188,45 @@ async fn tells_how_much_was_paid_and_not_minted_on_a_quote_that_the_mint_lost() 
     assert_eq!(failed.detail, "gone; 1 that it had paid was not seen minted");
 }
 
+/// Has a call come to the writer, behind all that was queued before.
+async fn queued<T>(mut call: Pin<&mut impl Future<Output = T>>) {
+    poll_fn(|context| {
+        assert!(call.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn shares_wait_for_one_call_and_not_for_all_that_came_before_them() {
     use std::sync::mpsc::sync_channel;
     let mut stand = Stand::new();
-    let later = |work: Box<dyn FnOnce() + Send>| {
-        let ledger = stand.ledger().clone();
-        tokio::spawn(async move {
-            let work = move |_: &mut Turn<'_>| {
-                work();
-                Ok(())
-            };
-            ledger.call(work).await
-        })
-    };
+    let ledger = stand.ledger().clone();
     // The writer is held until all that follows has queued.
     let ((begun, begins), (go, gone)) = (sync_channel(1), sync_channel::<()>(1));
-    let held = later(Box::new(move || {
+    let mut held = Box::pin(ledger.call(move |_| {
         begun.send(()).unwrap();
         assert!(gone.recv().is_err());
+        Ok(())
     }));
-    tokio::task::yield_now().await;
+    queued(held.as_mut()).await;
     begins.recv().unwrap();
-    let long = later(Box::new(|| std::thread::sleep(std::time::Duration::from_millis(2))));
+    let mut long = Box::pin(ledger.call(|_| {
+        std::thread::sleep(Duration::from_millis(2));
+        Ok(())
+    }));
+    queued(long.as_mut()).await;
     let (end, ended) = sync_channel::<()>(1);
-    let endless = later(Box::new(move || assert!(ended.recv().is_err())));
-    tokio::task::yield_now().await;
+    let mut endless = Box::pin(ledger.call(move |_| {
+        assert!(ended.recv().is_err());
+        Ok(())
+    }));
+    queued(endless.as_mut()).await;
+    assert!(stand.ledger().record(share(1, "a", Some(key(1)))));
     drop(go);
-    assert_eq!(stand.record(share(1, "a", Some(key(1)))).await, Outcome::Recorded);
+    let told = tokio::time::timeout(Duration::from_secs(30), stand.outcomes.recv()).await;
+    assert_eq!(told.unwrap().unwrap(), [Kept { id: 1, outcome: Outcome::Recorded }]);
     drop(end);
-    for call in [held, long, endless] {
-        assert_eq!(call.await.unwrap(), Ok(()));
-    }
+    assert_eq!((held.await, long.await, endless.await), (Ok(()), Ok(()), Ok(())));
     stand.assert_sound().await;
 }

@@ -9,6 +9,8 @@ mod file;
 #[cfg(test)]
 mod flow;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod news;
