@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use rusqlite::hooks::Wal;
 use rusqlite::Connection;
 
+use super::schema;
 use crate::sys::logging_thread;
 
 /// Pages written after which the log is moved. That disturbs the writer's own waits for the disk,
@@ -24,22 +25,23 @@ use crate::sys::logging_thread;
 const PAGES: u32 = 12_000;
 
 /// Pages of the log from which on it is begun anew: the writer moves the few that were written
-/// meanwhile. Costs 100 MB of disk.
+/// meanwhile. Costs 100 MB of disk, more while somebody reads for long.
 const PAGES_MAX: u32 = 24_000;
 
-/// How often the thread moves a log that is to be begun anew, to find a moment in which nothing was
-/// written meanwhile: only then does SQLite wait for the disk to have all that was moved. That may
-/// take a tenth of a second, and if it has not been done, the writer does it.
-const TRIES: usize = 16;
+/// How often more the thread moves a log that is to be begun anew. SQLite waits for the disk to
+/// have all that was moved only when nothing was written until then: that may take a tenth of a
+/// second, and what the thread has not had done, the writer does. Each time takes only what came
+/// meanwhile.
+const TRIES: usize = 5;
 
 /// Pages of the log at which the writer moves it, should nobody else do it.
 const PAGES_BOUND: u32 = 64_000;
 
-/// Pages of the log from which on it is made ready ahead of the writer: a log that gets there is
-/// one under load.
+/// Pages of the log from which on it is made ready ahead of the writer: some hundred commits. Who
+/// has fewer in the life of a process needs none of this.
 const PAGES_BUSY: u32 = 4_000;
 
-/// Pages made ready at once, a tenth of a second's under the heaviest load.
+/// Pages made ready at once: a tenth of a second's under the heaviest load.
 const PAGES_AHEAD: u32 = 1_024;
 
 /// Bytes of a page in the log, with its header.
@@ -62,7 +64,7 @@ pub(super) struct Checkpoints {
     /// None only while this is dropped.
     wishes: Option<SyncSender<Wish>>,
     thread: Option<JoinHandle<()>>,
-    /// Tells the thread not to begin anything any more.
+    /// Tells the thread not to make anything ready any more.
     ending: Arc<AtomicBool>,
     /// Pages of the log when it was last moved; 0: nothing new.
     moved: Arc<AtomicU32>,
@@ -78,13 +80,12 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Starts the thread, with `conn`, a connection of its own. It ends with this. The log that
-    /// `writer` writes is the file `log`.
-    pub(super) fn start(
-        writer: &mut Connection,
-        conn: Connection,
-        log: PathBuf,
-    ) -> io::Result<Self> {
+    /// Starts the thread, with `conn`, a connection of its own. It ends with this.
+    pub(super) fn start(writer: &mut Connection, conn: Connection) -> io::Result<Self> {
+        // As SQLite spells it: the ledger's name may be a link to another folder.
+        let path = writer.path().map(|path| schema::beside(Path::new(path), "-wal"));
+        // What an earlier process left, or a migration.
+        move_log(&conn);
         let pages = Arc::new(AtomicU32::new(0));
         let told = Arc::clone(&pages);
         let hooked = writer.wal_hook(Some(move |wal: &mut Wal, count| {
@@ -97,11 +98,11 @@ impl Checkpoints {
             Ok(())
         }));
         hooked.map_err(io::Error::other)?;
-        // As many as the thread may have not begun yet, one of each kind.
+        // What has no room is asked for again after the next commit.
         let (wishes, queue) = sync_channel(2);
         let (moved, ending) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
         let (told, ended, now) = (Arc::clone(&moved), Arc::clone(&ending), Arc::clone(&pages));
-        let mut log = Log { path: log, file: None, ended };
+        let mut log = Log { path, file: None, ended };
         let work = move || run(&conn, &queue, &now, &told, &mut log);
         let thread = logging_thread("ledger-log", work)?;
         Ok(Self {
@@ -202,7 +203,8 @@ fn move_log(conn: &Connection) -> u32 {
 /// The log's file, which SQLite writes meanwhile. SQLite locks the database and its index, never
 /// this file: a descriptor of our own, and its end, change nothing for it.
 struct Log {
-    path: PathBuf,
+    /// None: its name is no text, and it is made as it comes.
+    path: Option<PathBuf>,
     file: Option<File>,
     ended: Arc<AtomicBool>,
 }
@@ -211,9 +213,10 @@ impl Log {
     /// Has the system hold these pages of the file in its memory, or the file be as long as it gets
     /// under load.
     fn make_ready(&mut self, from: u32, to: u32) -> io::Result<()> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => OpenOptions::new().read(true).append(true).open(&self.path)?,
+        let file = match (self.file.take(), &self.path) {
+            (Some(file), _) => file,
+            (None, Some(path)) => OpenOptions::new().read(true).append(true).open(path)?,
+            (None, None) => return Ok(()),
         };
         let file = self.file.insert(file);
         let long = u64::from(PAGES_MAX + PAGES_AHEAD) * PAGE;
@@ -227,9 +230,12 @@ impl Log {
         }
         step.fill(0);
         // What is appended begins behind all that is in the file, whatever the writer does (that is
-        // what O_APPEND promises). To SQLite the log ends before the first page without a valid
-        // checksum, which no zeros have.
-        while at < end && file.metadata()?.len() < long && !self.ended.load(Ordering::Relaxed) {
+        // what O_APPEND promises). To SQLite the log ends before the first page that is not of this
+        // log: zeros have neither its salt nor a number.
+        while at < end
+            && file.metadata()?.len() < long.max(end)
+            && !self.ended.load(Ordering::Relaxed)
+        {
             file.write_all(&step)?;
             file.sync_data()?;
         }

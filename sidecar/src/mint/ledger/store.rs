@@ -116,9 +116,7 @@ impl SqliteLedger {
         let (health, watched) = watch::channel(Health::Up);
         let accrued_every_ms = settings.accrued_every_ms;
         let log = schema::open_log(&settings.path)?;
-        let checkpoints =
-            Checkpoints::start(&mut conn, log, schema::beside(&settings.path, "-wal"))
-                .map_err(file)?;
+        let checkpoints = Checkpoints::start(&mut conn, log).map_err(file)?;
         counts.ledger.enabled.set(1);
         counts.ledger.standing.up();
         let writer =
