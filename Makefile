@@ -108,6 +108,7 @@ bench-compare: bench-build ## shares on this build and on another one by turns: 
 	$(RELEASE)/sv2-bench compare --before "$(BEFORE)" --after $(RELEASE) --pairs $(or $(PAIRS),9)
 
 bench-ffi: bench-build lib ## shares over gRPC and with the listener inside minipool by turns (PAIRS=9)
+	rm -f $(RELEASE)/minipool-with-listener # Go does not see that the library is new
 	cd examples/minipool && go build -tags sv2_static -o "$(abspath $(RELEASE))/minipool-with-listener" .
 	$(RELEASE)/sv2-bench compare --before $(RELEASE) --after $(RELEASE) --inside --pairs $(or $(PAIRS),9)
 	$(MAKE) bench-poll
@@ -120,6 +121,7 @@ bench-peer: bench-peer-build ## beside the reference pool by turns, ratios of al
 	  $(if $(ROW)$(HOST),,--page docs/performance.md) --out "target/bench/peer-$$(date -u +%Y-%m-%dT%H%M%SZ).json"
 
 bench-peer-build: bench-build lib ## the programs of make bench-peer but the reference pool, into target/release
+	rm -f $(RELEASE)/minipool-with-listener $(RELEASE)/nullhost-with-listener # Go does not see that the library is new
 	cd examples/minipool && go build -tags sv2_static -o "$(abspath $(RELEASE))/minipool-with-listener" .
 	cd $(NULLHOST) && go build -o "$(abspath $(RELEASE))/nullhost" .
 	cd $(NULLHOST) && go build -tags sv2_static -o "$(abspath $(RELEASE))/nullhost-with-listener" .

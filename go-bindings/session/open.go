@@ -3,6 +3,8 @@
 package session
 
 import (
+	"runtime"
+
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -17,6 +19,8 @@ const (
 	// maxOpensWaiting is how many more wait. Channels that were open before a restart of the pool come
 	// all at once and are not counted; MaxChannels bounds them.
 	maxOpensWaiting = 16384
+	// opensInARow is after how many opens a goroutine lets others run.
+	opensInARow = 4
 )
 
 // opening is an open that waits for its turn or runs.
@@ -74,7 +78,7 @@ func (l *link) takeOpen(m *sv2pb.OpenChannel) error {
 
 // runOpens runs an open and then those that wait.
 func (s *Session) runOpens(next opening) {
-	for {
+	for done := 1; ; done++ {
 		s.open(next)
 		s.work.Done()
 		s.mu.Lock()
@@ -88,6 +92,11 @@ func (s *Session) runOpens(next opening) {
 		s.waiting[0] = opening{}
 		s.waiting = s.waiting[1:]
 		s.mu.Unlock()
+		// Who waits for nothing may go on for 10 ms: with few processors the shares of others would wait
+		// as long for each of these goroutines.
+		if done%opensInARow == 0 {
+			runtime.Gosched()
+		}
 	}
 }
 

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -259,6 +261,37 @@ func TestOpensInParallelButBounded(t *testing.T) {
 	}
 	close(hold)
 	for range 40 {
+		if c.next().GetChannelOpened() == nil {
+			t.Fatal("want ChannelOpened")
+		}
+	}
+}
+
+func TestOthersRunBetweenOpens(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const opens = 50 * maxOpenCalls
+	hold := make(chan struct{})
+	var done atomic.Int64
+	server := start(t, Options{}, func(p *pool) {
+		p.onOpen = func(context.Context, sv2.OpenRequest, sv2.Sink) error {
+			<-hold
+			done.Add(1)
+			return nil
+		}
+	})
+	c, _ := server.welcomed(t, goodHello(1))
+	for id := range uint64(opens) {
+		c.requestOpen(goodOpen(id + 1))
+	}
+	c.ping(1) // all were taken
+	close(hold)
+	for last, now := int64(0), int64(0); now < opens; last = now {
+		runtime.Gosched()
+		if now = done.Load(); now-last > 4*opensInARow*maxOpenCalls {
+			t.Fatalf("%d opens before anybody else had a turn", now-last)
+		}
+	}
+	for range opens {
 		if c.next().GetChannelOpened() == nil {
 			t.Fatal("want ChannelOpened")
 		}

@@ -88,7 +88,7 @@ func miners(c *client, random *rand.Rand) error {
 	var open []uint64
 	next, submitted := uint64(0), uint64(0)
 	send := func(m *sv2pb.SessionRequest) error { return c.stream.Send(m) }
-	for range 3000 {
+	for range 5000 {
 		var err error
 		switch action := random.IntN(10); {
 		case action < 2 || len(open) == 0:

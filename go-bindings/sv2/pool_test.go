@@ -273,3 +273,20 @@ func TestAShareOfTheRunBeforeIsAnotherHeaderInThisOne(t *testing.T) {
 		t.Errorf("job id %d", id)
 	}
 }
+
+func TestARefreshLetsOthersRunSoonAndThenNowAndThen(t *testing.T) {
+	yields := 0
+	for jobs := range int64(100_000) {
+		if !yieldsAfter(jobs) {
+			continue
+		}
+		yields++
+		if yields == 1 && jobs != 16 {
+			t.Errorf("the first pause is after %d jobs", jobs)
+		}
+	}
+	// 16, 32, 64, 128, 256 and 512, then each 1,024.
+	if want := 6 + 100_000/1024; yields != want {
+		t.Errorf("%d pauses, want %d", yields, want)
+	}
+}

@@ -12,9 +12,24 @@ import (
 	"time"
 )
 
-// yieldEvery is after how many jobs a Refresh lets others run. With few processors whoever sends jobs
-// to miners would otherwise begin when nearly all are made.
-const yieldEvery = 16
+// A Refresh lets others run after so many jobs: with few processors whoever sends jobs to miners would
+// otherwise begin when nearly all are made. The first miners are not to wait long, and what is sent to
+// many at once costs less for each, so that the pauses become rarer.
+const (
+	firstYield = 16
+	yieldEvery = 1024
+)
+
+// retargetYield is after how many channels that were looked at others are let run.
+const retargetYield = 256
+
+// yieldsAfter reports whether others are let run after n jobs.
+func yieldsAfter(n int64) bool {
+	if n < yieldEvery {
+		return n >= firstYield && n&(n-1) == 0
+	}
+	return n%yieldEvery == 0
+}
 
 // Refresh has BuildJob make a job for every channel and gives it to the miner. Call it after BuildJob
 // knows a new tip or template, from any goroutine but those of the callbacks (see [PoolConfig]). A
@@ -37,7 +52,7 @@ func (p *Pool) Refresh(ctx context.Context) error {
 	for range min(runtime.GOMAXPROCS(0), len(channels)) {
 		workers.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(channels)); i = next.Add(1) - 1 {
-				if i%yieldEvery == yieldEvery-1 {
+				if yieldsAfter(i) {
 					runtime.Gosched()
 				}
 				if err := p.renew(ctx, channels[i], generation, &common); err != nil {
@@ -185,7 +200,10 @@ func (p *Pool) retarget(ctx context.Context) error {
 	channels := p.snapshotLocked()
 	p.mu.Unlock()
 	var failed []error
-	for _, c := range channels {
+	for i, c := range channels {
+		if i%retargetYield == retargetYield-1 {
+			runtime.Gosched()
+		}
 		if err := p.retargetOne(ctx, c); err != nil && len(failed) < 8 {
 			failed = append(failed, err)
 		}

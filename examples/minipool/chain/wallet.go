@@ -24,7 +24,7 @@ const (
 	walletMinOutput  = 10_000 // satoshis; smaller outputs aren't made
 	walletCoins      = 12     // confirmed outputs the wallet splits its coinbases into
 	walletSplit      = 4      // outputs of a splitting transaction
-	walletMaxPending = 12     // transactions of the wallet in the mempool
+	walletMaxPending = 8      // transactions of the wallet in the mempool: signed and checked before a tip is told
 
 	maxSignatureLen = 72 // DER signature with a low S, and the hash type
 )

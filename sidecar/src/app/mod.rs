@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch, Semaphore};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 #[cfg(feature = "bin")]
@@ -30,7 +30,7 @@ use crate::obs::bounds::Teller;
 #[cfg(feature = "bin")]
 use crate::obs::LogFilter;
 use crate::obs::{Bounds, Clients, Counts, Journal};
-use crate::session::Context;
+use crate::session::{Context, Passage};
 use crate::sys::stopped;
 use renewal::Renewal;
 #[cfg(feature = "grpc")]
@@ -206,6 +206,8 @@ impl Sidecar {
         let (look, looks) = mpsc::channel(1);
         let file = config.authority.key_file.clone();
         let renewal = Renewal::new(file, stamp, &key, acceptor.clone(), dialable(address));
+        // A newcomer has some four turns there for its one handshake: who was first is done first.
+        let (coming, going) = (Passage::new(4 * limits.handshakes()), Passage::new(1));
         let required_extensions = config.extensions.required.into();
         let context = Context {
             acceptor,
@@ -220,7 +222,8 @@ impl Sidecar {
             clients: clients.clone(),
             counts: counts.clone(),
             strangers: Arc::default(),
-            leaving: Arc::new(Semaphore::new(1)),
+            coming,
+            going,
         };
         let (stop_listener, listener_stops) = watch::channel(false);
         let (stop_link, link_stops) = watch::channel(false);

@@ -14,9 +14,16 @@ use crate::types::{ChannelKey, ConnId, Connection, Grant, OpenRequest, Target};
 /// at once, and what miners send meanwhile still gets through.
 pub const REOPENS_AT_ONCE: usize = 64;
 
+/// Most channels that are being opened at a time: when thousands of miners come at once, the shares
+/// of the others wait behind so many opens at most. Four times as many as a pool made of our Go
+/// library works on at once.
+pub const OPENS_AT_ONCE: usize = 64;
+
 /// How a channel stands with the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
+    /// The pool has not been asked for it yet.
+    Wished,
     /// The pool has not answered the first open yet.
     Opening,
     /// Open.
@@ -76,7 +83,7 @@ impl Held {
     /// Whether the pool was asked for it on this stream, or has it.
     #[must_use]
     pub fn is_known_to_pool(&self) -> bool {
-        self.state != State::Suspended
+        !matches!(self.state, State::Wished | State::Suspended)
     }
 
     /// The target in effect.
@@ -155,6 +162,9 @@ pub struct Channels {
     held: HashMap<ChannelKey, Held>,
     generation: u64,
     shares: u64,
+    /// Wished ones, oldest first; some may be gone by now.
+    wishes: VecDeque<ChannelKey>,
+    opening: usize,
     /// Suspended ones in the order in which they are asked for again; some may be gone by now.
     queue: VecDeque<ChannelKey>,
     /// Suspended ones that the pool refused for now.
@@ -185,7 +195,7 @@ impl Channels {
             connection,
             wanted: request.max_target,
             request,
-            state: State::Opening,
+            state: State::Wished,
             generation: self.generation,
             prefix: Bytes::new(),
             extranonce_size: 0,
@@ -193,7 +203,31 @@ impl Channels {
             updates: Vec::new(),
             active: 0,
         };
-        self.held.insert(key, held);
+        if let Some(before) = self.held.insert(key, held) {
+            self.leaves(before.state);
+        }
+        self.wishes.push_back(key);
+    }
+
+    /// The next to ask the pool for, a few at a time; it counts as asked for.
+    pub fn next_open(&mut self) -> Option<(ChannelKey, &Held)> {
+        while self.opening < OPENS_AT_ONCE {
+            let key = self.wishes.pop_front()?;
+            let Some(held) = self.held.get_mut(&key).filter(|h| h.state == State::Wished) else {
+                continue;
+            };
+            held.state = State::Opening;
+            self.opening += 1;
+            return self.held.get(&key).map(|held| (key, held));
+        }
+        None
+    }
+
+    /// Those that the pool has never opened.
+    #[must_use]
+    pub fn unopened(&self) -> Vec<ChannelKey> {
+        let asked = self.in_state(State::Opening);
+        asked.chain(self.in_state(State::Wished)).map(|(key, _)| key).collect()
     }
 
     /// One of them.
@@ -238,6 +272,7 @@ impl Channels {
     }
 
     fn leaves(&mut self, state: State) {
+        self.opening -= usize::from(state == State::Opening);
         self.reopening -= usize::from(state == State::Reopening);
         self.lacking -= usize::from(matches!(state, State::Suspended | State::Reopening));
     }
@@ -260,8 +295,9 @@ impl Channels {
     /// Those of a connection, oldest first, but for those that it only wishes for.
     #[must_use]
     pub fn of_connection(&self, conn: ConnId) -> Vec<ChannelKey> {
-        let of_it =
-            |(key, held): &(&ChannelKey, &Held)| key.conn() == conn && held.state != State::Opening;
+        let of_it = |(key, held): &(&ChannelKey, &Held)| {
+            key.conn() == conn && !matches!(held.state, State::Wished | State::Opening)
+        };
         let mut keys: Vec<_> = self.held.iter().filter(of_it).map(|(key, _)| *key).collect();
         keys.sort_unstable();
         keys
@@ -276,6 +312,15 @@ impl Channels {
 
     /// The stream broke: what was asked for is asked for again on the next.
     pub fn cut(&mut self) {
+        for key in
+            self.in_state(State::Opening).map(|(key, _)| key).collect::<Vec<_>>().into_iter().rev()
+        {
+            self.wishes.push_front(key);
+        }
+        for held in self.held.values_mut().filter(|held| held.state == State::Opening) {
+            held.state = State::Wished;
+        }
+        self.opening = 0;
         let asked: Vec<_> = self.in_state(State::Reopening).map(|(key, _)| key).collect();
         self.queue.extend(asked);
         for held in self.held.values_mut().filter(|held| held.state == State::Reopening) {
@@ -289,7 +334,7 @@ impl Channels {
     pub fn suspend(&mut self) {
         self.generation += 1;
         for held in self.held.values_mut() {
-            if held.state != State::Opening {
+            if !matches!(held.state, State::Wished | State::Opening) {
                 held.state = State::Suspended;
             }
         }

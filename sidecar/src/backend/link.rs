@@ -167,7 +167,6 @@ impl Link {
                 }
                 Command::Open { channel, connection, request } => {
                     self.channels.open(channel, connection, request);
-                    out.extend(self.open_message(channel).map(Parcel::from));
                 }
                 Command::Update { channel, request, nominal_hash_rate, max_target } => {
                     let update = Update { request, nominal_hash_rate, max_target };
@@ -184,6 +183,7 @@ impl Link {
                 }
             }
         }
+        self.ask(out);
     }
 
     fn submit(
@@ -222,9 +222,15 @@ impl Link {
         self.directory.deliver(channel.conn(), Event::Updated { channel, request, refused });
     }
 
-    fn open_message(&mut self, channel: ChannelKey) -> Option<ToPool> {
-        let held = self.channels.get_mut(channel)?;
-        Some(ToPool::OpenChannel(convert::open_to_wire(channel, held)))
+    /// Asks for channels, a few at a time: those that miners wish for, and those that the pool has
+    /// lost.
+    pub(crate) fn ask(&mut self, out: &mut Vec<Parcel>) {
+        while let Some((key, held)) = self.channels.next_open() {
+            out.push(ToPool::OpenChannel(convert::open_to_wire(key, held)).into());
+        }
+        while let Some((key, held)) = self.channels.next_reopen() {
+            out.push(ToPool::OpenChannel(convert::open_to_wire(key, held)).into());
+        }
     }
 
     /// Answers commands while the pool is away for long: nothing is accepted.
@@ -321,6 +327,8 @@ mod again_tests;
 mod block_tests;
 #[cfg(test)]
 mod ledger_tests;
+#[cfg(test)]
+mod open_tests;
 #[cfg(test)]
 mod size_tests;
 #[cfg(test)]

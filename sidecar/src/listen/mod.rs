@@ -11,6 +11,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{watch, OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::{timeout_at, Instant};
 use tracing::Instrument as _;
 
@@ -30,6 +31,9 @@ const STOP_MARGIN: Duration = Duration::from_secs(5);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// The distance of further questions, until the system gives the peer up.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Connections accepted at a time, then others have their turn: when thousands come at once each
+/// takes as long as several shares.
+const ACCEPTS: u64 = 16;
 /// Pause after accept failed for want of descriptors or memory: trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -95,6 +99,9 @@ impl Listener {
                     let Some(seat) = self.door.seat(peer.ip()) else { continue };
                     let conn = ConnId(next_id);
                     next_id += 1;
+                    if next_id.is_multiple_of(ACCEPTS) {
+                        yield_now().await;
+                    }
                     set_options(&stream);
                     let newcomer = Newcomer { stream, peer, conn, arrived: Instant::now() };
                     let trusted = self.proxies.iter().any(|net| net.contains(peer.ip()));
@@ -292,3 +299,6 @@ fn is_peers_fault(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,22 +9,23 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch, Semaphore};
+use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout, Instant};
 
+use super::context::{Context, Peer};
 use super::drain::Drain;
+use super::passage::{self, Passage};
 use super::patience::Patience;
 use super::wire::{Done, Wire};
 use super::{caps, decode, scratch, Bounds, Cause, Effects, Outbound, Rates, Session};
 use crate::backend::ledger::ShareLedger;
-use crate::backend::{Backend, Command, Port};
+use crate::backend::{Command, Port};
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
-use crate::noise::{Acceptor, HandshakeError};
-use crate::obs::{Clients, Counts, Hush, Journal, Line, Place, Presence};
+use crate::noise::HandshakeError;
+use crate::obs::{Counts, Hush, Journal, Line, Place, Presence};
 use crate::sys::{stopped, unix_millis, unix_seconds};
-use crate::types::{ConnId, Seats};
 
 /// How long the last messages may take, and the peer may take to hear them, before the close.
 const LINGER: Duration = Duration::from_secs(2);
@@ -40,43 +41,6 @@ const FAR: Duration = Duration::from_secs(3_600);
 /// Part of the outbox beyond which nothing is read from the miner: its own answers need not fill
 /// what is meant for the pool's work.
 const READING_PART: usize = 64;
-
-/// Who has connected.
-#[derive(Debug)]
-pub struct Peer {
-    /// Its number here.
-    pub conn: ConnId,
-    /// Where it comes from.
-    pub address: String,
-    /// Places for channels, shared with other connections from there.
-    pub channels: Seats,
-}
-
-/// What every connection shares. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Context {
-    /// Answers handshakes.
-    pub acceptor: Acceptor,
-    /// The way to the pool.
-    pub backend: Backend,
-    /// The operator's limits.
-    pub limits: Limits,
-    /// Extensions without which nobody may mine.
-    pub required_extensions: Arc<[u16]>,
-    /// Who keeps shares, and knows quotes; `None`: no credit goes to payout keys here. It ends with
-    /// the link, whatever connections there are still.
-    pub ledger: Option<Weak<dyn ShareLedger>>,
-    /// The journal of answers.
-    pub journal: Journal,
-    /// The connections, for those who look.
-    pub clients: Clients,
-    /// Where everything is counted.
-    pub counts: Counts,
-    /// What strangers do is not told without end.
-    pub strangers: Arc<Hush>,
-    /// Connections that go at once; as many as leave the others room.
-    pub leaving: Arc<Semaphore>,
-}
 
 /// Serves one connection until it ends. `arrived`: when it was accepted. `stop`: true when the
 /// process wants to stop.
@@ -162,7 +126,8 @@ async fn serve(
         counts: &context.counts,
         presence: presence.clone(),
         strangers: &context.strangers,
-        leaving: &context.leaving,
+        coming: &context.coming,
+        going: &context.going,
         stop,
     };
     Ok((driver.run().await, presence))
@@ -184,19 +149,16 @@ struct Driver<'a> {
     counts: &'a Counts,
     presence: Presence,
     strangers: &'a Hush,
-    leaving: &'a Semaphore,
+    coming: &'a Passage,
+    going: &'a Passage,
     stop: watch::Receiver<bool>,
 }
 
-impl Driver<'_> {
+impl<'a> Driver<'a> {
     async fn run(mut self) -> Cause {
         let cause = self.until_closed().await;
-        // Behind everything else that is ready now: when thousands are cut off at once, the shares
-        // of the others would wait for all of them. The places are never closed.
-        let turn = self.leaving.acquire().await;
-        yield_now().await;
-        // The last words may take long.
-        drop(turn);
+        // When thousands are cut off at once. The last words may take long.
+        drop(self.going.turn().await);
         match cause {
             Cause::MailboxFull => self.counts.bounds.full(Place::Mailbox),
             Cause::SlowReader => self.counts.bounds.full(Place::Outbox),
@@ -231,7 +193,10 @@ impl Driver<'_> {
         let mut drain: Option<Drain> = None;
         loop {
             let held_back = !self.answers_fit() || !self.commands.is_empty();
-            match self.step_frames() {
+            let turn = self.newcomers_turn(self.wire.reader.is_mid_frame()).await;
+            let stepped = self.step_frames();
+            drop(turn);
+            match stepped {
                 Ok(0) => {}
                 Ok(_) => patience.framed(),
                 Err(cause) => return cause,
@@ -252,6 +217,7 @@ impl Driver<'_> {
             }
             let listens = self.has_outbox();
             if listens && self.port.events.has_some() {
+                let _turn = self.newcomers_turn(true).await;
                 self.turn += 1;
                 match self.step_events() {
                     Ok(()) => continue,
@@ -294,6 +260,7 @@ impl Driver<'_> {
             }
             tokio::select! {
                 () = self.port.events.ready(), if listens => {
+                    let _turn = self.newcomers_turn(true).await;
                     self.turn += 1;
                     if let Err(cause) = self.step_events() {
                         return cause;
@@ -336,6 +303,14 @@ impl Driver<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// The turn of a connection that has no channel yet: when thousands come at once.
+    async fn newcomers_turn(&self, wanted: bool) -> Option<passage::Turn<'a>> {
+        match wanted && !self.session.has_channels() {
+            true => Some(self.coming.turn().await),
+            false => None,
         }
     }
 

@@ -8,11 +8,12 @@ use secp256k1::Keypair;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{watch, Semaphore};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout, Instant};
 
-use super::driver::{run, Context, Peer};
+use super::driver::run;
+use super::{Context, Passage, Peer};
 use crate::backend::Backend;
 use crate::config::Limits;
 use crate::frame::{FrameError, Reader, Writer};
@@ -25,7 +26,8 @@ const SHARE_ERROR: u8 = 0x1d;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn context() -> Context {
+/// One without a pool.
+pub(crate) fn context() -> Context {
     let authority = Keypair::new(&secp256k1::Secp256k1::new(), &mut rand::thread_rng());
     let limits = Limits { outbox_bytes: 64 * 1024, bad_shares_per_min: 0, ..Limits::default() };
     Context {
@@ -38,7 +40,8 @@ fn context() -> Context {
         clients: Default::default(),
         counts: Default::default(),
         strangers: Arc::default(),
-        leaving: Arc::new(Semaphore::new(1)),
+        coming: Passage::new(1),
+        going: Passage::new(1),
     }
 }
 
@@ -129,13 +132,30 @@ async fn frames_that_waited_for_room_are_answered_when_the_peer_reads() {
 async fn a_connection_that_is_cut_off_waits_for_its_turn_to_go() {
     let context = context();
     let (_stop, stops) = watch::channel(false);
-    let other = Arc::clone(&context.leaving).acquire_owned().await.unwrap();
     let cut = connect(&context, &stops).await;
+    let other = context.going.turn().await;
     cut.miner.set_zero_linger().unwrap();
     drop(cut.miner);
     sleep(Duration::from_millis(100)).await;
     assert!(!cut.served.is_finished());
     drop(other);
     timeout(PATIENCE, cut.served).await.unwrap().unwrap();
-    assert_eq!(context.leaving.available_permits(), 1);
+    assert!(context.going.is_free(1));
+}
+
+/// Nor what thousands cost that come.
+#[tokio::test]
+async fn a_newcomer_waits_for_its_turn_to_be_answered() {
+    let context = context();
+    let (_stop, stops) = watch::channel(false);
+    let mut came = connect(&context, &stops).await;
+    let other = context.coming.turn().await;
+    put(&mut came.writer, 0, false, &SETUP);
+    came.miner.write_all(came.writer.pending()).await.unwrap();
+    let mut byte = [0];
+    let early = timeout(Duration::from_millis(100), came.miner.read(&mut byte)).await;
+    assert!(early.is_err(), "answered before its turn");
+    drop(other);
+    timeout(PATIENCE, came.miner.read_exact(&mut byte)).await.unwrap().unwrap();
+    assert!(context.coming.is_free(1));
 }

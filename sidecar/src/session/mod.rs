@@ -5,6 +5,7 @@
 //! socket.
 
 mod caps;
+mod context;
 mod credits;
 mod drain;
 mod driver;
@@ -15,6 +16,7 @@ mod inbound;
 mod mining;
 mod outbound;
 mod pace;
+mod passage;
 mod patience;
 mod scratch;
 mod setup;
@@ -26,7 +28,7 @@ mod work;
 #[cfg(test)]
 mod credit_tests;
 #[cfg(test)]
-mod driver_tests;
+pub(crate) mod driver_tests;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -50,10 +52,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use driver::{run, Context, Peer};
+pub use context::{Context, Peer};
+pub use driver::run;
 pub use inbound::{decode, Inbound, Open, Setup};
 pub use outbound::{Opened, Outbound};
 pub use pace::Rates;
+pub use passage::Passage;
 
 use pace::Pace;
 
@@ -265,6 +269,12 @@ impl Session {
     #[must_use]
     pub const fn is_set_up(&self) -> bool {
         matches!(self.phase, Phase::Mining(_))
+    }
+
+    /// Whether it has a channel.
+    #[must_use]
+    pub fn has_channels(&self) -> bool {
+        !self.channels.is_empty()
     }
 
     /// Submits that wait for an answer.

@@ -174,7 +174,7 @@ impl World {
             (State::Up(up), Item::Message(message)) if up.stream == stream => {
                 let mut made = Vec::new();
                 self.carrier.link.receive(message, &mut made);
-                self.carrier.link.reopen(&mut made);
+                self.carrier.link.ask(&mut made);
                 up.pending.extend(made.into_iter().map(ToPool::from));
                 self.link_goes_on();
             }

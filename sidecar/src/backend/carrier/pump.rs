@@ -85,7 +85,7 @@ impl<C: Carrier> LinkTask<C> {
                     Ok(Some(Received::Message(message))) => {
                         self.counts.pool.standing.heard();
                         self.link.receive(message, &mut made);
-                        self.link.reopen(&mut made);
+                        self.link.ask(&mut made);
                     }
                     Ok(Some(Received::Verdicts(verdicts))) => {
                         self.counts.pool.standing.heard();

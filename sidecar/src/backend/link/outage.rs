@@ -8,7 +8,7 @@ use v1::session_request::Message as ToPool;
 
 use super::{close_message, told_message, update_message, Link};
 use crate::backend::channels::State;
-use crate::backend::{convert, Event, Judged, Parcel, Sent, Share};
+use crate::backend::{Event, Judged, Parcel, Sent, Share};
 #[cfg(test)]
 use crate::types::planted;
 use crate::types::{ChannelKey, ConnId, RejectReason, Submit, Verdict};
@@ -59,8 +59,7 @@ impl Link {
         tracing::warn!(submits, "the pool is away for too long: backend-unavailable from now on");
         self.withdrawn.extend(waiting.iter().map(|(id, _)| *id));
         self.answer_unjudged(waiting, RejectReason::BackendUnavailable);
-        let unanswered: Vec<_> = self.channels.in_state(State::Opening).map(|(k, _)| k).collect();
-        for channel in unanswered {
+        for channel in self.channels.unopened() {
             self.channels.remove(channel);
             self.refuse_open(channel);
         }
@@ -104,11 +103,7 @@ impl Link {
         } else if !first {
             self.begin_life();
         }
-        let unanswered: Vec<_> = self.channels.in_state(State::Opening).map(|(k, _)| k).collect();
-        for channel in unanswered {
-            out.extend(self.open_message(channel).map(Parcel::from));
-        }
-        self.reopen(out);
+        self.ask(out);
     }
 
     /// The pool still knows all that was open: it gets what it has not answered once more, and
@@ -166,13 +161,6 @@ impl Link {
         }
     }
 
-    /// Asks for suspended channels again, a few at a time.
-    pub(crate) fn reopen(&mut self, out: &mut Vec<Parcel>) {
-        while let Some((key, held)) = self.channels.next_reopen() {
-            out.push(ToPool::OpenChannel(convert::open_to_wire(key, held)).into());
-        }
-    }
-
     /// Asks again for those that were refused for now. `give_up`: they have waited for long enough;
     /// their connections are told to go.
     pub(crate) fn retry(&mut self, give_up: bool, out: &mut Vec<Parcel>) {
@@ -185,7 +173,7 @@ impl Link {
             }
         }
         self.channels.retry();
-        self.reopen(out);
+        self.ask(out);
     }
 
     /// Whether channels wait to be opened again.

@@ -119,8 +119,8 @@ impl Link {
         match state {
             State::Opening => self.open(channel, grant, job, out),
             State::Reopening => self.restored(channel, &grant, job, out),
-            State::Open | State::Suspended => {
-                tracing::error!(?channel, "the pool opened a channel twice; ignored");
+            State::Open | State::Suspended | State::Wished => {
+                tracing::error!(?channel, "the pool opened a channel unasked; ignored");
             }
         }
     }
@@ -180,7 +180,7 @@ impl Link {
                 };
                 Event::Kick { channel, kick }
             }
-            (Some(State::Open | State::Suspended) | None, _) => return,
+            (Some(State::Open | State::Suspended | State::Wished) | None, _) => return,
         };
         self.channels.remove(channel);
         self.deliver_after(channel.conn(), event);

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use v1::session_response::Message as FromPool;
 
 use super::*;
-use crate::backend::channels::REOPENS_AT_ONCE;
 use crate::backend::Mailbox;
 use crate::types::{ConnId, Connection, Grant, Kind, OpenRequest, Short};
 
@@ -418,26 +417,4 @@ async fn a_pool_without_work_is_asked_again_until_patience_ends() {
         "{out:?}"
     );
     assert!(!link.is_reopening() && events.try_recv().is_err());
-}
-
-#[tokio::test]
-async fn reopens_go_out_a_few_at_a_time() {
-    let count = u32::try_from(REOPENS_AT_ONCE).unwrap() + 10;
-    let channels: Vec<_> = (1..=count).map(|ordinal| key(1, ordinal)).collect();
-    let (mut link, _events, mut out) = up(&channels);
-    link.cut();
-    link.welcomed(&life(2, false), &mut out);
-    assert_eq!(out.len(), REOPENS_AT_ONCE);
-    // One is closed by its miner meanwhile: the pool's answer to it is not wanted.
-    let first = channels[0];
-    out.clear();
-    let close = Command::Close { channel: first, reason: "closed by the miner" };
-    link.send([close].into_iter(), &mut out);
-    assert!(matches!(out.as_slice(), [Parcel::Message(ToPool::CloseChannel(_))]));
-    out.clear();
-    link.receive(opened(first, 7), &mut out);
-    assert!(matches!(out.as_slice(), [Parcel::Message(ToPool::CloseChannel(_))]), "{out:?}");
-    out.clear();
-    link.reopen(&mut out);
-    assert!(matches!(out.as_slice(), [Parcel::Message(ToPool::OpenChannel(_))]), "{out:?}");
 }
