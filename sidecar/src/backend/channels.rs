@@ -14,10 +14,28 @@ use crate::types::{ChannelKey, ConnId, Connection, Grant, OpenRequest, Target};
 /// at once, and what miners send meanwhile still gets through.
 pub const REOPENS_AT_ONCE: usize = 64;
 
-/// Most channels that are being opened at a time: when thousands of miners come at once, the shares
+/// Most opens that wait for the pool's answer: when thousands of miners come at once, the shares
 /// of the others wait behind so many opens at most. Four times as many as a pool made of our Go
 /// library works on at once.
 pub const OPENS_AT_ONCE: usize = 64;
+
+/// The two of them.
+#[derive(Debug, Clone, Copy)]
+pub struct AtOnce {
+    /// [`OPENS_AT_ONCE`].
+    pub opens: usize,
+    /// [`REOPENS_AT_ONCE`].
+    pub reopens: usize,
+}
+
+impl Default for AtOnce {
+    fn default() -> Self {
+        Self { opens: OPENS_AT_ONCE, reopens: REOPENS_AT_ONCE }
+    }
+}
+
+/// Most channels that may be wished for: with more, miners are told to come again later.
+pub const WISHES_MAX: usize = 16_384;
 
 /// How a channel stands with the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +44,21 @@ pub enum State {
     Wished,
     /// The pool has not answered the first open yet.
     Opening,
+    /// Nor did it in time: it holds up no other.
+    Late,
     /// Open.
     Open,
     /// The pool has lost it and has not been asked for it again yet.
     Suspended,
     /// The pool has lost it and was asked for it again.
     Reopening,
+}
+
+impl State {
+    /// Whether the pool has opened it once.
+    const fn was_open(self) -> bool {
+        matches!(self, Self::Open | Self::Suspended | Self::Reopening)
+    }
 }
 
 /// [`Update::request`] of an update that no miner asked for: its answer is for nobody.
@@ -71,6 +98,8 @@ pub struct Held {
     updates: Vec<Update>,
     /// Rises with the last share: who mined last is re-opened first.
     active: u64,
+    /// At which look the pool was asked for it.
+    asked: u64,
 }
 
 impl Held {
@@ -160,11 +189,15 @@ impl Held {
 #[derive(Debug, Default)]
 pub struct Channels {
     held: HashMap<ChannelKey, Held>,
+    at_once: AtOnce,
     generation: u64,
     shares: u64,
     /// Wished ones, oldest first; some may be gone by now.
     wishes: VecDeque<ChannelKey>,
+    /// How many are wished for, and how many the pool was asked for and has not answered.
+    wished: usize,
     opening: usize,
+    looks: u64,
     /// Suspended ones in the order in which they are asked for again; some may be gone by now.
     queue: VecDeque<ChannelKey>,
     /// Suspended ones that the pool refused for now.
@@ -177,6 +210,12 @@ pub struct Channels {
 }
 
 impl Channels {
+    /// Asks for fewer at a time, so that a few channels are many.
+    #[cfg(test)]
+    pub fn ask_for(&mut self, at_once: AtOnce) {
+        self.at_once = at_once;
+    }
+
     /// The life of the pool: rises when the pool has lost its channels and jobs. A share for a job
     /// of an earlier one can't be judged any more.
     #[must_use]
@@ -202,32 +241,70 @@ impl Channels {
             told: None,
             updates: Vec::new(),
             active: 0,
+            asked: 0,
         };
         if let Some(before) = self.held.insert(key, held) {
             self.leaves(before.state);
+        }
+        self.wished += 1;
+        // Those that were given up meanwhile don't fill it, however long the pool takes.
+        if self.wishes.len() > 2 * (self.wished + OPENS_AT_ONCE) {
+            let held = &self.held;
+            self.wishes.retain(|key| held.get(key).is_some_and(|h| h.state == State::Wished));
         }
         self.wishes.push_back(key);
     }
 
     /// The next to ask the pool for, a few at a time; it counts as asked for.
     pub fn next_open(&mut self) -> Option<(ChannelKey, &Held)> {
-        while self.opening < OPENS_AT_ONCE {
+        while self.opening < self.at_once.opens {
             let key = self.wishes.pop_front()?;
             let Some(held) = self.held.get_mut(&key).filter(|h| h.state == State::Wished) else {
                 continue;
             };
             held.state = State::Opening;
+            held.asked = self.looks;
+            self.wished -= 1;
             self.opening += 1;
             return self.held.get(&key).map(|held| (key, held));
         }
         None
     }
 
+    /// Places in the queue of those that are wished for.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.wishes.len()
+    }
+
+    /// Whether so many are wished for that no more are taken.
+    #[must_use]
+    pub const fn is_crowded(&self) -> bool {
+        self.wished >= WISHES_MAX
+    }
+
+    /// Has opens that the pool has not answered since the look before the last hold up no others.
+    /// Says how many, when there are any.
+    pub fn look(&mut self) -> usize {
+        self.looks += 1;
+        if self.opening < self.at_once.opens {
+            return 0;
+        }
+        let before = self.opening;
+        for held in self.held.values_mut().filter(|held| held.state == State::Opening) {
+            if held.asked + 1 < self.looks {
+                held.state = State::Late;
+                self.opening -= 1;
+            }
+        }
+        before - self.opening
+    }
+
     /// Those that the pool has never opened.
     #[must_use]
     pub fn unopened(&self) -> Vec<ChannelKey> {
-        let asked = self.in_state(State::Opening);
-        asked.chain(self.in_state(State::Wished)).map(|(key, _)| key).collect()
+        let states = [State::Late, State::Opening, State::Wished];
+        states.into_iter().flat_map(|state| self.in_state(state)).map(|(key, _)| key).collect()
     }
 
     /// One of them.
@@ -272,6 +349,7 @@ impl Channels {
     }
 
     fn leaves(&mut self, state: State) {
+        self.wished -= usize::from(state == State::Wished);
         self.opening -= usize::from(state == State::Opening);
         self.reopening -= usize::from(state == State::Reopening);
         self.lacking -= usize::from(matches!(state, State::Suspended | State::Reopening));
@@ -295,9 +373,8 @@ impl Channels {
     /// Those of a connection, oldest first, but for those that it only wishes for.
     #[must_use]
     pub fn of_connection(&self, conn: ConnId) -> Vec<ChannelKey> {
-        let of_it = |(key, held): &(&ChannelKey, &Held)| {
-            key.conn() == conn && !matches!(held.state, State::Wished | State::Opening)
-        };
+        let of_it =
+            |(key, held): &(&ChannelKey, &Held)| key.conn() == conn && held.state.was_open();
         let mut keys: Vec<_> = self.held.iter().filter(of_it).map(|(key, _)| *key).collect();
         keys.sort_unstable();
         keys
@@ -306,19 +383,22 @@ impl Channels {
     /// All are gone.
     pub fn clear(&mut self) {
         let (generation, shares, accounts) = (self.generation, self.shares, self.accounts());
+        let at_once = self.at_once;
         accounts.clear();
-        *self = Self { generation, shares, accounts, ..Self::default() };
+        *self = Self { generation, shares, accounts, at_once, ..Self::default() };
     }
 
     /// The stream broke: what was asked for is asked for again on the next.
     pub fn cut(&mut self) {
-        for key in
-            self.in_state(State::Opening).map(|(key, _)| key).collect::<Vec<_>>().into_iter().rev()
-        {
+        let asked = [State::Late, State::Opening].map(|state| self.in_state(state));
+        let mut asked: Vec<_> = asked.into_iter().flatten().map(|(key, _)| key).collect();
+        asked.sort_unstable();
+        for key in asked.into_iter().rev() {
+            if let Some(held) = self.held.get_mut(&key) {
+                held.state = State::Wished;
+            }
+            self.wished += 1;
             self.wishes.push_front(key);
-        }
-        for held in self.held.values_mut().filter(|held| held.state == State::Opening) {
-            held.state = State::Wished;
         }
         self.opening = 0;
         let asked: Vec<_> = self.in_state(State::Reopening).map(|(key, _)| key).collect();
@@ -334,7 +414,7 @@ impl Channels {
     pub fn suspend(&mut self) {
         self.generation += 1;
         for held in self.held.values_mut() {
-            if !matches!(held.state, State::Wished | State::Opening) {
+            if held.state.was_open() {
                 held.state = State::Suspended;
             }
         }
@@ -359,7 +439,7 @@ impl Channels {
     /// The next to ask the pool for again, most recently active first, a few at a time; it counts
     /// as asked for.
     pub fn next_reopen(&mut self) -> Option<(ChannelKey, &Held)> {
-        while self.reopening < REOPENS_AT_ONCE {
+        while self.reopening < self.at_once.reopens {
             let key = self.queue.pop_front()?;
             let Some(held) = self.held.get_mut(&key).filter(|h| h.state == State::Suspended) else {
                 continue;

@@ -94,6 +94,13 @@ impl Link {
         }
     }
 
+    /// Asks for so few channels at a time.
+    #[cfg(test)]
+    pub(crate) fn asking(mut self, at_once: super::channels::AtOnce) -> Self {
+        self.channels.ask_for(at_once);
+        self
+    }
+
     /// Counts there.
     pub(crate) fn counted(mut self, counts: Counts) -> Self {
         self.counts = counts;
@@ -165,6 +172,12 @@ impl Link {
                 Command::Submit { channel, token, generation, submit } => {
                     self.submit((channel, token), generation, submit, out);
                 }
+                Command::Open { channel, .. } if self.channels.is_crowded() => {
+                    let detail = "too many wait for a channel".to_owned();
+                    let reason = RefuseReason::RateLimited;
+                    let event = Event::Refused { channel, reason, detail };
+                    self.directory.deliver(channel.conn(), event);
+                }
                 Command::Open { channel, connection, request } => {
                     self.channels.open(channel, connection, request);
                 }
@@ -220,6 +233,16 @@ impl Link {
     fn refuse_update(&self, channel: ChannelKey, request: u32) {
         let refused = Some(RefuseReason::BackendUnavailable);
         self.directory.deliver(channel.conn(), Event::Updated { channel, request, refused });
+    }
+
+    /// Looks for opens that the pool does not answer, and asks for others in their place. Twice in
+    /// the time that a verdict may take.
+    pub(crate) fn look_at_opens(&mut self, out: &mut Vec<Parcel>) {
+        let late = self.channels.look();
+        if late > 0 {
+            tracing::warn!(late, "the pool does not answer opens: see its log; is it stuck?");
+        }
+        self.ask(out);
     }
 
     /// Asks for channels, a few at a time: those that miners wish for, and those that the pool has

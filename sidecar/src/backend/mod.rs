@@ -23,6 +23,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 #[cfg(test)]
+pub(crate) use channels::AtOnce;
+#[cfg(test)]
 pub(crate) use channels::REVERT;
 pub use directory::Directory;
 pub use in_flight::{InFlight, Sent};

@@ -119,6 +119,12 @@ impl Reader {
         self.header.is_some() || self.buffer.len() > self.start
     }
 
+    /// Whether the next header is there, or the rest of the frame whose header was.
+    #[must_use]
+    pub fn can_go_on(&self) -> bool {
+        self.is_mid_frame() && self.missing(self.buffer.len() - self.start) == 0
+    }
+
     fn missing(&self, held: usize) -> usize {
         let wanted =
             self.header.map_or(ENCRYPTED_HEADER_LEN, |h| encrypted_len(h.payload_length()));

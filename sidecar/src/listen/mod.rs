@@ -82,7 +82,7 @@ impl Listener {
     pub async fn run(self, context: Context, mut stop: watch::Receiver<bool>) {
         let drain = Duration::from_millis(context.limits.drain_timeout_ms);
         let patience = drain.saturating_add(STOP_MARGIN);
-        let mut next_id = 1;
+        let (mut next_id, mut in_a_row) = (1, 0);
         let mut tell = tokio::time::interval(TELL_EVERY);
         loop {
             let accepted = tokio::select! {
@@ -93,15 +93,16 @@ impl Listener {
                 }
                 () = stopped(&mut stop) => break,
             };
+            in_a_row = (in_a_row + 1) % ACCEPTS;
+            if in_a_row == 0 {
+                yield_now().await;
+            }
             match accepted {
                 Ok((stream, peer)) => {
                     context.counts.connections.accepted.one();
                     let Some(seat) = self.door.seat(peer.ip()) else { continue };
                     let conn = ConnId(next_id);
                     next_id += 1;
-                    if next_id.is_multiple_of(ACCEPTS) {
-                        yield_now().await;
-                    }
                     set_options(&stream);
                     let newcomer = Newcomer { stream, peer, conn, arrived: Instant::now() };
                     let trusted = self.proxies.iter().any(|net| net.contains(peer.ip()));

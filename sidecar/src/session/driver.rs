@@ -35,6 +35,10 @@ const TURN: usize = 64;
 /// What no message of a miner that mines is longer than, in bytes.
 const MESSAGE: usize = 256;
 
+/// How long a connection without a channel waits for its turn at most: less than it has for its
+/// setup.
+const TURN_MAX: Duration = Duration::from_secs(5);
+
 /// When an alarm rings that nobody set.
 const FAR: Duration = Duration::from_secs(3_600);
 
@@ -193,7 +197,10 @@ impl<'a> Driver<'a> {
         let mut drain: Option<Drain> = None;
         loop {
             let held_back = !self.answers_fit() || !self.commands.is_empty();
-            let turn = self.newcomers_turn(self.wire.reader.is_mid_frame()).await;
+            let turn = match self.wire.reader.can_go_on() {
+                true => self.newcomers_turn().await,
+                false => None,
+            };
             let stepped = self.step_frames();
             drop(turn);
             match stepped {
@@ -217,7 +224,13 @@ impl<'a> Driver<'a> {
             }
             let listens = self.has_outbox();
             if listens && self.port.events.has_some() {
-                let _turn = self.newcomers_turn(true).await;
+                if !self.session.has_channels() {
+                    // It may take until the turn comes.
+                    if let Err(cause) = self.flush(&mut patience) {
+                        return cause;
+                    }
+                }
+                let _turn = self.newcomers_turn().await;
                 self.turn += 1;
                 match self.step_events() {
                     Ok(()) => continue,
@@ -260,7 +273,7 @@ impl<'a> Driver<'a> {
             }
             tokio::select! {
                 () = self.port.events.ready(), if listens => {
-                    let _turn = self.newcomers_turn(true).await;
+                    let _turn = self.newcomers_turn().await;
                     self.turn += 1;
                     if let Err(cause) = self.step_events() {
                         return cause;
@@ -268,7 +281,9 @@ impl<'a> Driver<'a> {
                 }
                 done = self.wire.turn(reads, writes) => match done {
                     // It may have closed only its own direction: what waits is still answered.
-                    Done::Read(Ok(0)) => drain = Some(Drain::closed(drain, now, drain_timeout)),
+                    Done::Read(Ok(0)) => {
+                        drain = Some(Drain::closed(drain, Instant::now(), drain_timeout));
+                    }
                     Done::Read(Ok(read)) => self.presence.client().bytes_in.add(read as u64),
                     Done::Writable(Ok(())) => {}
                     Done::Read(Err(error)) | Done::Writable(Err(error)) => {
@@ -283,6 +298,8 @@ impl<'a> Driver<'a> {
                     }
                 }
                 () = stopped(&mut self.stop), if drain.is_none() => {
+                    // Now, and not when it began to wait.
+                    let now = Instant::now();
                     drain = Some(Drain::stopping(now, drain_timeout - self.linger()));
                 }
                 () = alarm.as_mut() => {
@@ -306,11 +323,17 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// The turn of a connection that has no channel yet: when thousands come at once.
-    async fn newcomers_turn(&self, wanted: bool) -> Option<passage::Turn<'a>> {
-        match wanted && !self.session.has_channels() {
-            true => Some(self.coming.turn().await),
-            false => None,
+    /// The turn of a connection that has no channel yet: when thousands come at once. None: it
+    /// needs none, or goes on without.
+    async fn newcomers_turn(&mut self) -> Option<passage::Turn<'a>> {
+        if self.session.has_channels() {
+            return None;
+        }
+        // While it waits it has no memory but for what has come of a frame.
+        self.wire.pause();
+        tokio::select! {
+            turn = timeout(TURN_MAX, self.coming.turn()) => turn.ok(),
+            () = stopped(&mut self.stop) => None,
         }
     }
 

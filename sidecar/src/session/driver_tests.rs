@@ -159,3 +159,36 @@ async fn a_newcomer_waits_for_its_turn_to_be_answered() {
     timeout(PATIENCE, came.miner.read_exact(&mut byte)).await.unwrap().unwrap();
     assert!(context.coming.is_free(1));
 }
+
+/// However long it has said nothing before: the time that a stop takes begins with the stop.
+#[tokio::test]
+async fn a_miner_that_was_quiet_has_its_time_when_we_stop() {
+    let mut context = context();
+    context.limits.drain_timeout_ms = 4_000;
+    let (stop, stops) = watch::channel(false);
+    let Connection { mut miner, mut reader, mut writer, served } = connect(&context, &stops).await;
+    put(&mut writer, 0, false, &SETUP);
+    miner.write_all(writer.pending()).await.unwrap();
+    writer.advance(writer.pending().len());
+    // Longer than a stop may take, less what is kept for the last words.
+    sleep(Duration::from_millis(2_500)).await;
+    stop.send(true).unwrap();
+    sleep(Duration::from_millis(200)).await;
+    put(&mut writer, 0x1b, true, &share(1));
+    miner.write_all(writer.pending()).await.unwrap();
+    let answer = async {
+        loop {
+            if miner.read_buf(reader.room()).await.unwrap() == 0 {
+                return false;
+            }
+            while let Some(frame) = reader.next_frame().unwrap() {
+                if frame.message_type == SHARE_ERROR {
+                    return true;
+                }
+            }
+        }
+    };
+    assert!(timeout(PATIENCE, answer).await.unwrap(), "what it sent then was not looked at");
+    drop(miner);
+    served.await.unwrap();
+}

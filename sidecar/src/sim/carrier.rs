@@ -16,6 +16,7 @@ use crate::backend::carrier::outage::{Outage, Patience};
 use crate::backend::carrier::pump::{PENDING_MAX, RETRY};
 use crate::backend::carrier::watchdog::Watchdog;
 use crate::backend::link::{Greeting, Life, Link, MAX_BATCH};
+use crate::backend::AtOnce;
 use crate::backend::{Backend, Command, Directory};
 use crate::obs::Journal;
 use crate::types::{Target, TargetLimits};
@@ -66,7 +67,8 @@ impl Carrier {
         let (backend, commands, directory) = Backend::new(limits.queue);
         let start = Instant::now();
         let carrier = Self {
-            link: Link::new(limits.in_flight, directory.clone(), Journal::off()),
+            link: Link::new(limits.in_flight, directory.clone(), Journal::off())
+                .asking(AtOnce { opens: 1 + limits.queue % 4, reopens: 1 + limits.queue % 3 }),
             commands,
             directory,
             outage: Outage::of_a_start(start),
@@ -320,6 +322,10 @@ impl World {
         if up.watchdog.bites(&self.carrier.link, !up.pending.is_empty(), up.written) {
             return self.link_ends("silent", true);
         }
+        let mut made = Vec::new();
+        self.carrier.link.look_at_opens(&mut made);
+        up.pending.extend(made.into_iter().map(ToPool::from));
+        self.link_goes_on();
         self.stage.after(self.carrier.verdict_timeout / 2, Event::Look(stream));
     }
 

@@ -117,6 +117,7 @@ impl<C: Carrier> LinkTask<C> {
                     if watchdog.bites(&self.link, !pending.is_empty(), written) {
                         return Some(StreamEnd::Silent(self.verdict_timeout));
                     }
+                    self.link.look_at_opens(&mut made);
                 }
                 _ = retry.tick(), if self.link.is_reopening() => {
                     self.link.retry(begun.elapsed() >= self.patience.lost, &mut made);

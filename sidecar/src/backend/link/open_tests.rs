@@ -5,7 +5,7 @@ use v1::session_response::Message as FromPool;
 
 use super::tests::{hold, key, life, opened, submit, up, wish};
 use super::*;
-use crate::backend::channels::{OPENS_AT_ONCE, REOPENS_AT_ONCE};
+use crate::backend::channels::{OPENS_AT_ONCE, REOPENS_AT_ONCE, WISHES_MAX};
 
 /// Those that a pool was asked for, in order; nothing else is among it.
 fn asked(out: &mut Vec<Parcel>) -> Vec<ChannelKey> {
@@ -59,6 +59,59 @@ fn one_that_is_closed_while_it_waits_is_never_asked_for_and_one_that_was_makes_r
     let closed = out.remove(0);
     assert!(matches!(closed, Parcel::Message(ToPool::CloseChannel(_))), "{closed:?}");
     assert_eq!(asked(&mut out), [channels[OPENS_AT_ONCE + 1]]);
+}
+
+#[test]
+fn a_pool_that_does_not_answer_some_opens_is_asked_for_the_others_after_a_while() {
+    let (channels, mut out) = (many(), Vec::new());
+    let mut link = Link::new(8, Directory::default(), Journal::off());
+    link.send(channels.iter().copied().map(wish), &mut out);
+    out.clear();
+    link.look_at_opens(&mut out);
+    assert!(out.is_empty(), "it may have been asked just now: {out:?}");
+    link.look_at_opens(&mut out);
+    assert_eq!(asked(&mut out), channels[OPENS_AT_ONCE..2 * OPENS_AT_ONCE]);
+    // A late answer is an answer, but makes room for none: it held up none any more.
+    link.receive(opened(channels[0], 7), &mut out);
+    out.clear();
+    link.ask(&mut out);
+    assert!(out.is_empty(), "{out:?}");
+    link.cut();
+    link.welcomed(&life(1, true), &mut out);
+    assert_eq!(asked(&mut out), channels[1..=OPENS_AT_ONCE], "all of them, first come first");
+}
+
+#[test]
+fn more_than_may_wait_are_refused_for_now() {
+    let directory = Directory::default();
+    let mut link = Link::new(8, directory.clone(), Journal::off());
+    let all = (1..=(WISHES_MAX + OPENS_AT_ONCE) as u64).map(|conn| key(conn, 1));
+    // In batches, as they come: what is asked for at once makes room.
+    for channel in all {
+        link.send([wish(channel)].into_iter(), &mut Vec::new());
+    }
+    let late = key(7_777_777, 1);
+    let (mut events, ..) = directory.attach(late.conn(), 8);
+    link.send([wish(late)].into_iter(), &mut Vec::new());
+    let refused = events.try_recv();
+    assert!(
+        matches!(refused, Ok(Event::Refused { reason: RefuseReason::RateLimited, .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn those_that_are_given_up_while_the_pool_says_nothing_take_no_memory() {
+    let mut link = Link::new(8, Directory::default(), Journal::off());
+    let mut out = Vec::new();
+    link.send(many().into_iter().map(wish), &mut out);
+    let waiting = link.channels.waiting();
+    for ordinal in 1..10_000 {
+        let channel = key(77_777, ordinal);
+        link.send([wish(channel), close(channel)].into_iter(), &mut out);
+    }
+    assert!(link.channels.waiting() < waiting + 4 * OPENS_AT_ONCE);
+    assert_eq!(asked(&mut out).len(), OPENS_AT_ONCE);
 }
 
 #[test]
