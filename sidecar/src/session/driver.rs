@@ -35,8 +35,8 @@ const TURN: usize = 64;
 /// What no message of a miner that mines is longer than, in bytes.
 const MESSAGE: usize = 256;
 
-/// How long a connection without a channel waits for its turn at most: less than it has for its
-/// setup.
+/// How long a connection without a channel waits for its turn at most, and then goes on without:
+/// half of what it has for its setup by default.
 const TURN_MAX: Duration = Duration::from_secs(5);
 
 /// When an alarm rings that nobody set.

@@ -160,6 +160,26 @@ async fn a_newcomer_waits_for_its_turn_to_be_answered() {
     assert!(context.coming.is_free(1));
 }
 
+/// A line that does not move holds up nobody for ever, and nobody when we stop.
+#[tokio::test]
+async fn a_newcomer_whose_turn_does_not_come_goes_on_without() {
+    for stopping in [false, true] {
+        let context = context();
+        let (stop, stops) = watch::channel(false);
+        let mut came = connect(&context, &stops).await;
+        let _other = context.coming.turn().await;
+        put(&mut came.writer, 0, false, &SETUP);
+        came.miner.write_all(came.writer.pending()).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+        stop.send(stopping).unwrap();
+        let mut byte = [0];
+        let within = if stopping { Duration::from_secs(3) } else { PATIENCE };
+        timeout(within, came.miner.read_exact(&mut byte)).await.unwrap().unwrap();
+        drop(came.miner);
+        timeout(PATIENCE, came.served).await.unwrap().unwrap();
+    }
+}
+
 /// However long it has said nothing before: the time that a stop takes begins with the stop.
 #[tokio::test]
 async fn a_miner_that_was_quiet_has_its_time_when_we_stop() {
