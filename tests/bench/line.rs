@@ -12,6 +12,8 @@ use tempfile::TempDir;
 /// The easiest difficulty that credit can express, 2^-32: nearly every hash is a share. Easiest and
 /// hardest at once, it is what vardiff assigns to everybody, always.
 const DIFFICULTY: &str = "2.3283064365386963e-10";
+/// Seconds between shares that vardiff would aim at: the fewest that minipool takes.
+const SHARE_SECONDS: &str = "0.01";
 /// Blocks of 2^20 hashes: the driver leaves out the few shares that are blocks, and those that are
 /// found to fill the templates take a moment.
 pub const BITS_FOR_SHARES: &str = "1e0fffff";
@@ -199,6 +201,8 @@ impl Line {
             command
                 .args(["-network-bits", network_bits])
                 .args(["-min-difficulty", DIFFICULTY, "-max-difficulty", DIFFICULTY])
+                // A channel has room for six hours of these on a tip, and is refused beyond.
+                .args(["-share-seconds", SHARE_SECONDS])
                 // No new work but by a new tip.
                 .args(["-template-seconds", "86400"]);
         }

@@ -28,7 +28,8 @@ pub(super) const SECTION: Section = Section {
             0,
             4_096,
             "Handshakes computed at once, so that a storm of reconnects leaves time for \
-             shares. Each takes a core for about 0.35 ms. 0: half the number of cores."
+             shares. Each takes a core for about 0.35 ms. Four times as many connections that have \
+             no channel yet are answered at once. 0: half the number of cores."
         ),
         int!(
             "setup_timeout_ms",
