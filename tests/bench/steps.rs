@@ -11,9 +11,13 @@ use crate::machine::{wait_for_quiet, NOISE};
 use crate::say;
 
 /// Connections and window of each measurement of share round trips.
-const SHARES: [(usize, usize); 6] = [(1, 1), (1, 16), (16, 1), (16, 16), (1000, 1), (1000, 16)];
-/// Those among which the best is found: more in flight.
-const MORE: [(usize, usize); 3] = [(16, 64), (64, 16), (100, 4)];
+const SHARES: [(usize, usize); 9] =
+    [(1, 1), (1, 16), (1, 64), (16, 1), (16, 16), (16, 64), (1000, 1), (1000, 16), (1000, 64)];
+/// More, among which the best is found, too.
+const MORE: [(usize, usize); 2] = [(64, 16), (100, 4)];
+/// Shares a second at a fixed rate, connections that send them, and the seconds between two of one.
+const PACED: [(usize, usize, &str); 3] =
+    [(500, 50, "0.1"), (5_000, 1000, "0.2"), (20_000, 1000, "0.05")];
 /// Crowds that are told of a new tip, and of other work on the same one.
 const CROWDS: [usize; 3] = [1000, 5000, 10_000];
 
@@ -93,6 +97,11 @@ pub fn run(bench: &Bench, effort: &Effort) -> Result<Results> {
     for (connections, window) in SHARES.into_iter().chain(MORE) {
         let plan = shares("extended", connections, window, seconds);
         on.line(&format!("shares, {connections} × {window}"), true, runs, &plan)?;
+    }
+    for (rate, connections, pace) in PACED {
+        let plan = [shares("extended", connections, 16, seconds), words(&["--pace", pace])];
+        let name = format!("{} a second over {connections} connections", number(rate as f64));
+        on.line(&name, true, runs, &plan.concat())?;
     }
     on.line("standard shares, 16 × 16", true, runs, &shares("standard", 16, 16, seconds))?;
     let (connections, window) = on.best();
@@ -219,7 +228,10 @@ impl Steps<'_> {
     fn best(&self) -> (usize, usize) {
         let rate = |(connections, window): (usize, usize)| {
             let runs = self.results.reports.iter().filter(|r| {
-                r["kind"] == "extended" && r["connections"] == connections && r["window"] == window
+                r["kind"] == "extended"
+                    && r["connections"] == connections
+                    && r["window"] == window
+                    && r["pace"] == 0.0
             });
             let clean = |r: &&Value| r["rejected"] == json!({}) && r["faults"] == json!([]);
             let mut rates: Vec<_> = runs.filter(clean).filter_map(|r| r["rate"].as_f64()).collect();
