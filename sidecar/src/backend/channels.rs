@@ -1,22 +1,29 @@
 //! The channels that connections hold, and how each stands with the pool. Pure.
 
+mod held;
+mod waiting;
+
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
+pub use held::{Held, State, Update, REVERT};
+#[cfg(test)]
+pub use waiting::WISHES_MAX;
 
+use self::waiting::{Asked, Wishes};
 use super::ledger::Owner;
 use super::news::Accounts;
-use crate::types::{ChannelKey, ConnId, Connection, Grant, OpenRequest, Target};
+use crate::types::{ChannelKey, ConnId, Connection, Grant, OpenRequest};
 
 /// Most channels that are being re-opened at a time: after a restart the pool is not asked for all
 /// at once, and what miners send meanwhile still gets through.
 pub const REOPENS_AT_ONCE: usize = 64;
 
 /// Most opens that wait for the pool's answer: when thousands of miners come at once, the shares
-/// of the others wait behind so many opens at most. Four times as many as a pool made of our Go
-/// library works on at once.
+/// of the others wait behind about so many, and not behind thousands. Those that were given up
+/// meanwhile don't count, though the pool may still be at them. Four times as many as a pool made
+/// of our Go library works on at once.
 pub const OPENS_AT_ONCE: usize = 64;
 
 /// The two of them.
@@ -34,156 +41,8 @@ impl Default for AtOnce {
     }
 }
 
-/// Most channels that may be wished for: with more, miners are told to come again later.
-pub const WISHES_MAX: usize = 16_384;
-
-/// How a channel stands with the pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// The pool has not been asked for it yet.
-    Wished,
-    /// The pool has not answered the first open yet.
-    Opening,
-    /// Nor did it in time: it holds up no other.
-    Late,
-    /// Open.
-    Open,
-    /// The pool has lost it and has not been asked for it again yet.
-    Suspended,
-    /// The pool has lost it and was asked for it again.
-    Reopening,
-}
-
-impl State {
-    /// Whether the pool has opened it once.
-    const fn was_open(self) -> bool {
-        matches!(self, Self::Open | Self::Suspended | Self::Reopening)
-    }
-}
-
-/// [`Update::request`] of an update that no miner asked for: its answer is for nobody.
-pub const REVERT: u32 = 0;
-
-/// An UpdateChannel that the pool has not answered.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Update {
-    /// Names it on its channel; [`REVERT`]: it takes back those before it.
-    pub request: u32,
-    /// In H/s.
-    pub nominal_hash_rate: f32,
-    /// Easiest target the miner takes.
-    pub max_target: Target,
-}
-
-/// One channel.
-#[derive(Debug)]
-pub struct Held {
-    /// Who holds it.
-    pub connection: Arc<Connection>,
-    /// What it was opened with, as updated since.
-    pub request: OpenRequest,
-    /// How it stands.
-    pub state: State,
-    /// The life of the pool in which it was opened last; see [`Channels::generation`].
-    pub generation: u64,
-    /// Empty while it was never open.
-    pub prefix: Bytes,
-    /// Bytes the miner rolls.
-    pub extranonce_size: u8,
-    /// What the pool wants.
-    wanted: Target,
-    /// What the miner was told, where that differs.
-    told: Option<Target>,
-    /// Oldest first.
-    updates: Vec<Update>,
-    /// Rises with the last share: who mined last is re-opened first.
-    active: u64,
-    /// At which look the pool was asked for it.
-    asked: u64,
-}
-
-impl Held {
-    /// Whether the pool has it.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.state == State::Open
-    }
-
-    /// Whether the pool was asked for it on this stream, or has it.
-    #[must_use]
-    pub fn is_known_to_pool(&self) -> bool {
-        !matches!(self.state, State::Wished | State::Suspended)
-    }
-
-    /// The target in effect.
-    #[must_use]
-    pub fn target(&self) -> Target {
-        self.told.unwrap_or(self.wanted)
-    }
-
-    /// What the pool wants, and what the miner was told where that is another.
-    #[must_use]
-    pub fn told(&self) -> Option<(Target, Target)> {
-        self.told.map(|told| (self.wanted, told))
-    }
-
-    /// The pool wants this one.
-    pub const fn want(&mut self, target: Target) {
-        (self.wanted, self.told) = (target, None);
-    }
-
-    /// The miner was told this one when the pool wanted the other. False: it wants yet another by
-    /// now, to which this is no answer.
-    pub fn tell(&mut self, wanted: Target, target: Target) -> bool {
-        let answers = self.wanted == wanted;
-        if answers {
-            self.told = Some(target);
-        }
-        answers
-    }
-
-    /// Whether the pool grants what it had granted before.
-    #[must_use]
-    pub fn is_as_before(&self, grant: &Grant) -> bool {
-        self.prefix == grant.prefix && self.extranonce_size == grant.extranonce_size
-    }
-
-    fn granted(&mut self, grant: &Grant, generation: u64) {
-        self.state = State::Open;
-        self.generation = generation;
-        self.prefix = grant.prefix.clone();
-        self.extranonce_size = grant.extranonce_size;
-        self.want(grant.target);
-    }
-
-    /// The pool is asked for an update.
-    pub fn update(&mut self, update: Update) {
-        self.updates.push(update);
-    }
-
-    /// The updates that wait, oldest first.
-    #[must_use]
-    pub fn updates(&self) -> &[Update] {
-        &self.updates
-    }
-
-    /// The updates are answered without the pool, which may have taken them all the same: it is to
-    /// be told again what holds.
-    fn revert_updates(&mut self) {
-        let OpenRequest { nominal_hash_rate, max_target, .. } = self.request;
-        self.updates = vec![Update { request: REVERT, nominal_hash_rate, max_target }];
-    }
-
-    /// The pool answered an update; a taken one holds for a re-open, too.
-    pub fn updated(&mut self, request: u32, taken: bool) {
-        let Some(index) = self.updates.iter().position(|u| u.request == request) else { return };
-        let update = self.updates.remove(index);
-        if taken {
-            self.request.nominal_hash_rate = update.nominal_hash_rate;
-            self.request.max_target = update.max_target;
-        }
-    }
-}
+/// An open that more looks than these have seen unanswered is late.
+const PATIENCE: u64 = 2;
 
 /// All channels.
 #[derive(Debug, Default)]
@@ -192,17 +51,14 @@ pub struct Channels {
     at_once: AtOnce,
     generation: u64,
     shares: u64,
-    /// Wished ones, oldest first; some may be gone by now.
-    wishes: VecDeque<ChannelKey>,
-    /// How many are wished for, and how many the pool was asked for and has not answered.
-    wished: usize,
-    opening: usize,
+    wishes: Wishes,
+    opening: Asked,
     looks: u64,
     /// Suspended ones in the order in which they are asked for again; some may be gone by now.
     queue: VecDeque<ChannelKey>,
     /// Suspended ones that the pool refused for now.
     later: Vec<ChannelKey>,
-    reopening: usize,
+    reopening: Asked,
     /// How many are suspended or being re-opened.
     lacking: usize,
     /// Those that are open, as news of a mint look for them.
@@ -230,80 +86,49 @@ impl Channels {
 
     /// A connection wishes for a channel.
     pub fn open(&mut self, key: ChannelKey, connection: Arc<Connection>, request: OpenRequest) {
-        let held = Held {
-            connection,
-            wanted: request.max_target,
-            request,
-            state: State::Wished,
-            generation: self.generation,
-            prefix: Bytes::new(),
-            extranonce_size: 0,
-            told: None,
-            updates: Vec::new(),
-            active: 0,
-            asked: 0,
-        };
+        let held = Held::new(connection, request, self.generation);
         if let Some(before) = self.held.insert(key, held) {
-            self.leaves(before.state);
+            self.leaves(key, before.state);
         }
-        self.wished += 1;
-        // Those that were given up meanwhile don't fill it, however long the pool takes.
-        if self.wishes.len() > 2 * (self.wished + OPENS_AT_ONCE) {
-            let held = &self.held;
-            self.wishes.retain(|key| held.get(key).is_some_and(|h| h.state == State::Wished));
-        }
-        self.wishes.push_back(key);
+        self.wishes.push(key);
     }
 
     /// The next to ask the pool for, a few at a time; it counts as asked for.
     pub fn next_open(&mut self) -> Option<(ChannelKey, &Held)> {
-        while self.opening < self.at_once.opens {
-            let key = self.wishes.pop_front()?;
-            let Some(held) = self.held.get_mut(&key).filter(|h| h.state == State::Wished) else {
-                continue;
-            };
-            held.state = State::Opening;
-            held.asked = self.looks;
-            self.wished -= 1;
-            self.opening += 1;
-            return self.held.get(&key).map(|held| (key, held));
+        if self.opening.len() >= self.at_once.opens {
+            return None;
         }
-        None
+        let key = self.wishes.pop()?;
+        let held = self.held.get_mut(&key)?;
+        held.state = State::Opening;
+        self.opening.push(key, self.looks);
+        Some((key, held))
     }
 
-    /// Places in the queue of those that are wished for.
+    /// Places in the line of those that are wished for.
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
-        self.wishes.len()
+        self.wishes.places()
     }
 
-    /// Whether so many are wished for that no more are taken.
+    /// Whether so many are wished for that this connection may not wish for one more.
     #[must_use]
-    pub const fn is_crowded(&self) -> bool {
-        self.wished >= WISHES_MAX
+    pub fn is_crowded_for(&self, conn: ConnId) -> bool {
+        self.wishes.is_crowded_for(conn)
     }
 
-    /// Has opens that the pool has not answered since the look before the last hold up no others.
-    /// Says how many, when there are any.
-    pub fn look(&mut self) -> usize {
+    /// A look at what the pool was asked for. What it had not answered two looks ago, and still has
+    /// not: those to be opened, and those to be opened again.
+    pub fn look(&mut self) -> (Vec<ChannelKey>, Vec<ChannelKey>) {
         self.looks += 1;
-        if self.opening < self.at_once.opens {
-            return 0;
-        }
-        let before = self.opening;
-        for held in self.held.values_mut().filter(|held| held.state == State::Opening) {
-            if held.asked + 1 < self.looks {
-                held.state = State::Late;
-                self.opening -= 1;
-            }
-        }
-        before - self.opening
+        let before = self.looks.saturating_sub(PATIENCE);
+        (self.opening.before(before), self.reopening.before(before))
     }
 
     /// Those that the pool has never opened.
     #[must_use]
     pub fn unopened(&self) -> Vec<ChannelKey> {
-        let states = [State::Late, State::Opening, State::Wished];
+        let states = [State::Opening, State::Wished];
         states.into_iter().flat_map(|state| self.in_state(state)).map(|(key, _)| key).collect()
     }
 
@@ -336,7 +161,7 @@ impl Channels {
             let before = held.state;
             held.granted(grant, generation);
             self.accounts.opened(key, held);
-            self.leaves(before);
+            self.leaves(key, before);
         }
     }
 
@@ -344,15 +169,21 @@ impl Channels {
     pub fn remove(&mut self, key: ChannelKey) -> Option<Held> {
         let held = self.held.remove(&key)?;
         self.accounts.closed(key, &held);
-        self.leaves(held.state);
+        self.leaves(key, held.state);
         Some(held)
     }
 
-    fn leaves(&mut self, state: State) {
-        self.wished -= usize::from(state == State::Wished);
-        self.opening -= usize::from(state == State::Opening);
-        self.reopening -= usize::from(state == State::Reopening);
-        self.lacking -= usize::from(matches!(state, State::Suspended | State::Reopening));
+    fn leaves(&mut self, key: ChannelKey, state: State) {
+        match state {
+            State::Wished => self.wishes.leave(key),
+            State::Opening => self.opening.remove(key),
+            State::Open => {}
+            State::Suspended => self.lacking -= 1,
+            State::Reopening => {
+                self.reopening.remove(key);
+                self.lacking -= 1;
+            }
+        }
     }
 
     /// All of a connection are gone.
@@ -370,7 +201,7 @@ impl Channels {
         held.is_some_and(|held| held.connection.requires_version_rolling())
     }
 
-    /// Those of a connection, oldest first, but for those that it only wishes for.
+    /// Those of a connection, oldest first, but for those that the pool has never opened.
     #[must_use]
     pub fn of_connection(&self, conn: ConnId) -> Vec<ChannelKey> {
         let of_it =
@@ -388,25 +219,20 @@ impl Channels {
         *self = Self { generation, shares, accounts, at_once, ..Self::default() };
     }
 
-    /// The stream broke: what was asked for is asked for again on the next.
+    /// The stream broke: what was asked for is asked for again on the next, before all that waits.
     pub fn cut(&mut self) {
-        let asked = [State::Late, State::Opening].map(|state| self.in_state(state));
-        let mut asked: Vec<_> = asked.into_iter().flatten().map(|(key, _)| key).collect();
-        asked.sort_unstable();
-        for key in asked.into_iter().rev() {
+        for key in self.opening.take().rev() {
             if let Some(held) = self.held.get_mut(&key) {
                 held.state = State::Wished;
+                self.wishes.push_front(key);
             }
-            self.wished += 1;
-            self.wishes.push_front(key);
         }
-        self.opening = 0;
-        let asked: Vec<_> = self.in_state(State::Reopening).map(|(key, _)| key).collect();
-        self.queue.extend(asked);
-        for held in self.held.values_mut().filter(|held| held.state == State::Reopening) {
-            held.state = State::Suspended;
+        for key in self.reopening.take().rev() {
+            if let Some(held) = self.held.get_mut(&key) {
+                held.state = State::Suspended;
+                self.queue.push_front(key);
+            }
         }
-        self.reopening = 0;
         self.retry();
     }
 
@@ -424,7 +250,7 @@ impl Channels {
         self.lacking = order.len();
         self.queue = order.into_iter().map(|(_, key)| key).collect();
         self.later.clear();
-        self.reopening = 0;
+        self.reopening = Asked::default();
     }
 
     /// Those in a state, oldest connection first: what is sent must not depend on how a table
@@ -439,13 +265,13 @@ impl Channels {
     /// The next to ask the pool for again, most recently active first, a few at a time; it counts
     /// as asked for.
     pub fn next_reopen(&mut self) -> Option<(ChannelKey, &Held)> {
-        while self.reopening < self.at_once.reopens {
+        while self.reopening.len() < self.at_once.reopens {
             let key = self.queue.pop_front()?;
             let Some(held) = self.held.get_mut(&key).filter(|h| h.state == State::Suspended) else {
                 continue;
             };
             held.state = State::Reopening;
-            self.reopening += 1;
+            self.reopening.push(key, self.looks);
             return self.held.get(&key).map(|held| (key, held));
         }
         None
@@ -455,7 +281,7 @@ impl Channels {
     pub fn postpone(&mut self, key: ChannelKey) {
         if let Some(held) = self.held.get_mut(&key).filter(|h| h.state == State::Reopening) {
             held.state = State::Suspended;
-            self.reopening -= 1;
+            self.reopening.remove(key);
             self.later.push(key);
         }
     }

@@ -1,6 +1,7 @@
 //! What passes over the link, without the wire: commands to messages, messages to events. Pure but
 //! for the mailboxes it fills.
 
+mod opens;
 mod outage;
 mod receive;
 mod seen;
@@ -13,6 +14,8 @@ use gopool_sv2_proto::v1;
 use tokio::sync::Notify;
 use v1::session_request::Message as ToPool;
 
+#[cfg(test)]
+pub(crate) use opens::LATE;
 pub(crate) use outage::{Greeting, Life};
 
 use super::channels::{Channels, Update};
@@ -27,6 +30,8 @@ pub(crate) const MAX_BATCH: usize = 256;
 /// Longest payload that every device takes: firmware made of ESP-Miner (Bitaxe) drops what is
 /// longer, and mines on without the job.
 const DEVICE_PAYLOAD: usize = 4096;
+/// Why a channel is refused while the pool is away.
+const NO_LINK: &str = "no link to the pool";
 
 /// The state of one session towards the pool. It outlives streams: what a broken one left open is
 /// taken up by the next.
@@ -64,8 +69,9 @@ pub(crate) struct Link {
     warned_of_mask: bool,
     /// The pool's long jobs were complained of.
     warned_of_size: bool,
-    /// The pool is about to stop.
+    /// The pool is about to stop: it is asked for no channels. And how many looks ago it said so.
     draining: bool,
+    draining_looks: u32,
 }
 
 impl Link {
@@ -91,6 +97,7 @@ impl Link {
             warned_of_mask: false,
             warned_of_size: false,
             draining: false,
+            draining_looks: 0,
         }
     }
 
@@ -172,7 +179,7 @@ impl Link {
                 Command::Submit { channel, token, generation, submit } => {
                     self.submit((channel, token), generation, submit, out);
                 }
-                Command::Open { channel, .. } if self.channels.is_crowded() => {
+                Command::Open { channel, .. } if self.channels.is_crowded_for(channel.conn()) => {
                     let detail = "too many wait for a channel".to_owned();
                     let reason = RefuseReason::RateLimited;
                     let event = Event::Refused { channel, reason, detail };
@@ -235,31 +242,10 @@ impl Link {
         self.directory.deliver(channel.conn(), Event::Updated { channel, request, refused });
     }
 
-    /// Looks for opens that the pool does not answer, and asks for others in their place. Twice in
-    /// the time that a verdict may take.
-    pub(crate) fn look_at_opens(&mut self, out: &mut Vec<Parcel>) {
-        let late = self.channels.look();
-        if late > 0 {
-            tracing::warn!(late, "the pool does not answer opens: see its log; is it stuck?");
-        }
-        self.ask(out);
-    }
-
-    /// Asks for channels, a few at a time: those that miners wish for, and those that the pool has
-    /// lost.
-    pub(crate) fn ask(&mut self, out: &mut Vec<Parcel>) {
-        while let Some((key, held)) = self.channels.next_open() {
-            out.push(ToPool::OpenChannel(convert::open_to_wire(key, held)).into());
-        }
-        while let Some((key, held)) = self.channels.next_reopen() {
-            out.push(ToPool::OpenChannel(convert::open_to_wire(key, held)).into());
-        }
-    }
-
     /// Answers commands while the pool is away for long: nothing is accepted.
     pub(crate) fn refuse(&mut self, command: Command) {
         match command {
-            Command::Open { channel, .. } => self.refuse_open(channel),
+            Command::Open { channel, .. } => self.refuse_open(channel, NO_LINK),
             Command::Submit { channel, token, submit, .. } => {
                 self.unjudged(channel, token, submit, RejectReason::BackendUnavailable);
             }
@@ -276,9 +262,9 @@ impl Link {
         }
     }
 
-    fn refuse_open(&self, channel: ChannelKey) {
+    fn refuse_open(&self, channel: ChannelKey, detail: &str) {
         let reason = RefuseReason::BackendUnavailable;
-        let event = Event::Refused { channel, reason, detail: "no link to the pool".into() };
+        let event = Event::Refused { channel, reason, detail: detail.into() };
         self.directory.deliver(channel.conn(), event);
     }
 
@@ -348,6 +334,8 @@ fn told_message(channel: ChannelKey, wanted: Target, target: Target) -> ToPool {
 mod again_tests;
 #[cfg(test)]
 mod block_tests;
+#[cfg(test)]
+mod late_tests;
 #[cfg(test)]
 mod ledger_tests;
 #[cfg(test)]

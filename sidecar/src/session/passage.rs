@@ -6,7 +6,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::yield_now;
 
 /// Where connections that come, or go, wait for each other. When thousands do at once, the shares
-/// of everybody else meet one of them at a time, and not all. Cheap to clone; any thread.
+/// of everybody else meet a few of them at a time, as many as have their turn, and not all. Cheap
+/// to clone; any thread.
 #[derive(Debug, Clone)]
 pub struct Passage(Arc<Semaphore>);
 
@@ -19,7 +20,7 @@ pub(super) struct Turn<'a> {
 }
 
 impl Passage {
-    /// As many have their turn at the same time, or one behind the other.
+    /// So many have their turn at the same time; at 1, they go one behind the other.
     #[must_use]
     pub fn new(at_once: usize) -> Self {
         Self(Arc::new(Semaphore::new(at_once)))

@@ -15,9 +15,8 @@ use super::world::{Limits, World};
 use crate::backend::carrier::outage::{Outage, Patience};
 use crate::backend::carrier::pump::{PENDING_MAX, RETRY};
 use crate::backend::carrier::watchdog::Watchdog;
-use crate::backend::link::{Greeting, Life, Link, MAX_BATCH};
-use crate::backend::AtOnce;
-use crate::backend::{Backend, Command, Directory};
+use crate::backend::link::{Greeting, Life, Link, LATE, MAX_BATCH};
+use crate::backend::{AtOnce, Backend, Command, Directory, Parcel};
 use crate::obs::Journal;
 use crate::types::{Target, TargetLimits};
 
@@ -39,6 +38,8 @@ struct Up {
     watchdog: Watchdog,
     written: u64,
     writes: bool,
+    /// The pool has said that it is about to stop.
+    drains: bool,
 }
 
 /// The sidecar's side of the link.
@@ -174,10 +175,11 @@ impl World {
                 }
             },
             (State::Up(up), Item::Message(message)) if up.stream == stream => {
+                up.drains |= matches!(message, ToSidecar::Drain(_));
                 let mut made = Vec::new();
                 self.carrier.link.receive(message, &mut made);
                 self.carrier.link.ask(&mut made);
-                up.pending.extend(made.into_iter().map(ToPool::from));
+                self.link_makes(made);
                 self.link_goes_on();
             }
             (State::Up(up), Item::End) if up.stream == stream => self.link_ends("broken", false),
@@ -201,12 +203,24 @@ impl World {
         self.carrier.wait = BACKOFF.0;
         let (begun, watchdog) = (self.stage.now, Watchdog::default());
         let pending = made.into_iter().map(ToPool::from).collect();
-        let up = Up { stream, pending, begun, watchdog, written: 0, writes: false };
+        let up = Up { stream, pending, begun, watchdog, written: 0, writes: false, drains: false };
         self.carrier.state = State::Up(up);
         self.carrier.outages += 1; // the one there was is over
         self.stage.after(0, Event::Look(stream));
         self.stage.after(0, Event::Retry(stream));
         self.link_goes_on();
+    }
+
+    /// Something is to go to the pool.
+    fn link_makes(&mut self, made: Vec<Parcel>) {
+        let State::Up(up) = &mut self.carrier.state else { return };
+        for message in made.into_iter().map(ToPool::from) {
+            if up.drains && matches!(message, ToPool::OpenChannel(_)) {
+                let text = "a pool that is about to stop is asked for a channel".to_owned();
+                self.stage.breaks(Promise::Contract, text);
+            }
+            up.pending.push_back(message);
+        }
     }
 
     /// The top of the pump's loop.
@@ -302,7 +316,7 @@ impl World {
                     std::iter::from_fn(|| commands.try_recv().ok()).take(room).collect();
                 let mut made = Vec::new();
                 link.send(batch.into_iter(), &mut made);
-                up.pending.extend(made.into_iter().map(ToPool::from));
+                self.link_makes(made);
                 self.link_goes_on();
             }
             _ if outage.has_given_up() => {
@@ -324,7 +338,14 @@ impl World {
         }
         let mut made = Vec::new();
         self.carrier.link.look_at_opens(&mut made);
-        up.pending.extend(made.into_iter().map(ToPool::from));
+        for parcel in &made {
+            if let Parcel::Message(ToPool::CloseChannel(close)) = parcel {
+                let opens = close.reason == LATE;
+                self.stage.counts.opens_late += u64::from(opens);
+                self.stage.counts.reopens_late += u64::from(!opens);
+            }
+        }
+        self.link_makes(made);
         self.link_goes_on();
         self.stage.after(self.carrier.verdict_timeout / 2, Event::Look(stream));
     }
@@ -338,7 +359,7 @@ impl World {
             let away = Duration::from_millis(self.stage.now - up.begun);
             let mut made = Vec::new();
             self.carrier.link.retry(away >= self.carrier.patience.lost, &mut made);
-            up.pending.extend(made.into_iter().map(ToPool::from));
+            self.link_makes(made);
         }
         self.stage.after(RETRY.as_millis() as u64, Event::Retry(stream));
         self.link_goes_on();

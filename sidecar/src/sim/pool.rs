@@ -42,6 +42,8 @@ pub(super) struct PoolLink {
     last_submit: u64,
     pub(super) again: u64,
     pub(super) welcomed: bool,
+    /// Opens that were not refused, whatever else became of them.
+    pub(super) opens: BTreeSet<u64>,
 }
 
 /// An answer, and the stream that it was queued on.

@@ -202,8 +202,18 @@ impl World {
             let text = format!("OpenChannel {id:x} on {stream} is in use");
             return self.stage.breaks(Promise::Contract, text);
         }
+        if !self.pool.links.entry(stream).or_default().opens.insert(id) {
+            let text = format!("OpenChannel {id:x} comes again on {stream}");
+            return self.stage.breaks(Promise::Contract, text);
+        }
         session.channels.insert(id, Channel::new(open, order));
-        let most = if self.stage.chance(90) { 30 } else { 900 };
+        let luck = self.stage.between(if self.calm { 10 } else { 0 }, 99);
+        let most = match luck {
+            0..=2 => return, // it hangs until it is closed
+            3..=5 => 9_000,
+            6..=14 => 900,
+            _ => 30,
+        };
         let soon = self.stage.between(0, most);
         self.stage.after(soon, Event::OpenDone(session.life, id, order));
     }
@@ -224,6 +234,9 @@ impl World {
         let bad_luck = !calm && self.stage.chance(3);
         if !self.pool.has_work || self.pool.draining || bad_luck {
             session.channels.remove(&id);
+            if let Some(link) = session.latest.and_then(|s| self.pool.links.get_mut(&s)) {
+                link.opens.remove(&id);
+            }
             self.stage.counts.reopens_refused += u64::from(reopen);
             let reason = match bad_luck {
                 true => v1::RefuseReason::Unauthorized,

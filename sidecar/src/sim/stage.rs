@@ -116,6 +116,8 @@ pub(super) struct Counts {
     pub(super) drained: u64,
     pub(super) reopened: u64,
     pub(super) reopens_refused: u64,
+    pub(super) opens_late: u64,
+    pub(super) reopens_late: u64,
     pub(super) unrestored: u64,
     pub(super) withdrawn: u64,
     pub(super) sent_again: u64,

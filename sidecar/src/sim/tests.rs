@@ -58,6 +58,8 @@ fn a_hundred_seeds_keep_every_promise() {
         drained,
         reopened,
         reopens_refused,
+        opens_late,
+        reopens_late,
         unrestored,
         withdrawn,
         sent_again,

@@ -6,9 +6,10 @@ use v1::session_response::Message as FromPool;
 use super::tests::{hold, key, life, opened, submit, up, wish};
 use super::*;
 use crate::backend::channels::{OPENS_AT_ONCE, REOPENS_AT_ONCE, WISHES_MAX};
+use crate::types::ConnId;
 
 /// Those that a pool was asked for, in order; nothing else is among it.
-fn asked(out: &mut Vec<Parcel>) -> Vec<ChannelKey> {
+pub(super) fn asked(out: &mut Vec<Parcel>) -> Vec<ChannelKey> {
     let channel = |parcel: Parcel| match parcel {
         Parcel::Message(ToPool::OpenChannel(open)) => ChannelKey::from_wire(open.channel_id),
         other => panic!("{other:?}"),
@@ -21,7 +22,7 @@ fn close(channel: ChannelKey) -> Command {
 }
 
 /// One more than twice as many as go out at once, each of a connection of its own.
-fn many() -> Vec<ChannelKey> {
+pub(super) fn many() -> Vec<ChannelKey> {
     (1..=2 * OPENS_AT_ONCE as u64 + 1).map(|conn| key(conn, 1)).collect()
 }
 
@@ -62,26 +63,6 @@ fn one_that_is_closed_while_it_waits_is_never_asked_for_and_one_that_was_makes_r
 }
 
 #[test]
-fn a_pool_that_does_not_answer_some_opens_is_asked_for_the_others_after_a_while() {
-    let (channels, mut out) = (many(), Vec::new());
-    let mut link = Link::new(8, Directory::default(), Journal::off());
-    link.send(channels.iter().copied().map(wish), &mut out);
-    out.clear();
-    link.look_at_opens(&mut out);
-    assert!(out.is_empty(), "it may have been asked just now: {out:?}");
-    link.look_at_opens(&mut out);
-    assert_eq!(asked(&mut out), channels[OPENS_AT_ONCE..2 * OPENS_AT_ONCE]);
-    // A late answer is an answer, but makes room for none: it held up none any more.
-    link.receive(opened(channels[0], 7), &mut out);
-    out.clear();
-    link.ask(&mut out);
-    assert!(out.is_empty(), "{out:?}");
-    link.cut();
-    link.welcomed(&life(1, true), &mut out);
-    assert_eq!(asked(&mut out), channels[1..=OPENS_AT_ONCE], "all of them, first come first");
-}
-
-#[test]
 fn more_than_may_wait_are_refused_for_now() {
     let directory = Directory::default();
     let mut link = Link::new(8, directory.clone(), Journal::off());
@@ -101,6 +82,27 @@ fn more_than_may_wait_are_refused_for_now() {
 }
 
 #[test]
+fn rejects_a_second_wish_of_a_connection_when_half_of_the_line_is_taken() {
+    let directory = Directory::default();
+    let mut link = Link::new(8, directory.clone(), Journal::off());
+    let [greedy, other] = [1, 2].map(ConnId);
+    let [mut to_greedy, mut to_other] = [greedy, other].map(|conn| directory.attach(conn, 8).0);
+    let half = u32::try_from(WISHES_MAX / 2 + OPENS_AT_ONCE).unwrap();
+    for ordinal in 1..=half {
+        link.send([wish(key(greedy.0, ordinal))].into_iter(), &mut Vec::new());
+    }
+    assert!(to_greedy.try_recv().is_err(), "there was room for all of these");
+    let limited =
+        |event| matches!(event, Ok(Event::Refused { reason: RefuseReason::RateLimited, .. }));
+    link.send([wish(key(greedy.0, half + 1))].into_iter(), &mut Vec::new());
+    assert!(limited(to_greedy.try_recv()));
+    link.send([wish(key(other.0, 1))].into_iter(), &mut Vec::new());
+    assert!(to_other.try_recv().is_err(), "it waits for none yet");
+    link.send([wish(key(other.0, 2))].into_iter(), &mut Vec::new());
+    assert!(limited(to_other.try_recv()));
+}
+
+#[test]
 fn those_that_are_given_up_while_the_pool_says_nothing_take_no_memory() {
     let mut link = Link::new(8, Directory::default(), Journal::off());
     let mut out = Vec::new();
@@ -116,7 +118,9 @@ fn those_that_are_given_up_while_the_pool_says_nothing_take_no_memory() {
 
 #[test]
 fn all_that_was_not_opened_is_asked_for_again_on_the_next_stream_in_the_same_order() {
-    let (channels, mut out) = (many(), Vec::new());
+    let (mut channels, mut out) = (many(), Vec::new());
+    // Who came first is not who has the lower number.
+    channels.reverse();
     let mut link = Link::new(8, Directory::default(), Journal::off());
     link.welcomed(&life(1, false), &mut out);
     link.send(channels.iter().copied().map(wish), &mut out);

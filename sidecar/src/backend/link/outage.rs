@@ -40,7 +40,7 @@ impl Link {
         if let Some(ledger) = &mut self.ledger {
             ledger.calls.next_stream();
         }
-        self.draining = false;
+        (self.draining, self.draining_looks) = (false, 0);
         self.warned_of_mask = false;
         self.warned_of_size = false;
         self.channels.cut();
@@ -59,10 +59,7 @@ impl Link {
         tracing::warn!(submits, "the pool is away for too long: backend-unavailable from now on");
         self.withdrawn.extend(waiting.iter().map(|(id, _)| *id));
         self.answer_unjudged(waiting, RejectReason::BackendUnavailable);
-        for channel in self.channels.unopened() {
-            self.channels.remove(channel);
-            self.refuse_open(channel);
-        }
+        self.refuse_unopened();
         self.refuse_updates(true);
     }
 

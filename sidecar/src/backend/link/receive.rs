@@ -117,7 +117,7 @@ impl Link {
             }
         };
         match state {
-            State::Opening | State::Late => self.open(channel, grant, job, out),
+            State::Opening => self.open(channel, grant, job, out),
             State::Reopening => self.restored(channel, &grant, job, out),
             State::Open | State::Suspended | State::Wished => {
                 tracing::error!(?channel, "the pool opened a channel unasked; ignored");
@@ -162,7 +162,9 @@ impl Link {
     fn refused(&mut self, channel: ChannelKey, reason: RefuseReason, detail: String) {
         let state = self.channels.get_mut(channel).map(|held| held.state);
         let event = match (state, reason) {
-            (Some(State::Opening | State::Late), _) => Event::Refused { channel, reason, detail },
+            // It was asked before it said that it is about to stop. Its next life is asked again.
+            (Some(State::Opening), RefuseReason::BackendUnavailable) if self.draining => return,
+            (Some(State::Opening), _) => Event::Refused { channel, reason, detail },
             (
                 Some(State::Reopening),
                 RefuseReason::BackendUnavailable | RefuseReason::RateLimited,

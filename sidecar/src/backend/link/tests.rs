@@ -218,7 +218,7 @@ async fn later_jobs_stay_the_higher_ones_when_a_stream_counts_anew() {
     }
 }
 
-fn refused(channel: ChannelKey, reason: v1::RefuseReason) -> FromPool {
+pub(super) fn refused(channel: ChannelKey, reason: v1::RefuseReason) -> FromPool {
     FromPool::ChannelRefused(v1::ChannelRefused {
         channel_id: channel.to_wire(),
         reason: reason.into(),
