@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
@@ -140,6 +141,56 @@ fn reads_beside_a_running_sidecar_and_changes_nothing() {
     says(at, &["freeze", "--account", "2", "--yes"], 1, &["stop it", "nothing was changed"]);
     says(at, &["requeue", "1"], 1, &["can't", "only lost"]);
     assert_eq!(lines(at, &["accounts"]), accounts, "a dry run has changed something");
+}
+
+#[test]
+fn rejects_a_ledger_that_does_not_add_up() {
+    let directory = TempDir::new().unwrap();
+    let at = directory.path();
+    let ledger = open(at);
+    block_on(write(&ledger));
+    // As an operator makes a copy, beside the one that runs.
+    let copy = at.join("copy.db");
+    let file = rusqlite::Connection::open(at.join("ledger.db")).unwrap();
+    file.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();
+    let verify = |file: &str, code: i32| {
+        let says = |json: &[&str]| {
+            let output = run(at, &[&["verify", "--ledger", file], json].concat());
+            assert_eq!(output.status.code(), Some(code), "{file}: {}", text(&output));
+            text(&output)
+        };
+        let json: Value = serde_json::from_str(&says(&["--json"])).unwrap();
+        (says(&[]), json)
+    };
+    let audit = |ok: bool, faults: &[&str]| {
+        serde_json::json!({
+            "kind": "audit", "ok": ok, "accounts": 2, "credits": 2, "shares": 9, "faults": faults,
+        })
+    };
+    let sound = |file: &str| {
+        let (words, json) = verify(file, 0);
+        assert_eq!(json, audit(true, &[]));
+        assert_eq!(words, "2 accounts, 2 credits, 9 shares: all of it adds up\n");
+    };
+    sound("ledger.db");
+    sound("copy.db");
+
+    let damaged = rusqlite::Connection::open(&copy).unwrap();
+    let less = "UPDATE share SET work = zeroblob(16) WHERE share_hash = ?1";
+    assert_eq!(damaged.execute(less, [[1_u8; 32]]), Ok(1));
+    let fault = "credit 1 is not the work of its shares";
+    let (words, json) = verify("copy.db", 1);
+    assert_eq!(json, audit(false, &[fault]));
+    for part in ["9 shares: it does not add up", fault, "keep this file as it is"] {
+        assert!(words.contains(part), "{words}");
+    }
+    // What can't even be read is no fault among others.
+    damaged.execute("UPDATE credit SET state = 77", []).unwrap();
+    says(at, &["verify"], 0, &["adds up"]);
+    let output = run(at, &["verify", "--json", "--ledger", "copy.db"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(!text(&output).contains("\"ok\":true"), "{output:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Shares become credit at a mint: miner, sidecar and pool as processes, and a mint that has the
 //! faults of stock ones. With GOPOOL_SV2_CARRIER=ffi the sidecar is inside the pool.
 
+mod news;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::pending;
@@ -38,14 +40,19 @@ fn free_address() -> SocketAddr {
 }
 
 fn rig() -> Rig {
+    rig_with(&["-share-seconds", "0.05"])
+}
+
+/// A line whose pool gives out shares by these flags.
+fn rig_with(shares: &[&str]) -> Rig {
     let (mint, processor) = (free_address(), free_address());
     let sections = format!(
         "[mint]\nledger_file = \"ledger.db\"\nurl = \"http://{mint}\"\nseal_interval_sec = 1\n\
          unit_difficulty = \"0.0000152587890625\"\nrequest_timeout_ms = 2000\n\
          [mint.processor]\nlisten = \"{processor}\"\nallow_plain = true\n"
     );
-    let flags = ["-share-seconds", "0.05", "-events", "events"];
-    let minipool = flags.map(Into::into).to_vec();
+    let minipool = [shares, &["-events", "events"]].concat();
+    let minipool = minipool.into_iter().map(Into::into).collect();
     // No block, hence no stale share.
     let network_bits = "1c00ffff";
     let options = LineOptions { network_bits, minipool, sections, ..LineOptions::default() };

@@ -6,6 +6,7 @@
 
 pub mod attacker;
 mod books;
+mod credits;
 /// A Cashu mint with the faults of stock ones: the same one that the library's own tests have.
 #[path = "../../sidecar/src/mint/fake/mod.rs"]
 pub mod fake_mint;

@@ -22,6 +22,7 @@ use parsers_sv2::{Mining, MiningOwned};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+pub use crate::credits::{News, MINT_CREDITS};
 pub use crate::place::{Kind, Numbers, Place, Sources};
 use crate::supply::Share;
 use crate::{Fault, Result};
@@ -43,7 +44,7 @@ const WORKER_FIELD: u8 = 1;
 pub enum Event {
     /// SetupConnection.Success.
     SetUp,
-    /// Workers may be named.
+    /// The extension that was asked for is in force.
     Extended,
     /// The channel is open.
     Opened,
@@ -91,6 +92,8 @@ pub struct Peer {
     writer: Writer,
     kind: Kind,
     work: Option<Work>,
+    /// What was told of credit, asked for or not.
+    news: Vec<News>,
     received: u64,
     taken: u64,
 }
@@ -114,8 +117,8 @@ impl Peer {
         let engine = initiator.step_2_with_now(act2, u32::try_from(now)?).map_err(broken)?;
         let (encryptor, decryptor) = engine.into_split();
         let (reader, writer) = (Reader::new(decryptor, MAX_PAYLOAD), Writer::new(encryptor));
-        let (work, received, taken) = (None, 0, 0);
-        let mut peer = Self { stream, reader, writer, kind, work, received, taken };
+        let (work, news, received, taken) = (None, Vec::new(), 0, 0);
+        let mut peer = Self { stream, reader, writer, kind, work, news, received, taken };
         peer.set_up(place).await?;
         Ok(peer)
     }
@@ -148,11 +151,35 @@ impl Peer {
     /// # Errors
     /// The pool doesn't know it, or goes away.
     pub async fn name_workers(&mut self) -> Result<()> {
-        let [id, count, workers] = [1_u16, 1, WORKERS].map(u16::to_le_bytes);
-        let request = Raw([id, count, workers].concat());
+        self.agree_on(WORKERS).await
+    }
+
+    /// Asks to be told what the mint makes of credit; before the channel is opened. What is told
+    /// then is [`Peer::news`].
+    ///
+    /// # Errors
+    /// The pool doesn't know it, or goes away.
+    pub async fn hear_of_credits(&mut self) -> Result<()> {
+        self.agree_on(MINT_CREDITS).await
+    }
+
+    async fn agree_on(&mut self, extension: u16) -> Result<()> {
+        let [id, count, extension] = [1_u16, 1, extension].map(u16::to_le_bytes);
+        let request = Raw([id, count, extension].concat());
         self.writer.push(request, EXTENSIONS, REQUEST_EXTENSIONS, false)?;
         self.flush().await?;
         self.wait_for(&Event::Extended).await
+    }
+
+    /// What was told of credit and not taken from here yet, in order.
+    pub fn news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// The pool's id of the channel, if one is open.
+    #[must_use]
+    pub fn channel_id(&self) -> Option<u32> {
+        Some(self.work.as_ref()?.channel().id)
     }
 
     /// Opens the channel; its first job is still to come.
@@ -298,6 +325,10 @@ impl Peer {
     pub fn read_event(&mut self) -> Result<Option<Event>> {
         let Some(frame) = self.reader.next_frame()? else { return Ok(None) };
         self.taken += (ENCRYPTED_HEADER_LEN + encrypted_len(frame.payload.len())) as u64;
+        if frame.extension_type == MINT_CREDITS {
+            self.news.push(News::read(frame.message_type, frame.payload)?);
+            return Ok(Some(Event::Other));
+        }
         take(frame, self.kind, &mut self.work).map(Some)
     }
 
@@ -366,7 +397,7 @@ fn take(frame: Frame<'_>, kind: Kind, work: &mut Option<Work>) -> Result<Event> 
             })
         }
         (EXTENSIONS, REQUEST_EXTENSIONS_SUCCESS) => Ok(Event::Extended),
-        (EXTENSIONS, _) => Err("the pool refuses to let workers be named".into()),
+        (EXTENSIONS, _) => Err("the pool refuses the extension".into()),
         // SetupConnection.Error and Reconnect: nothing to measure any more.
         (0, 0x02 | 0x04) => Err(format!("the pool answers with {message_type:#04x}").into()),
         (0, _) => match Mining::try_from((message_type, payload)) {

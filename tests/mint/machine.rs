@@ -6,8 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use gopool_sv2_tests::fake_mint::Database;
-use gopool_sv2_tests::LineOptions;
+use gopool_sv2_tests::{binaries, LineOptions};
 use rustix::process::{getrlimit, prlimit, Pid, Resource, Rlimit};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::block_on;
@@ -58,6 +59,10 @@ fn row_clock_jump_holds_no_credit_back_and_keeps_their_order() {
         }
         let told = miner.stop().await;
         rig.settled(&mint).await;
+        // What was accepted later is in no credit before.
+        let credits = rig.credits_of_shares();
+        let credits: Vec<_> = told.accepted.iter().map(|hash| credits[hash]).collect();
+        assert!(credits.is_sorted(), "{credits:?}");
         // A life that begins with a clock a month ahead, which is put right while nobody runs. What
         // waits for a time of that clock waits no longer.
         let database = mint.stop().await;
@@ -72,6 +77,8 @@ fn row_clock_jump_holds_no_credit_back_and_keeps_their_order() {
         let mint = rig.start_mint(database).await;
         rig.settled(&mint).await;
         assert_eq!(mint.database().paid(), told.accepted.len() as u64 + 20);
+        let counts = rig.confirmed_in_order().await;
+        assert!(counts.len() == 2 && counts.iter().any(|count| *count > 3), "{counts:?}");
     });
     rig.line.stop().unwrap();
 }
@@ -83,11 +90,23 @@ fn limit_files(rig: &Rig, bytes: Option<u64>) {
     prlimit(Some(process), Resource::Fsize, Rlimit { current: bytes, maximum }).unwrap();
 }
 
+/// Shares that the sidecar says the ledger could not keep: told as accepted, and as refused.
+fn not_kept(rig: &Rig) -> (u64, u64) {
+    let mut command = Command::new(&binaries().unwrap().sidecar);
+    command.args(["status", "--json", "--config"]).arg(rig.line.path("sidecar.toml"));
+    let output = command.output().unwrap();
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let told = |as_what| status["ledger"]["not_kept"][as_what].as_u64().unwrap_or_default();
+    (told("accepted"), told("backend-unavailable"))
+}
+
 #[test]
 fn row_disk_full_acknowledges_nothing_that_is_not_kept_and_goes_on_with_room() {
     // A file that may not grow is a disk without room, to the process that writes it.
     let sidecar_by = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"].map(Into::into).to_vec();
-    let line = LineOptions { sidecar_by, log: "warn,gopool_sv2=info", ..LineOptions::default() };
+    let sections = "[admin]\nlisten = \"unix:admin.sock\"\n".into();
+    let log = "warn,gopool_sv2=info";
+    let line = LineOptions { sidecar_by, sections, log, ..LineOptions::default() };
     let mut rig = Rig::start(Options { line, ..Options::default() });
     block_on(async {
         let mint = rig.start_mint(Database::default()).await;
@@ -102,7 +121,7 @@ fn row_disk_full_acknowledges_nothing_that_is_not_kept_and_goes_on_with_room() {
         let keyed = mine(&rig.line, "a", Some(KEYS[0]), 40).await;
         assert!(keyed.rejected_for("backend-unavailable") > 0, "{keyed:?}");
         // Nobody is owed for these: they are told as accepted.
-        mine_all(&rig.line, "a", None, 40).await;
+        let unkeyed = mine_all(&rig.line, "a", None, 40).await;
         rig.line.sidecar.wait_for("the ledger can't be written").unwrap();
         limit_files(&rig, getrlimit(Resource::Fsize).current);
         let miner = Miner::start(place(&rig.line, "a", Some(KEYS[0])), Duration::from_millis(5));
@@ -116,6 +135,16 @@ fn row_disk_full_acknowledges_nothing_that_is_not_kept_and_goes_on_with_room() {
         for told in [&before, &keyed, &after] {
             assert!(told.accepted.iter().all(|hash| kept.contains(hash)), "not kept: {told:?}");
         }
+        // Between the pool's books and the ledger there is what is counted as not kept, no more and
+        // no less. Nobody has left before the answers.
+        let reason = "backend-unavailable";
+        let refused: u64 = [&keyed, &after].iter().map(|told| told.rejected_for(reason)).sum();
+        let missing = unkeyed.accepted.iter().filter(|hash| !kept.contains(*hash)).count() as u64;
+        assert!(missing > 0, "the ledger was never without room");
+        assert_eq!((after.cut, not_kept(&rig)), (0, (missing, refused)));
+        let booked = rig.booked_hashes();
+        assert!(kept.is_subset(&booked));
+        assert_eq!(booked.len() as u64, kept.len() as u64 + missing + refused);
         until("all that is kept for a key is paid", || {
             mint.pass_ten_seconds();
             let accounts = rig.books().accounts(0, 10).unwrap();

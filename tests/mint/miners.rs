@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use gopool_sv2_tests::peer::{Event, Kind, Peer, Place};
-use gopool_sv2_tests::supply::Supply;
+use gopool_sv2_tests::supply::{Share, Supply};
 use gopool_sv2_tests::{Line, Result};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -99,11 +99,34 @@ async fn work(
     told
 }
 
-async fn enter(place: &Place) -> Result<Peer> {
+/// A connection with a channel that has work.
+///
+/// # Errors
+/// The pool refuses, or goes away.
+pub async fn enter(place: &Place) -> Result<Peer> {
     let mut peer = Peer::connect(place, Kind::Extended).await?;
     peer.open(place).await?;
     peer.first_job().await?;
     Ok(peer)
+}
+
+/// Submits a share and waits for its answer: empty when it is accepted, otherwise the reason.
+///
+/// # Errors
+/// The connection ends.
+pub async fn submit(peer: &mut Peer, sequence: u32, share: &Share<'_>) -> Result<String> {
+    peer.submit(sequence, share, "")?;
+    peer.flush().await?;
+    loop {
+        match peer.event().await? {
+            Event::Accepted { last, count: 1 } if last == sequence => return Ok(String::new()),
+            Event::Rejected { sequence: of, code } if of == sequence => return Ok(code),
+            event @ (Event::Accepted { .. } | Event::Rejected { .. }) => {
+                return Err(format!("{event:?} for {sequence}").into());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Mines on one connection until nothing more is wanted and all is answered.

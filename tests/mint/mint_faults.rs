@@ -1,8 +1,11 @@
 //! What a mint can do wrong: be away, be slow, forget, lose answers and events.
 
+use std::net::TcpStream;
 use std::time::Duration;
 
 use gopool_sv2_tests::fake_mint::Database;
+use gopool_sv2_tests::LineOptions;
+use serde_json::Value;
 
 use crate::block_on;
 use crate::miners::mine_all;
@@ -19,15 +22,31 @@ fn patient_rig(mint: &'static str) -> Rig {
 
 #[test]
 fn row_mint_down_at_sidecar_start_credits_pile_up_and_the_processor_listens() {
-    let mut rig = rig();
+    let sections = "[admin]\nlisten = \"unix:admin.sock\"\n".into();
+    let line = LineOptions { sections, ..LineOptions::default() };
+    let mut rig = Rig::start(Options { line, ..Options::default() });
+    let stands = |rig: &Rig| {
+        let (code, said) = rig.readiness();
+        let all = said["dependencies"].as_array().unwrap();
+        let health = |name: &str| {
+            let one = all.iter().find(|one| one["name"] == name);
+            one.unwrap_or(&Value::Null)["state"].as_str().unwrap_or_default().to_owned()
+        };
+        (code, said["state"].as_str().unwrap().to_owned(), health("mint"), health("ledger"))
+    };
+    let is = |state: &str, mint: &str| (200, state.to_owned(), mint.to_owned(), "up".to_owned());
     block_on(async {
         for (name, key) in [("a", KEYS[0]), ("b", KEYS[1]), ("c", KEYS[2])] {
             mine_all(&rig.line, name, Some(key), 20).await;
         }
         rig.line.sidecar.wait_for("the mint can't be used; credits wait in the ledger").unwrap();
         until("credits wait", || rig.confirmed_and_pending() == (0, 60)).await;
+        // Miners mine: nobody is to restart it for that.
+        until("it is told", || stands(&rig) == is("degraded", "down")).await;
+        assert!(TcpStream::connect(rig.addresses().1).is_ok(), "the mint could not come");
         let mint = rig.start_mint(Database::default()).await;
         rig.settled(&mint).await;
+        until("it is over", || stands(&rig) == is("ready", "up")).await;
     });
     rig.line.stop().unwrap();
 }
@@ -91,20 +110,27 @@ fn row_mint_restarts_mid_send_and_repeats_are_absorbed() {
     let rig = rig();
     block_on(async {
         let mut mint = rig.start_mint(Database::default()).await;
-        let names = ["a", "b", "c", "d", "e"];
-        let mut repeated = 0;
-        for round in 0..4_u64 {
-            for (index, name) in names.iter().enumerate() {
+        let work = async || {
+            for (index, name) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
                 mine_all(&rig.line, name, Some(KEYS[index % 3]), 10).await;
             }
-            // It goes when the first payments of the round have come, with what it wrote down.
-            mint.until(|seen| seen.credited >= 1 || round == 0).await;
-            repeated += mint.seen().repeated;
-            mint = rig.start_mint(mint.stop().await).await;
-        }
+        };
+        work().await;
         rig.settled(&mint).await;
-        assert_eq!(mint.database().paid(), 200);
-        println!("{} payments came again", repeated + mint.seen().repeated);
+        for round in 2..=3 {
+            // The stream is as quick as ever; readings fail, so nothing is confirmed.
+            mint.faults().slow = Duration::from_secs(5);
+            let before = mint.seen().credited;
+            work().await;
+            // It goes when the first payments of the round have come, with what it wrote down.
+            mint.until(|seen| seen.credited > before).await;
+            mint = rig.start_mint(mint.stop().await).await;
+            mint.faults().slow = Duration::from_secs(5);
+            until("what was not confirmed comes again", || mint.seen().repeated > 0).await;
+            mint.faults().slow = Duration::ZERO;
+            rig.settled(&mint).await;
+            assert_eq!(mint.database().paid(), 50 * round);
+        }
     });
     rig.line.stop().unwrap();
 }

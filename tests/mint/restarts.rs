@@ -1,16 +1,18 @@
 //! Pool and sidecar go and come back.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
 
 use gopool_sv2_tests::attacker::Attacker;
 use gopool_sv2_tests::fake_mint::Database;
-use gopool_sv2_tests::peer::{Kind, Peer};
+use gopool_sv2_tests::peer::{Event, Kind, Peer};
+use gopool_sv2_tests::supply::Supply;
 use gopool_sv2_tests::{Line, LineOptions};
 
 use crate::block_on;
-use crate::miners::{mine_all, place};
+use crate::miners::{enter, mine_all, place, submit};
 use crate::rig::{until, Options, Rig, KEYS};
 
 #[test]
@@ -145,7 +147,7 @@ fn mq_16_without_the_bridge_the_pool_works_the_same_and_keys_are_refused() {
 }
 
 #[test]
-fn row_block_shares_are_credited_like_others_and_stale_ones_are_not_owed() {
+fn row_block_shares_are_credited_like_others() {
     // Many a share is a block.
     let line = LineOptions { network_bits: "1f00ffff", ..LineOptions::default() };
     let rig = Rig::start(Options { searched: true, line, ..Options::default() });
@@ -161,6 +163,34 @@ fn row_block_shares_are_credited_like_others_and_stale_ones_are_not_owed() {
         assert_eq!((rig.booked().len() as u64, told.unanswered), (told.accepted, 0), "{told}");
         rig.settled(&mint).await;
         assert_eq!(rig.verify(), told.accepted);
+    });
+    rig.line.stop().unwrap();
+}
+
+#[test]
+fn row_stale_shares_are_refused_and_not_owed() {
+    // A block is found when the test wants it: in a second, and not by a share.
+    let line = LineOptions { network_bits: "1e07ffff", ..LineOptions::default() };
+    let rig = Rig::start(Options { line, ..Options::default() });
+    block_on(async {
+        let mint = rig.start_mint(Database::default()).await;
+        let mut peer = enter(&place(&rig.line, "a", Some(KEYS[0]))).await.unwrap();
+        let mut work = Supply::new(peer.task().unwrap(), 0);
+        let (share, before) = work.share_and_hash().unwrap();
+        assert_eq!(submit(&mut peer, 0, &share).await.unwrap(), "");
+        rig.line.pool_process().signal("USR1").unwrap();
+        while peer.event().await.unwrap() != Event::NewTip {}
+        // Good work, and too late.
+        let (share, late) = work.share_and_hash().unwrap();
+        assert_eq!(submit(&mut peer, 1, &share).await.unwrap(), "stale-share");
+        let mut work = Supply::new(peer.task().unwrap(), 0);
+        let (share, after) = work.share_and_hash().unwrap();
+        assert_eq!(submit(&mut peer, 2, &share).await.unwrap(), "");
+        rig.settled(&mint).await;
+        for kept in [rig.ledger_hashes(), rig.booked_hashes()] {
+            assert_eq!(kept, BTreeSet::from([before.clone(), after.clone()]), "not {late}");
+        }
+        assert_eq!((mint.database().paid(), rig.confirmed_and_pending()), (2, (2, 0)));
     });
     rig.line.stop().unwrap();
 }

@@ -1,8 +1,10 @@
 //! A line with a mint bridge, and what its books say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -160,6 +162,45 @@ impl Rig {
         self.events().iter().filter_map(amount).map(Result::unwrap).sum()
     }
 
+    /// What the sidecar's admin address says of its readiness, with `[admin].listen` as
+    /// `unix:admin.sock`: the HTTP status and the answer.
+    pub fn readiness(&self) -> (u16, Value) {
+        let mut admin = UnixStream::connect(self.line.path("admin.sock")).unwrap();
+        let ask = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        admin.write_all(ask.as_bytes()).unwrap();
+        let mut answer = String::new();
+        admin.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap())
+    }
+
+    /// Waits until the pool has all events, and checks by them that the credits of each account
+    /// were sealed, sent and confirmed in the order in which they were opened. How many were
+    /// confirmed, of each account.
+    pub async fn confirmed_in_order(&self) -> Vec<usize> {
+        let newest = || self.books().event_range().unwrap().0;
+        until("the pool has all", || self.events().len() as u64 == newest()).await;
+        let mut accounts = BTreeMap::new();
+        let mut lives: BTreeMap<_, Vec<u64>> = BTreeMap::new();
+        for event in self.events() {
+            for kind in ["mint_sealed", "mint_sent", "mint_confirmed"] {
+                let Some(credit) = event[kind]["credit_id"].as_str() else { continue };
+                let credit: u64 = credit.parse().unwrap();
+                if kind == "mint_sealed" {
+                    let of = |field: &str| event[kind][field].to_string();
+                    accounts.insert(credit, (of("user_identity"), of("payout_key")));
+                }
+                lives.entry((kind, accounts[&credit].clone())).or_default().push(credit);
+            }
+        }
+        for (step, credits) in &lives {
+            assert!(credits.windows(2).all(|pair| pair[0] < pair[1]), "{step:?}: {credits:?}");
+        }
+        let confirmed = lives.iter().filter(|((kind, _), _)| *kind == "mint_confirmed");
+        confirmed.map(|(_, credits)| credits.len()).collect()
+    }
+
     /// The ledger, as it is now.
     pub fn books(&self) -> Books {
         Books::open(&self.line.path("ledger.db")).unwrap()
@@ -176,16 +217,26 @@ impl Rig {
 
     /// Hashes of the shares in the ledger, as explorers print them.
     pub fn ledger_hashes(&self) -> BTreeSet<String> {
-        let mut hashes = BTreeSet::new();
+        self.credits_of_shares().into_keys().collect()
+    }
+
+    /// Shares in the ledger by their hashes, as explorers print them, with their credits' numbers,
+    /// which are in the order of opening.
+    pub fn credits_of_shares(&self) -> BTreeMap<String, u64> {
+        let (mut shares, mut of) = (BTreeMap::new(), 0);
         let take = |row| {
-            if let Export::Share { hash, .. } = row {
-                let hex = hash.iter().rev().map(|byte| format!("{byte:02x}")).collect();
-                assert!(hashes.insert(hex), "a hash twice");
+            match row {
+                Export::Account(_) => {}
+                Export::Credit(credit) => of = credit.id,
+                Export::Share { hash, .. } => {
+                    let hex = hash.iter().rev().map(|byte| format!("{byte:02x}")).collect();
+                    assert_eq!(shares.insert(hex, of), None, "a hash twice");
+                }
             }
             true
         };
         self.books().export(take).unwrap();
-        hashes
+        shares
     }
 
     /// Checks that the ledger adds up. Shares in it.

@@ -52,6 +52,7 @@ pub(super) fn status(view: &View) -> Value {
         "commit": times(&counts.ledger.commit.read()),
         "failures": counts.ledger.failures.get(),
         "shares": tally(&counts.ledger.shares),
+        "not_kept": tally(&counts.ledger.not_kept),
         "unsealed_shares": counts.ledger.unsealed_shares.get(),
     });
     let mint = json!({

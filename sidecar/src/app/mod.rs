@@ -3,6 +3,9 @@
 mod renewal;
 #[cfg(feature = "grpc")]
 mod stats;
+#[cfg(test)]
+#[cfg(feature = "mint")]
+mod tests;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -296,10 +299,20 @@ impl Sidecar {
     /// Completes when a part of it ended unasked, and names that part: it serves nobody any more,
     /// and should be stopped and started anew. Cancel-safe.
     pub async fn failed(&mut self) -> &'static str {
+        #[cfg(feature = "mint")]
+        let bridge = async {
+            match &mut self.bridge {
+                Some(bridge) => bridge.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        #[cfg(not(feature = "mint"))]
+        let bridge = std::future::pending();
         tokio::select! {
             _ = &mut self.listener => "the listener",
             _ = &mut self.link => "the link to the pool",
             _ = &mut self.renewal => "the watch of the authority key",
+            part = bridge => part,
         }
     }
 

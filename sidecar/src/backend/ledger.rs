@@ -6,7 +6,7 @@ mod quote;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ pub use calls::{Account, Answer, Call, CallError, Code, RecordedShare, Reply};
 pub use quote::{QuoteAnswer, QuoteUnknown};
 
 use super::{Accounts, Directory, Event, Judged, MintNews};
+use crate::obs::counts::{Counts, NOT_KEPT_REFUSED, NOT_KEPT_TAKEN};
 use crate::sys::unix_millis;
 use crate::types::{ConnId, Difficulty, Hash, PayoutKey, QuoteRef, RejectReason, Verdict};
 
@@ -109,10 +110,8 @@ struct Books {
     last_id: u64,
     held: HashMap<u64, Held>,
     of_conn: HashMap<ConnId, Waiting>,
-    /// Accepted by the pool and told to the miner, but not kept: work without a key.
-    missing: u64,
-    /// Accepted by the pool, and refused to the miner because it is not kept.
-    refused: u64,
+    /// Where shares are counted that the pool accepted and the ledger does not have.
+    counts: Counts,
 }
 
 /// Where a ledger says what became of shares, and from where the miners hear. Cheap to clone; any
@@ -164,12 +163,10 @@ impl Returns {
         self.kept(ids.into_iter().map(|id| Kept { id, outcome: Keeping::Failed }));
     }
 
-    /// Accepted by the pool but not kept, since the start: told to the miner as accepted (without a
-    /// payout key), and as `backend-unavailable` (with one).
-    #[must_use]
-    pub fn not_kept(&self) -> (u64, u64) {
-        let books = self.lock();
-        (books.missing, books.refused)
+    /// From now on what the pool accepted and the ledger could not keep is counted there. Before
+    /// the first share: what was counted elsewhere stays there.
+    pub fn count_in(&self, counts: Counts) {
+        self.lock().counts = counts;
     }
 
     /// Whether any miner hears news of a mint.
@@ -219,10 +216,10 @@ impl Books {
             Keeping::Recorded | Keeping::Again => {}
             Keeping::Duplicate => judged.verdict = Verdict::Rejected(RejectReason::Duplicate),
             Keeping::Failed if keyed => {
-                self.refused += 1;
+                self.counts.ledger.not_kept.one(NOT_KEPT_REFUSED);
                 judged.verdict = Verdict::Rejected(RejectReason::BackendUnavailable);
             }
-            Keeping::Failed => self.missing += 1,
+            Keeping::Failed => self.counts.ledger.not_kept.one(NOT_KEPT_TAKEN),
         }
         judged
     }
@@ -234,6 +231,8 @@ pub(crate) struct Ledger {
     ledger: Arc<dyn ShareLedger>,
     run: [u8; 16],
     returns: Returns,
+    /// It was said that the ledger takes no shares.
+    complained: AtomicBool,
     pub(crate) calls: Calls,
 }
 
@@ -251,7 +250,8 @@ impl Ledger {
         allow(dead_code, reason = "only the mint bridge keeps shares")
     )]
     pub(crate) fn new(ledger: Arc<dyn ShareLedger>, returns: Returns) -> Self {
-        Self { ledger, run: rand::random(), returns, calls: Calls::new() }
+        let (run, complained) = (rand::random(), AtomicBool::new(false));
+        Self { ledger, run, returns, complained, calls: Calls::new() }
     }
 
     #[cfg_attr(
@@ -299,6 +299,14 @@ impl Ledger {
             accepted_ms: unix_millis(),
         });
         if !taken {
+            // Once: how many there are is counted.
+            if !self.complained.swap(true, Ordering::Relaxed) {
+                tracing::error!(
+                    "the ledger takes no share now: it is full, or its writer is gone. Those with \
+                     a payout key are refused, others told as accepted; both are counted as not \
+                     kept. Look at the log before this line; if it goes on, restart the sidecar"
+                );
+            }
             self.returns.kept([Kept { id, outcome: Keeping::Failed }]);
         }
     }

@@ -117,7 +117,8 @@ pub struct Pool {
     pub keepalive_interval_ms: u64,
     /// A ping without an answer for this long ends the connection, in milliseconds.
     pub keepalive_timeout_ms: u64,
-    /// A submit without a verdict for this long ends the connection, in milliseconds.
+    /// A submit without a verdict for this long ends the connection, an open without an answer is
+    /// refused; in milliseconds.
     pub verdict_timeout_ms: u64,
     /// How long submits and opens wait while the pool is away, in milliseconds.
     pub grace_ms: u64,

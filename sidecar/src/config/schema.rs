@@ -263,7 +263,8 @@ pub(super) const SECTIONS: &[Section] = &[
                 TIMEOUT_MS_MAX,
                 "A pool that is connected but leaves a submit without a verdict for this long (up \
                  to half as long again) is taken for dead: what waits is answered \
-                 backend-unavailable and the connection is made anew. In milliseconds."
+                 backend-unavailable and the connection is made anew. A new channel that it \
+                 doesn't answer for as long is refused, and closed there. In milliseconds."
             ),
             int!(
                 "grace_ms",

@@ -1,10 +1,11 @@
 //! The whole bridge: ledger, dispatcher, payment processor, and the events of all of it.
 
+mod parts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
 
 use super::callbacks::{self, CreditLog, QuoteCallbacks};
 use super::deposits::LedgerDeposits;
@@ -23,6 +24,7 @@ use crate::config::{Mint, Valuation};
 use crate::event::{Publisher, Source as _, Way};
 use crate::obs::Counts;
 use crate::sys::{stopped, unix_millis};
+use parts::Parts;
 
 /// Name of the pool among those that hear the ledger's events.
 const POOL: &str = "pool";
@@ -99,6 +101,7 @@ impl Bridge {
         let (sent, sends) = watch::channel(0);
         let deposits =
             Arc::new(LedgerDeposits::new(opened.clone(), plan(config).quote_life_ms, sends));
+        let listens = deposits.listens();
         let processor =
             Processor::open(processor_settings(config), secret.clone(), deposits).await?;
         // What was open is a credit of its own: were this an old copy, some of it may have been
@@ -107,8 +110,15 @@ impl Bridge {
         while opened.close_due(all, unix_millis()).await? > 0 {}
         let outbox = Arc::new(Outbox::new(opened.clone()).await?);
         let keeper = Arc::new(Keeper::new(opened.clone(), config.unit.clone()));
-        let dispatcher =
-            Dispatcher::new(opened.clone(), client, secret, plan(config), sent, counts.clone());
+        let dispatcher = Dispatcher::new(
+            opened.clone(),
+            client,
+            secret,
+            plan(config),
+            sent,
+            listens,
+            counts.clone(),
+        );
         let mint_url = config.url.clone();
         Ok(Some(Self {
             ledger: opened,
@@ -140,25 +150,27 @@ impl Bridge {
     /// `sidecar_id`: the operator's name of this sidecar.
     pub fn start<W: Way>(self, returns: Returns, way: W, sidecar_id: &str) -> Running {
         let (stop, stops) = watch::channel(false);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(self.dispatcher.run(stops.clone()));
+        returns.count_in(self.counts.clone());
+        let mut parts = Parts::default();
+        parts.spawn("the dispatcher of credits", self.dispatcher.run(stops.clone()));
         let mut over = stops.clone();
-        tasks.spawn(self.processor.serve(async move { stopped(&mut over).await }));
+        let serve = self.processor.serve(async move { stopped(&mut over).await });
+        parts.spawn("the payment processor", serve);
         let (outbox, over) = (Arc::clone(&self.outbox), stops.clone());
-        tasks.spawn(async move { outbox.watch(over).await });
+        parts.spawn("the watch of the ledger's events", async move { outbox.watch(over).await });
         let herald = Herald::new(self.ledger.clone(), returns.clone(), &self.mint_url);
-        tasks.spawn(herald.run(self.outbox.newest(), stops.clone()));
-        tasks.spawn(callbacks::run(
-            self.ledger.clone(),
-            self.callbacks,
-            self.outbox.newest(),
-            stops.clone(),
-        ));
-        tasks.spawn(figures::run(self.ledger.clone(), self.counts.clone(), stops.clone()));
+        parts.spawn("the news for miners", herald.run(self.outbox.newest(), stops.clone()));
+        let (called, newest) = (self.callbacks, self.outbox.newest());
+        let callbacks = callbacks::run(self.ledger.clone(), called, newest, stops.clone());
+        parts.spawn("the callbacks for credit", callbacks);
+        let figures = figures::run(self.ledger.clone(), self.counts.clone(), stops.clone());
+        parts.spawn("the reading of the ledger's figures", figures);
         let publisher = Publisher::new(self.outbox, way, POOL, sidecar_id.to_owned());
-        tasks.spawn(publisher.counted(self.counts).run(stops));
-        let teller = tokio::spawn(tell(self.outcomes, returns));
-        Running { stop, tasks, teller, ledger: self.ledger }
+        let publish = publisher.counted(self.counts).run(stops);
+        parts.spawn("the way of the ledger's events to the pool", publish);
+        let mut last = Parts::default();
+        last.spawn("the ledger's writer", tell(self.outcomes, returns));
+        Running { stop, parts, last, ledger: self.ledger }
     }
 }
 
@@ -166,33 +178,44 @@ impl Bridge {
 #[derive(Debug)]
 pub struct Running {
     stop: watch::Sender<bool>,
-    tasks: JoinSet<()>,
-    teller: JoinHandle<()>,
+    parts: Parts,
+    /// What tells of the ledger's outcomes: it ends when the ledger's writer is gone.
+    last: Parts,
     ledger: SqliteLedger,
 }
 
 impl Running {
+    /// Completes when a part of it ended unasked, and names that part: credits, or what miners and
+    /// the pool hear of them, go on no more, and all of it should be stopped and started anew. Why
+    /// is in the log. Cancel-safe.
+    pub async fn failed(&mut self) -> &'static str {
+        tokio::select! {
+            Some(part) = self.parts.ended() => part,
+            Some(part) = self.last.ended() => part,
+            else => "the mint bridge",
+        }
+    }
+
+    /// Has one more part, which panics. `last`: one of those that end last.
+    #[cfg(test)]
+    pub(crate) fn break_a_part(&mut self, last: bool) {
+        let parts = if last { &mut self.last } else { &mut self.parts };
+        parts.spawn("a part that panics", async { panic!("it was bound to") });
+    }
+
     /// Stops it. Whoever had its ledger must be gone: all shares are written then.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        let all = async {
-            while let Some(ended) = self.tasks.join_next().await {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a part of the mint bridge failed");
-                }
-            }
-        };
+        let all = async { while self.parts.ended().await.is_some() {} };
         if tokio::time::timeout(LAST_CALLS, all).await.is_err() {
-            self.tasks.shutdown().await;
+            self.parts.cut().await;
         }
         // The last one waits for the writer, on a thread that may.
         let ledger = self.ledger;
         if let Err(error) = tokio::task::spawn_blocking(move || drop(ledger)).await {
             tracing::error!(%error, "the ledger did not close");
         }
-        if let Err(error) = self.teller.await {
-            tracing::error!(%error, "the outcomes of the ledger were not told");
-        }
+        while self.last.ended().await.is_some() {}
     }
 }
 

@@ -142,48 +142,4 @@ async fn hand_over(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Condvar, Mutex};
-
-    use super::*;
-
-    /// Notes what it hears; panics at one, blocks at another.
-    #[derive(Debug, Default)]
-    struct Notes {
-        heard: Mutex<Vec<&'static str>>,
-        open: (Mutex<bool>, Condvar),
-    }
-
-    impl QuoteCallbacks for Notes {
-        fn on_sealed(&self, _: &v1::MintSealed) {
-            self.heard.lock().unwrap().push("sealed");
-            panic!("it was bound to");
-        }
-        fn on_sent(&self, _: &v1::MintSent) {
-            let open = self.open.0.lock().unwrap();
-            drop(self.open.1.wait_while(open, |open| !*open).unwrap());
-            self.heard.lock().unwrap().push("sent");
-        }
-        fn on_issued(&self, _: &v1::MintIssued) {
-            self.heard.lock().unwrap().push("issued");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_callback_that_panics_or_blocks_changes_nothing_for_others() {
-        let notes = Arc::new(Notes::default());
-        let sender = start(Arc::clone(&notes) as Arc<dyn QuoteCallbacks>).unwrap();
-        sender.send(Event::MintSealed(v1::MintSealed::default())).await.unwrap();
-        sender.send(Event::MintFailed(v1::MintFailed::default())).await.unwrap();
-        sender.send(Event::MintSent(v1::MintSent::default())).await.unwrap();
-        // Its thread waits; whoever hands over more waits only for room.
-        sender.send(Event::MintIssued(v1::MintIssued::default())).await.unwrap();
-        assert!(!notes.heard.lock().unwrap().contains(&"issued"));
-        *notes.open.0.lock().unwrap() = true;
-        notes.open.1.notify_all();
-        while notes.heard.lock().unwrap().len() < 3 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(*notes.heard.lock().unwrap(), ["sealed", "sent", "issued"]);
-    }
-}
+mod tests;

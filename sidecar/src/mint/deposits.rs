@@ -20,13 +20,20 @@ pub struct LedgerDeposits<L> {
     clock: Clock,
     quote_life_ms: i64,
     sent: watch::Receiver<u64>,
+    listens: watch::Sender<u64>,
 }
 
 impl<L> LedgerDeposits<L> {
     /// `quote_life_ms`: how long a quote takes credits. `sent` changes when there is more for the
     /// mint to be told.
     pub fn new(ledger: L, quote_life_ms: i64, sent: watch::Receiver<u64>) -> Self {
-        Self { ledger, clock: Clock::start(), quote_life_ms, sent }
+        Self { ledger, clock: Clock::start(), quote_life_ms, sent, listens: watch::Sender::new(0) }
+    }
+
+    /// Rises each time that the mint opens its stream of payments.
+    #[must_use]
+    pub fn listens(&self) -> watch::Receiver<u64> {
+        self.listens.subscribe()
     }
 }
 
@@ -95,5 +102,9 @@ impl<L: Ledger> Deposits for LedgerDeposits<L> {
 
     fn woken(&self) -> watch::Receiver<u64> {
         self.sent.clone()
+    }
+
+    fn mint_listens(&self) {
+        self.listens.send_modify(|count| *count += 1);
     }
 }

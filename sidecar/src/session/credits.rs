@@ -61,7 +61,16 @@ impl Session {
         let open = channels.iter().filter_map(|channel| self.by_key.get(channel));
         let Some(channel_id) = open.min().copied() else { return };
         if !news.is_sendable() {
-            return tracing::warn!(?news, "no message can be made of what the mint said; dropped");
+            // Without its text: who knows a quote's id can look at it.
+            let credit = match news.as_ref() {
+                MintNews::Credited { credit_seq, .. } => Some(*credit_seq),
+                MintNews::Failed { .. } => None,
+            };
+            return tracing::warn!(
+                ?credit,
+                "no message can be made of what the mint said; dropped: see `gopool-sv2 ledger \
+                 export`"
+            );
         }
         fx.out.push(Outbound::MintCredit { channel_id, news });
     }

@@ -38,6 +38,7 @@ struct Rig {
     taker: Arc<Taker>,
     ledger: Ledger,
     events: Mailbox,
+    counts: Counts,
 }
 
 const CONN: ConnId = ConnId(3);
@@ -48,9 +49,19 @@ fn rig(full: bool) -> Rig {
     let directory = Directory::default();
     let (events, ..) = directory.attach(CONN, 16);
     let taker = Arc::new(Taker { full, ..Taker::default() });
-    let returns = Returns::new(directory, Accounts::default());
+    let (returns, counts) = (Returns::new(directory, Accounts::default()), Counts::default());
+    returns.count_in(counts.clone());
     let ledger = Ledger::new(Arc::clone(&taker) as Arc<dyn ShareLedger>, returns);
-    Rig { taker, ledger, events }
+    Rig { taker, ledger, events, counts }
+}
+
+/// How many are not in the ledger that the pool accepted: told as accepted, and as refused.
+fn not_kept(counts: &Counts) -> (u64, u64) {
+    let found: Vec<_> = counts.ledger.not_kept.read().collect();
+    let [("accepted", taken), ("backend-unavailable", refused)] = found[..] else {
+        panic!("{found:?}")
+    };
+    (taken, refused)
 }
 
 fn accepted(submit_id: u64) -> Judged {
@@ -87,7 +98,7 @@ fn heard(events: &mut Mailbox) -> Vec<(u64, Option<RejectReason>)> {
 
 #[test]
 fn a_miner_hears_of_a_share_when_it_is_kept_and_not_before() {
-    let Rig { taker, ledger, mut events } = rig(false);
+    let Rig { taker, ledger, mut events, counts } = rig(false);
     for submit in 1..=4 {
         ledger.keep(accepted(submit), owner(true), Bytes::new());
     }
@@ -104,29 +115,52 @@ fn a_miner_hears_of_a_share_when_it_is_kept_and_not_before() {
     assert_eq!(ledger.held(), 0);
     ledger.returns().kept(outcomes(ids.into_iter().map(|id| (id, Keeping::Recorded))));
     assert!(heard(&mut events).is_empty(), "told twice");
-    assert_eq!(ledger.returns().not_kept(), (0, 1));
+    assert_eq!(not_kept(&counts), (0, 1));
 }
 
 #[test]
 fn a_ledger_without_room_refuses_only_whom_it_owes() {
-    let Rig { ledger, mut events, .. } = rig(true);
+    let Rig { ledger, mut events, counts, .. } = rig(true);
     ledger.keep(accepted(1), owner(true), Bytes::new());
     ledger.keep(accepted(2), owner(false), Bytes::new());
     assert_eq!(heard(&mut events), [(1, Some(RejectReason::BackendUnavailable)), (2, None)]);
-    assert_eq!((ledger.held(), ledger.returns().not_kept()), (0, (1, 1)));
+    assert_eq!((ledger.held(), not_kept(&counts)), (0, (1, 1)));
+}
+
+#[test]
+fn counts_what_a_failed_commit_does_not_keep_by_what_its_miner_is_told() {
+    let Rig { taker, ledger, mut events, counts } = rig(false);
+    for submit in 1..=5 {
+        ledger.keep(accepted(submit), owner(submit < 3), Bytes::new());
+    }
+    assert_eq!(not_kept(&counts), (0, 0), "nothing is known of them yet");
+    let ids: Vec<_> = taker.taken.lock().unwrap().iter().map(|share| share.id).collect();
+    let of = [Keeping::Failed, Keeping::Recorded, Keeping::Failed, Keeping::Failed, Keeping::Again];
+    let all = outcomes(ids.into_iter().zip(of));
+    ledger.returns().kept(all.clone());
+    // What is told again is no other share.
+    ledger.returns().kept(all);
+    let refused = Some(RejectReason::BackendUnavailable);
+    let told = [(1, refused), (2, None), (3, None), (4, None), (5, None)];
+    assert_eq!(heard(&mut events), told);
+    assert_eq!(not_kept(&counts), (2, 1));
 }
 
 #[test]
 fn a_ledger_that_is_gone_leaves_nobody_waiting() {
-    let Rig { ledger, mut events, .. } = rig(false);
+    let Rig { ledger, mut events, counts, .. } = rig(false);
     ledger.keep(accepted(1), owner(true), Bytes::new());
+    ledger.keep(accepted(2), owner(false), Bytes::new());
     ledger.returns().lost();
-    assert_eq!(heard(&mut events), [(1, Some(RejectReason::BackendUnavailable))]);
+    let mut told = heard(&mut events);
+    told.sort_unstable_by_key(|(token, _)| *token);
+    assert_eq!(told, [(1, Some(RejectReason::BackendUnavailable)), (2, None)]);
+    assert_eq!(not_kept(&counts), (1, 1));
 }
 
 #[test]
 fn a_farewell_does_not_overtake_verdicts() {
-    let Rig { taker, ledger, mut events } = rig(false);
+    let Rig { taker, ledger, mut events, .. } = rig(false);
     let kick = || Event::Kick {
         channel: ChannelKey::new(CONN, 1).unwrap(),
         kick: Kick {

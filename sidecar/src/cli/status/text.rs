@@ -67,10 +67,11 @@ pub(super) fn table(status: &Value) -> String {
     if status["ledger"].is_object() {
         let ledger = &status["ledger"];
         let what = format!(
-            "{} shares without an amount, commits {}{}",
+            "{} shares without an amount, commits {}{}{}",
             ledger["unsealed_shares"],
             times(&ledger["commit"]),
-            counted(", shares", &ledger["shares"])
+            counted(", shares", &ledger["shares"]),
+            counted("; not kept, but told as", &ledger["not_kept"])
         );
         line(&mut out, "ledger", &what);
         let mint = &status["mint"];
@@ -172,9 +173,12 @@ mod tests {
                 "detail": "no\u{1b}[2J answer" }],
             "channels": { "standard": 1, "extended": 2, "nominal_hashrate": 1.5e12 },
             "shares": { "accepted": 3, "rejected": { "stale-share": 2 } },
+            "ledger": { "not_kept": { "accepted": 4, "backend-unavailable": 5 } },
         });
         let page = table(&answer);
-        for part in ["up for 9 s", "down", "no[2J answer", "1.5 TH/s", "stale-share 2"] {
+        let not_kept = "not kept, but told as accepted 4, backend-unavailable 5";
+        let parts = ["up for 9 s", "down", "no[2J answer", "1.5 TH/s", "stale-share 2", not_kept];
+        for part in parts {
             assert!(page.contains(part), "{part} is not in\n{page}");
         }
         assert!(!page.contains('\u{1b}'));

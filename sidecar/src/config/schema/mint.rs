@@ -84,8 +84,8 @@ pub(super) const SECTION: Section = Section {
             mint.quote_life_sec as u64,
             60,
             31_536_000,
-            "Life of a deposit quote, in seconds; then there is another. At most half of the \
-             mint's mint_ttl."
+            "Life of a deposit quote, in seconds; then there is another, as there is when half of \
+             the time to an expiry that the mint shows is over. cdk-mintd shows none for these."
         ),
         int!(
             "requests_at_once",

@@ -26,9 +26,15 @@ impl Breaker {
         now_ms >= self.closed_until_ms
     }
 
-    /// The mint answered, whatever.
+    /// The mint answered, whatever, or has shown in another way that it is there.
     pub(super) const fn answered(&mut self) {
         (self.tries, self.closed_until_ms) = (0, 0);
+    }
+
+    /// After so many failures that it waits longest.
+    #[cfg(test)]
+    pub(super) fn at_its_longest(now_ms: i64) -> Self {
+        Self { tries: 16, closed_until_ms: now_ms + wait_ms(16) }
     }
 
     /// The mint did not answer. True when it had answered before.

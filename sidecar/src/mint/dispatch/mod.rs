@@ -2,14 +2,15 @@
 //! the mint shows it.
 //!
 //! Four tasks that share nothing but the ledger: two that only write there, and two that talk to
-//! the mint, so that a mint that is slow or away holds up nothing else. None of them is near the
-//! share path. All that they know is in the ledger: a process that is killed goes on where it was.
+//! the mint, so that a mint that is slow or away holds up nothing else; and one that hears when the
+//! mint is back. None of them is near the share path. All that they know is in the ledger: a
+//! process that is killed goes on where it was.
 
 mod backoff;
 mod quotes;
 mod readings;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -67,22 +68,37 @@ pub struct Dispatcher<L> {
     breaker: Mutex<Breaker>,
     /// Rises when there is more for the mint to be told.
     sent: watch::Sender<u64>,
+    /// Rises when the mint has opened its stream of payments.
+    listens: watch::Receiver<u64>,
     counts: Counts,
 }
 
 impl<L: Ledger> Dispatcher<L> {
-    /// `sent`: rises when there is more for the mint to be told. `counts`: where calls are counted.
+    /// `sent`: rises when there is more for the mint to be told. `listens`: rises when the mint has
+    /// opened its stream of payments. `counts`: where calls are counted.
     pub fn new(
         ledger: L,
         mint: MintHttp,
         secret: QuoteSecret,
         plan: Plan,
         sent: watch::Sender<u64>,
+        listens: watch::Receiver<u64>,
         counts: Counts,
     ) -> Arc<Self> {
         let clock = Clock::start();
         let (started_ms, breaker) = (clock.now_ms(), Mutex::default());
-        Arc::new(Self { ledger, mint, secret, plan, clock, started_ms, breaker, sent, counts })
+        Arc::new(Self {
+            ledger,
+            mint,
+            secret,
+            plan,
+            clock,
+            started_ms,
+            breaker,
+            sent,
+            listens,
+            counts,
+        })
     }
 
     /// Runs all tasks until `stop` is true.
@@ -92,18 +108,44 @@ impl<L: Ledger> Dispatcher<L> {
             self.prune(stop.clone()),
             Arc::clone(&self).open_quotes(stop.clone()),
             Arc::clone(&self).read_quotes(stop.clone()),
+            self.hear_of_returns(stop.clone()),
         );
     }
 
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the mint may be called now.
-    fn may_call(&self) -> bool {
-        let breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-        breaker.lets_through(self.clock.now_ms())
+    pub(in crate::mint) fn may_call(&self) -> bool {
+        self.breaker().lets_through(self.clock.now_ms())
+    }
+
+    /// As after hours without an answer.
+    #[cfg(test)]
+    pub(in crate::mint) fn long_away(&self) {
+        *self.breaker() = Breaker::at_its_longest(self.clock.now_ms());
+    }
+
+    /// A mint that opens its stream of payments is there: it is called at the next look, and not
+    /// when the wait for one that was away is over. Its HTTP API may open a moment later; a call
+    /// that comes too early begins with the shortest wait.
+    async fn hear_of_returns(&self, mut stop: watch::Receiver<bool>) {
+        let mut listens = self.listens.clone();
+        loop {
+            tokio::select! {
+                heard = listens.changed() => if heard.is_err() {
+                    return;
+                },
+                () = stopped(&mut stop) => return,
+            }
+            self.breaker().answered();
+        }
     }
 
     /// Notes whether the mint answers at all.
     fn note<T>(&self, called: &Result<T, MintError>) {
-        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut breaker = self.breaker();
         match called {
             Ok(_) | Err(MintError::Refused { .. } | MintError::NotAnId) => {
                 self.counts.mint.calls.one(if called.is_ok() { "answered" } else { "refused" });
@@ -158,6 +200,8 @@ impl<L: Ledger> Dispatcher<L> {
             }
         }
         while ledger.rotate(plan.quote_payments, now - plan.quote_life_ms).await? > 0 {}
+        while ledger.rotate_expiring(now).await? > 0 {}
+        // What is old by now takes none of these.
         while ledger.assign(plan.quote_payments, now).await? > 0 {}
         // Who has heard more than this ledger knows would say so first. Who is away for longer may
         // take no events any more.

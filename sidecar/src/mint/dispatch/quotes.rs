@@ -14,6 +14,11 @@ use crate::obs::Trouble;
 use crate::sys::stopped;
 use crate::types::QuoteRef;
 
+/// As many tries at most count for the wait of one quote while the mint does not answer at all:
+/// 4 s. How seldom a mint is called that is away is the breaker's matter, which knows when it is
+/// back.
+const AWAY_TRIES: u32 = 2;
+
 impl<L: Ledger> Dispatcher<L> {
     pub(super) async fn open_quotes(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut trouble = Trouble::new("quotes wait");
@@ -89,14 +94,22 @@ impl<L: Ledger> Dispatcher<L> {
                 tracing::error!("{detail}");
                 match candidate {
                     Some(candidate) => self.find_out(&quote, &candidate, false).await,
-                    None => self.again(&quote, detail.to_owned()).await,
+                    None => self.again(&quote, quote.attempts, detail.to_owned()).await,
                 }
             }
             (Err(error), Some(candidate)) => {
                 let in_use = is(&error, Refusal::InUse);
                 self.find_out(&quote, &candidate, in_use).await
             }
-            (Err(error), None) => self.again(&quote, error.to_string()).await,
+            (Err(error), None) => {
+                let tries = match error {
+                    MintError::Refused { .. } | MintError::NotAnId => quote.attempts,
+                    MintError::Unreachable(_) | MintError::TimedOut(_) | MintError::NotAMint(_) => {
+                        quote.attempts.min(AWAY_TRIES)
+                    }
+                };
+                self.again(&quote, tries, error.to_string()).await
+            }
         }
     }
 
@@ -123,7 +136,8 @@ impl<L: Ledger> Dispatcher<L> {
                 self.give_up(quote, "the mint did not make the wallet's quote").await
             }
             Err(error) if is(&error, Refusal::UnknownQuote) => {
-                self.again(quote, "the mint did not make the quote".to_owned()).await
+                let detail = "the mint did not make the quote".to_owned();
+                self.again(quote, quote.attempts, detail).await
             }
             // Not known yet: the next look will tell.
             Err(_) => Ok(()),
@@ -149,9 +163,10 @@ impl<L: Ledger> Dispatcher<L> {
         Ok(())
     }
 
-    async fn again(&self, quote: &Quote, detail: String) -> Result<(), LedgerError> {
+    /// `tries`: how many count for the wait.
+    async fn again(&self, quote: &Quote, tries: u32, detail: String) -> Result<(), LedgerError> {
         let now = self.clock.now_ms();
-        let next = now + wait_ms(quote.attempts);
+        let next = now + wait_ms(tries);
         self.ledger.quote_again(quote.quote_ref.clone(), next, detail, now).await
     }
 

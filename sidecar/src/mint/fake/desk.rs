@@ -34,6 +34,20 @@ pub struct Faults {
     /// Quotes are not written down until [`super::FakeMint::release_rows`]: the processor was asked
     /// already.
     pub hold_rows: bool,
+    /// So many of the next quotes are not written down, for the database fails: the processor was
+    /// asked already.
+    pub drop_rows: u64,
+    /// So many of the next quotes are written down, and shown, under another id than the processor
+    /// was told.
+    pub other_ids: u64,
+    /// The next quote is locked to this key.
+    pub other_key: Option<String>,
+    /// Quotes expire then, whatever the processor said.
+    pub expiry: Option<u64>,
+    /// The processor is not asked when quotes are made: the mint has another one.
+    pub unasked: bool,
+    /// Checks fail as they do when a payment is another quote's.
+    pub refuse_checks: bool,
 }
 
 /// What the mint has seen. Counts since its start.
@@ -150,12 +164,7 @@ impl Desk {
     /// A payment came in by the stream. What can't be used is dropped: nobody hears of it.
     pub(super) fn event(&self, payment: &cdk::WaitIncomingPaymentResponse) {
         let (identifier, payment_id, amount) = told(payment);
-        let faulty = {
-            let mut faults = lock(&self.faults);
-            let faulty = faults.drop_events > 0;
-            faults.drop_events = faults.drop_events.saturating_sub(1);
-            faulty
-        };
+        let faulty = take(&mut lock(&self.faults).drop_events);
         let added = if faulty || amount == 0 {
             None
         } else {
@@ -176,19 +185,19 @@ impl Desk {
 
     /// Makes a quote.
     pub(super) async fn post(&self, mut body: Json) -> Result<Json, Fault> {
-        let take = |body: &mut Json, name: &str| {
+        let field = |body: &mut Json, name: &str| {
             body.as_object_mut().and_then(|fields| fields.remove(name)).unwrap_or_default()
         };
-        let unit = take(&mut body, "unit");
+        let unit = field(&mut body, "unit");
         if !unit.as_str().is_some_and(|unit| unit.eq_ignore_ascii_case(self.settings.unit)) {
             return Err(Fault(11013, "Unit unsupported".into()));
         }
-        let amount = take(&mut body, "amount").as_u64();
+        let amount = field(&mut body, "amount").as_u64();
         if amount == Some(0) {
             return Err(Fault(11006, "Amount must be between 1 and 1000000 is 0".into()));
         }
-        let pubkey = take(&mut body, "pubkey").as_str().map(str::to_owned);
-        let description = take(&mut body, "description").as_str().map(str::to_owned);
+        let pubkey = field(&mut body, "pubkey").as_str().map(str::to_owned);
+        let description = field(&mut body, "description").as_str().map(str::to_owned);
         let number = NEXT_QUOTE.fetch_add(1, Ordering::Relaxed);
         let quote_id = format!("019a0000-0000-7000-8000-{number:012x}");
         let extra = body.as_object().filter(|fields| !fields.is_empty());
@@ -201,19 +210,33 @@ impl Desk {
             quote_id: quote_id.clone(),
             pubkey: pubkey.clone(),
         };
-        let options = Some(cdk::IncomingPaymentOptions { options: Some(Options::Custom(wish)) });
-        self.count(|seen| seen.creates += 1);
-        let request = call(cdk::CreatePaymentRequest { options }, &self.settings);
-        let created = self.client().create_payment(request).await;
-        let invalid = |_| Fault(50000, "Invalid payment request".into());
-        let created = created.map_err(invalid)?.into_inner();
+        let unasked = lock(&self.faults).unasked;
+        let created = match unasked {
+            true => cdk::CreatePaymentResponse {
+                request_identifier: Some(custom(format!("elsewhere-{number}"))),
+                request: format!("elsewhere-{number}"),
+                ..Default::default()
+            },
+            false => self.ask(wish).await?,
+        };
         self.hold().await;
+        let (quote_id, pubkey, expiry) = {
+            let mut faults = lock(&self.faults);
+            if take(&mut faults.drop_rows) {
+                return Err(Fault(50000, "Database error".into()));
+            }
+            let id = match take(&mut faults.other_ids) {
+                true => format!("019a0000-0000-7000-9000-{number:012x}"),
+                false => quote_id,
+            };
+            (id, faults.other_key.take().or(pubkey), faults.expiry.or(created.expiry))
+        };
         let row = Row {
             identifier: named(created.request_identifier.as_ref()).to_owned(),
             request: created.request,
             pubkey,
             amount,
-            expiry: created.expiry,
+            expiry,
             payments: Default::default(),
             issued: 0,
             checked: false,
@@ -225,6 +248,19 @@ impl Desk {
         let answer = self.shown(&quote_id, &row);
         database.quotes.insert(quote_id, row);
         Ok(answer)
+    }
+
+    /// Asks the processor where a quote is to be paid.
+    async fn ask(
+        &self,
+        wish: cdk::CustomIncomingPaymentOptions,
+    ) -> Result<cdk::CreatePaymentResponse, Fault> {
+        let options = Some(cdk::IncomingPaymentOptions { options: Some(Options::Custom(wish)) });
+        self.count(|seen| seen.creates += 1);
+        let request = call(cdk::CreatePaymentRequest { options }, &self.settings);
+        let created = self.client().create_payment(request).await;
+        let invalid = |_| Fault(50000, "Invalid payment request".into());
+        Ok(created.map_err(invalid)?.into_inner())
     }
 
     async fn hold(&self) {
@@ -267,14 +303,14 @@ impl Desk {
             row.identifier.clone()
         };
         self.count(|seen| seen.checks += 1);
-        let request_identifier = Some(cdk::PaymentIdentifier {
-            r#type: cdk::PaymentIdentifierType::CustomId.into(),
-            value: Some(Value::Id(identifier)),
-        });
+        let request_identifier = Some(custom(identifier));
         let request = cdk::CheckIncomingPaymentRequest { request_identifier };
         let paid = self.client().check_incoming_payment(call(request, &self.settings)).await;
         let failed = |_| Fault(50000, "Payment backend error".into());
         let payments = paid.map_err(failed)?.into_inner().payments;
+        if lock(&self.faults).refuse_checks {
+            return Err(Fault(20006, "Invoice already paid or pending".into()));
+        }
         let mut database = lock(&self.database);
         // One transaction: all of it or nothing.
         let mut changed = database.clone();
@@ -307,6 +343,20 @@ impl Desk {
 
 fn unknown() -> Fault {
     Fault(50000, "Unknown quote".into())
+}
+
+/// Whether one of so many is left; takes it.
+fn take(left: &mut u64) -> bool {
+    let some = *left > 0;
+    *left = left.saturating_sub(1);
+    some
+}
+
+fn custom(identifier: String) -> cdk::PaymentIdentifier {
+    cdk::PaymentIdentifier {
+        r#type: cdk::PaymentIdentifierType::CustomId.into(),
+        value: Some(Value::Id(identifier)),
+    }
 }
 
 fn named(identifier: Option<&cdk::PaymentIdentifier>) -> &str {

@@ -323,7 +323,7 @@ impl Turn<'_> {
 
     /// [`super::Ledger::prune`], the part about events.
     pub(super) fn prune_events(&self, before_ms: i64, most: u64) -> Result<u64, LedgerError> {
-        // Without any consumer nobody waits for them.
+        // Without any consumer nobody was ever to be told, and nobody waits for them.
         let acked = "SELECT ifnull(min(acked_seq), 9223372036854775807) FROM consumer";
         let acked: i64 = self.conn.one(acked, [], |row| row.get(0))?;
         // From the front only, up to the first that is young: times may go back, numbers don't.

@@ -14,6 +14,14 @@ use super::wallet;
 /// How far apart two clocks of this process may be, in milliseconds.
 const CLOCKS_APART_MS: i64 = 60_000;
 
+/// How long a quote of the pool's takes credits, whatever the mint says of its expiry, in
+/// milliseconds. Half of a few seconds would be over before a credit is assigned, and half of a
+/// time that is past (the mint's clock is wrong) before the quote is open: nobody would be paid,
+/// and the mint would be asked for another quote each second. So there is one a minute at most for
+/// each account with credits. What is paid on it when it has expired is counted all the same by
+/// stock mints, which look at no expiry; at a mint that does, it waits as sent.
+const FRESH_MS: i64 = 60_000;
+
 /// A quote that is to take no more credits.
 #[derive(Debug)]
 pub(super) enum Old {
@@ -68,6 +76,23 @@ impl Books {
         let unused =
             unused.query_map((made_by_ms, FOUND_MAX), |row| row.get(0).map(Old::Unused))?;
         Ok(open.chain(unused).collect::<Result<_, _>>()?)
+    }
+
+    /// Quotes that are to take no more credits because they expire: those of the pool's when half
+    /// of the time from their opening is over, so that the other half is left for paying and
+    /// minting. Not from their making: the mint may have been away for days before it was asked. A
+    /// wallet's was told its expiry here, long after it takes its last credit; it is old when that
+    /// is past.
+    pub(super) fn expiring_quotes(&self, at_ms: i64) -> Result<Vec<Old>, LedgerError> {
+        // Sums beyond 64 bits are SQLite's floating point: an expiry without end is never reached.
+        let old = "SELECT quote_ref FROM quote WHERE state = 2 AND expiry_s > 0 \
+                   AND CASE WHEN account_id IS NULL THEN ?1 >= expiry_s * 1000 \
+                   ELSE opened_ms <= ?2 AND ?1 - opened_ms >= (expiry_s * 1000 - opened_ms) / 2 \
+                   END LIMIT ?3";
+        let mut old = self.conn.prepare_cached(old)?;
+        let limits = (at_ms, at_ms.saturating_sub(FRESH_MS), FOUND_MAX);
+        let found = old.query_map(limits, |row| row.get(0).map(Old::Open))?;
+        Ok(found.collect::<Result<_, _>>()?)
     }
 
     /// Credits that wait for a quote and have one with room; those on quotes of wallets first.

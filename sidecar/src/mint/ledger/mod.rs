@@ -208,6 +208,11 @@ pub trait Ledger: Send + Sync + 'static {
         opened_by_ms: i64,
     ) -> impl Future<Output = Result<u64>> + Send;
 
+    /// Lets quotes take no more credits of whose time from their opening to their expiry half is
+    /// over, but not in their first minute; a wallet's when it has expired, for its expiry was told
+    /// when it was made. At most 256; answers how many.
+    fn rotate_expiring(&self, at_ms: i64) -> impl Future<Output = Result<u64>> + Send;
+
     /// The mint does not know the quote any more. What was sent on it is lost until the operator
     /// says [`Ledger::requeue`]; answers how many credits that are. What was not sent gets another
     /// quote.
@@ -326,7 +331,8 @@ pub trait Ledger: Send + Sync + 'static {
     fn requeue(&self, credit: u64) -> impl Future<Output = Result<()>> + Send;
 
     /// Deletes the shares of credits that were confirmed or carried by `by_ms`, and events older
-    /// than that which every consumer has; at most `most` of each. Answers how many rows.
+    /// than that which all who were ever to be told of events have acknowledged; at most `most` of
+    /// each. Answers how many rows.
     fn prune(&self, by_ms: i64, most: u64) -> impl Future<Output = Result<u64>> + Send;
 
     /// Does it add up ([`Books::verify`])?

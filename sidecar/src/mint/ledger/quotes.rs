@@ -170,7 +170,8 @@ impl Turn<'_> {
         self.event(at_ms, Event::MintQuoteOpened(opened))
     }
 
-    /// [`super::Ledger::rotate`], for quotes that were found old.
+    /// [`super::Ledger::rotate`] and [`super::Ledger::rotate_expiring`], for quotes that were found
+    /// old.
     pub(super) fn rotate(&self, old: &[Old]) -> Result<u64, LedgerError> {
         let mut rotated = 0;
         for old in old {

@@ -28,6 +28,9 @@ fn found(conn: &Connection, sink: &str) -> rusqlite::Result<Option<Overtaken>> {
 impl Turn<'_> {
     /// [`SqliteLedger::overtaken`].
     fn overtaken(&self, sink: &str, have: u64) -> Result<Option<Overtaken>> {
+        // From now on nothing is pruned before it has it, though it never said that it has any.
+        let waits = "INSERT INTO consumer(name, acked_seq) VALUES (?1, 0) ON CONFLICT DO NOTHING";
+        self.conn.run(waits, [sink])?;
         if let Some(found) = found(self.conn, sink)? {
             return Ok(Some(found));
         }

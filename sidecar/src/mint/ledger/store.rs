@@ -353,6 +353,11 @@ impl Ledger for SqliteLedger {
         Ok(self.in_slices(old, |turn, slice| turn.rotate(slice)).await?.into_iter().sum())
     }
 
+    async fn rotate_expiring(&self, at_ms: i64) -> Result<u64> {
+        let old = self.read(move |books| books.expiring_quotes(at_ms)).await?;
+        Ok(self.in_slices(old, |turn, slice| turn.rotate(slice)).await?.into_iter().sum())
+    }
+
     async fn quote_lost(&self, quote_ref: String, detail: String, at_ms: i64) -> Result<u64> {
         self.call(move |turn| turn.quote_lost(&quote_ref, &detail, at_ms)).await
     }

@@ -10,7 +10,7 @@ use crate::mint::Work;
 
 use super::books::{read_credit, Books, CREDIT};
 use super::error::LedgerError;
-use super::model::{AccountBooks, Credit};
+use super::model::{AccountBooks, Credit, Identity};
 use super::root::payment_id;
 use super::schema;
 use super::sql::{bytes, Wide};
@@ -76,7 +76,8 @@ pub enum Export {
 impl Books {
     /// Checks every sum, root and link of the ledger, at one moment of it: the work of all shares
     /// is in their credits; the amounts of an account and its carries make the work of its credits;
-    /// roots and names of payments follow from the shares; no event is left out.
+    /// roots and names of payments follow from the shares; all shares count by one scheme, and none
+    /// was deleted before its credit was settled; no event is left out.
     ///
     /// # Errors
     /// [`LedgerError::Storage`]: it can't be read. What does not add up is in [`Audit::faults`].
@@ -103,7 +104,7 @@ impl Books {
     }
 
     fn verify_credits(&self, audit: &mut Audit) -> Result<HashMap<i64, Sums>, LedgerError> {
-        let pool_id = self.identity()?.pool_id;
+        let Identity { pool_id, scheme, .. } = self.identity()?;
         let columns = format!("{CREDIT} ORDER BY credit.id");
         let mut credits = self.conn.prepare(&columns)?;
         let mut works = self.conn.prepare("SELECT work FROM share WHERE credit_id = ?1")?;
@@ -113,7 +114,18 @@ impl Books {
             let credit = read_credit(row)?;
             let id = credit.id;
             audit.credits += 1;
-            if row.get::<_, i64>("pruned")? == 0 {
+            audit.fault(credit.scheme != scheme, || {
+                format!(
+                    "credit {id} counts shares by `{}`, the ledger by `{scheme}`",
+                    credit.scheme
+                )
+            });
+            let all_here = row.get::<_, i64>("pruned")? == 0;
+            let settled = matches!(credit.state, CreditState::Confirmed | CreditState::Carried);
+            audit.fault(!all_here && !settled, || {
+                format!("credit {id} is {}, and shares of it were deleted", credit.state)
+            });
+            if all_here {
                 let (mut work, mut shares) = (0_u128, 0_u64);
                 for share in works.query_map([id], |row| row.get::<_, Work>(0))? {
                     work = work.saturating_add(share?.0);
@@ -314,7 +326,11 @@ fn verify_sealed(audit: &mut Audit, credit: &Credit, unit: Work, carry: Work, po
     audit.fault(!carried && whole != u128::from(credit.amount), || {
         format!("the amount of credit {id} does not follow from its work")
     });
-    audit.fault(carried != (credit.amount == 0), || format!("credit {id} pays nothing"));
+    audit.fault(carried != (credit.amount == 0), || match carried {
+        true => format!("credit {id} was carried, and pays something"),
+        false => format!("credit {id} pays nothing"),
+    });
+    audit.fault(credit.share_root.is_none(), || format!("credit {id} has no root"));
     let name = credit.share_root.map(|root| payment_id(pool, id, &root)).filter(|_| !carried);
     audit.fault(name != credit.payment_id, || {
         format!("the name of the payment of credit {id} does not follow from its shares")

@@ -34,6 +34,9 @@ pub trait Deposits: Send + Sync + 'static {
     /// Changes each time that there is more to read by [`Deposits::unconfirmed`]. The value means
     /// nothing. Closed when the books are.
     fn woken(&self) -> watch::Receiver<u64>;
+
+    /// A mint has opened a stream of payments: it is there. Must not block.
+    fn mint_listens(&self) {}
 }
 
 /// Where a payment stands in the order of sending. A payment that is sent, or sent again, gets a

@@ -40,6 +40,7 @@ pub(super) fn open<D: Deposits>(mut feed: Feed<D>) -> ReceiverStream<Item> {
     tokio::spawn(async move {
         feed.figures.streams.fetch_add(1, Relaxed);
         tracing::info!("the mint listens for payments");
+        feed.deposits.mint_listens();
         let end = feed.run(&mint).await;
         feed.figures.streams.fetch_sub(1, Relaxed);
         match end {

@@ -9,6 +9,10 @@ mod http;
 #[cfg(test)]
 mod papers;
 #[cfg(test)]
+mod quotes;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
 mod seen;
 #[cfg(test)]
 mod stream;

@@ -56,6 +56,12 @@ pub const BLOCKS: &[&str] = &["accepted", "refused", "unknown"];
 /// What the ledger can do with a share.
 pub const LEDGER_OUTCOMES: &[&str] = &["recorded", "again", "duplicate", "failed"];
 
+/// What a miner is told of a share that the pool accepted and the ledger could not keep: a share
+/// without a payout key counts for it all the same.
+pub const NOT_KEPT_TAKEN: &str = "accepted";
+/// The same of a share with a payout key: nobody would ever pay it.
+pub const NOT_KEPT_REFUSED: &str = "backend-unavailable";
+
 /// The ways a call to the mint can end.
 pub const MINT_CALLS: &[&str] = &["answered", "refused", "failed"];
 
@@ -314,6 +320,9 @@ pub struct Ledger {
     pub failures: Count,
     /// Shares by [`LEDGER_OUTCOMES`].
     pub shares: Tally,
+    /// Shares that the pool accepted and the ledger could not keep, whatever the cause, by what
+    /// their miners were told: [`NOT_KEPT_TAKEN`] or [`NOT_KEPT_REFUSED`].
+    pub not_kept: Tally,
     /// Shares in credits that have no amount yet.
     pub unsealed_shares: Level,
 }
@@ -326,6 +335,7 @@ impl Default for Ledger {
             commit: Histogram::default(),
             failures: Count::default(),
             shares: Tally::new(LEDGER_OUTCOMES),
+            not_kept: Tally::new(&[NOT_KEPT_TAKEN, NOT_KEPT_REFUSED]),
             unsealed_shares: Level::default(),
         }
     }

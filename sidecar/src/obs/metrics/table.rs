@@ -108,6 +108,10 @@ pub(super) const METRICS: &[Metric] = metrics! {
     "ledger_shares" Counter ["outcome"]
         "Shares by what the ledger did: recorded; again, a repeat; duplicate, refused; failed."
         |c, s| s.tally(&c.ledger.shares);
+    "ledger_not_kept" Counter ["told"]
+        "Shares that the pool accepted and the ledger could not keep, by what their miners were \
+         told: accepted, those without a payout key; backend-unavailable, those with one."
+        |c, s| s.tally(&c.ledger.not_kept);
     "ledger_unsealed_shares" Gauge [] "Shares in credits that have no amount yet."
         |c, s| s.put(&[], c.ledger.unsealed_shares.get());
 

@@ -94,6 +94,7 @@ fn a_scrape_shows_what_was_counted() {
     counts.connections.closed.one("idle");
     counts.channels.open.of(ChannelKind::Extended).up();
     counts.pool.standing.up();
+    counts.ledger.not_kept.one("accepted");
     let text = text(&counts).unwrap();
     for line in [
         "gopool_sv2_shares_total{result=\"accepted\",reason=\"\"} 3",
@@ -107,6 +108,8 @@ fn a_scrape_shows_what_was_counted() {
         "gopool_sv2_connections_closed_total{cause=\"idle\"} 1",
         "gopool_sv2_channels{kind=\"extended\"} 1.0",
         "gopool_sv2_pool_link_up 1.0",
+        "gopool_sv2_ledger_not_kept_total{told=\"accepted\"} 1",
+        "gopool_sv2_ledger_not_kept_total{told=\"backend-unavailable\"} 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }

@@ -17,11 +17,15 @@ mod news;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod schemes;
+#[cfg(test)]
 mod shares;
 #[cfg(test)]
 mod sinks;
 #[cfg(test)]
 mod states;
+#[cfg(test)]
+mod verify;
 #[cfg(test)]
 mod waits;
 #[cfg(test)]

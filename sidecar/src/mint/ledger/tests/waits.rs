@@ -64,3 +64,89 @@ async fn mq_11_300_credits_make_two_quotes_and_the_first_is_answered_for() {
     assert_eq!(stand.books("a", Some(key(1))).await.confirmed_amount, 600);
     stand.assert_sound().await;
 }
+
+/// A stand with one sealed credit of one account, whose quote was opened at 1,000 s and expires at
+/// this time in seconds.
+async fn expiring(expiry_s: i64) -> (Stand, i64) {
+    let mut stand = Stand::new();
+    let wide = Difficulty { whole: 20, fraction: 0 };
+    stand.record(LedgerShare { credit: wide, ..share(1, "a", Some(key(1))) }).await;
+    stand.seal(2_000).await;
+    let account = stand.books("a", Some(key(1))).await.id;
+    let ledger = stand.ledger();
+    ledger.new_quote(account, "first".into(), "ehash:first".into(), 1).await.unwrap();
+    ledger.quote_creating("first".into()).await.unwrap();
+    ledger.quote_opened("first".into(), "id".into(), expiry_s, 1_000_000).await.unwrap();
+    (stand, account)
+}
+
+async fn state(stand: &Stand, quote: &str) -> QuoteState {
+    stand.ledger().quote(quote.into()).await.unwrap().unwrap().state
+}
+
+#[tokio::test]
+async fn mq_11_a_quote_takes_nothing_new_after_half_its_time_and_is_answered_for_for_ever() {
+    let (mut stand, account) = expiring(2_000).await;
+    assert_eq!(stand.ledger().rotate_expiring(1_499_999).await, Ok(0));
+    assert_eq!(stand.ledger().assign(256, 3).await, Ok(1));
+    stand.ledger().mark_sent(vec![1], 3).await.unwrap();
+    stand.record(share(2, "a", Some(key(1)))).await;
+    stand.record(share(3, "a", Some(key(1)))).await;
+    assert_eq!(stand.seal(2_000).await.sealed, 1);
+    assert_eq!(stand.ledger().rotate_expiring(1_500_000).await, Ok(1));
+    assert_eq!(stand.ledger().rotate_expiring(1_500_000).await, Ok(0));
+    assert_eq!(state(&stand, "first").await, QuoteState::Closing);
+    assert_eq!(stand.ledger().assign(256, 3).await, Ok(0));
+    let needs = stand.ledger().due_quotes(0, 10).await.unwrap();
+    assert_eq!(needs, [QuoteNeed::Missing { account_id: account, payout_key: key(1) }]);
+    assert_eq!(stand.send(account, "second").await.len(), 1);
+    // Long after it has expired, too.
+    let read = stand.ledger().confirm("first".into(), 2, 2, 9_000_000).await;
+    assert_eq!(read, Ok(Reading::Even(1)));
+    assert_eq!(state(&stand, "first").await, QuoteState::Settled);
+    assert_eq!(stand.ledger().payments_of("first".into()).await.unwrap().len(), 1);
+    stand.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_quote_that_never_expires_is_not_rotated_for_that() {
+    for never in [0, i64::MAX] {
+        let (stand, _) = expiring(never).await;
+        // Thirty thousand years.
+        assert_eq!(stand.ledger().rotate_expiring(1_000_000_000_000_000).await, Ok(0));
+        assert_eq!(stand.ledger().assign(256, 3).await, Ok(1));
+        stand.assert_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn survives_quotes_that_expire_at_once_or_have_expired_with_a_minute_for_each() {
+    // Long ago, when it was opened, and soon after.
+    for expiry_s in [1, 1_000, 1_119] {
+        let (stand, _) = expiring(expiry_s).await;
+        for at_ms in [999_000, 1_000_000, 1_059_999] {
+            assert_eq!(stand.ledger().rotate_expiring(at_ms).await, Ok(0), "{expiry_s} {at_ms}");
+        }
+        assert_eq!(stand.ledger().assign(256, 3).await, Ok(1));
+        assert_eq!(stand.ledger().rotate_expiring(1_060_000).await, Ok(1), "{expiry_s}");
+        stand.assert_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn a_wallets_quote_takes_credits_until_the_expiry_that_it_was_told() {
+    let mut stand = Stand::new();
+    let quote = stand.wallet_quote(1, key(1), 1_000).await.to_string();
+    let named = Some(QuoteRef::from_number(1));
+    let wide = Difficulty { whole: 20, fraction: 0 };
+    stand.record(LedgerShare { quote: named, credit: wide, ..share(1, "a", Some(key(1))) }).await;
+    stand.seal(2_000).await;
+    stand.ledger().quote_opened(quote.clone(), "w1".into(), 2_000, 1_000_000).await.unwrap();
+    assert_eq!(stand.ledger().rotate_expiring(1_999_999).await, Ok(0));
+    assert_eq!(stand.ledger().rotate_expiring(2_000_000).await, Ok(1));
+    assert_eq!(state(&stand, &quote).await, QuoteState::Settled);
+    // The account's own quotes take it now.
+    assert_eq!(stand.ledger().assign(256, 3).await, Ok(0));
+    assert_eq!(stand.ledger().due_quotes(0, 10).await.unwrap().len(), 1);
+    stand.assert_sound().await;
+}
