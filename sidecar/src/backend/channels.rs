@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 pub use held::{Held, State, Update, REVERT};
 #[cfg(test)]
-pub use waiting::WISHES_MAX;
+pub use waiting::{UNDER_WAY, WISHES_MAX};
 
 use self::waiting::{Asked, Wishes};
 use super::ledger::Owner;
@@ -176,11 +176,11 @@ impl Channels {
     fn leaves(&mut self, key: ChannelKey, state: State) {
         match state {
             State::Wished => self.wishes.leave(key),
-            State::Opening => self.opening.remove(key),
+            State::Opening => self.opening.remove(key, self.looks),
             State::Open => {}
             State::Suspended => self.lacking -= 1,
             State::Reopening => {
-                self.reopening.remove(key);
+                self.reopening.remove(key, self.looks);
                 self.lacking -= 1;
             }
         }
@@ -281,7 +281,7 @@ impl Channels {
     pub fn postpone(&mut self, key: ChannelKey) {
         if let Some(held) = self.held.get_mut(&key).filter(|h| h.state == State::Reopening) {
             held.state = State::Suspended;
-            self.reopening.remove(key);
+            self.reopening.remove(key, self.looks);
             self.later.push(key);
         }
     }

@@ -13,6 +13,10 @@ pub const WISHES_MAX: usize = 16_384;
 /// (`[listen].max_connections_per_address`).
 const CROWDED: usize = WISHES_MAX / 2;
 
+/// How many of those it is asked for a pool is taken to be at work on: package `session` of ours is
+/// on as many. The others only wait in the pool, and can't be late.
+pub const UNDER_WAY: usize = 16;
+
 /// Channels that the pool has not been asked for yet.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
@@ -77,19 +81,27 @@ impl Wishes {
 }
 
 /// Channels that the pool was asked for and has not answered, in the order in which it was asked:
-/// no more than it is asked for at a time.
+/// no more than it is asked for at a time. With the look behind which it came to each.
 #[derive(Debug, Default)]
-pub(super) struct Asked(Vec<(ChannelKey, u64)>);
+pub(super) struct Asked(Vec<(ChannelKey, Option<u64>)>);
 
 impl Asked {
     /// The pool is asked for one, behind this look.
     pub(super) fn push(&mut self, key: ChannelKey, look: u64) {
-        self.0.push((key, look));
+        self.0.push((key, None));
+        self.goes_on(look);
     }
 
-    /// It is answered, or nobody wants it any more.
-    pub(super) fn remove(&mut self, key: ChannelKey) {
+    /// It is answered, or nobody wants it any more; the pool turns to the next.
+    pub(super) fn remove(&mut self, key: ChannelKey, look: u64) {
         self.0.retain(|(asked, _)| *asked != key);
+        self.goes_on(look);
+    }
+
+    fn goes_on(&mut self, look: u64) {
+        for (_, begun) in self.0.iter_mut().take(UNDER_WAY) {
+            begun.get_or_insert(look);
+        }
     }
 
     /// They are to be asked for anew.
@@ -97,9 +109,10 @@ impl Asked {
         std::mem::take(&mut self.0).into_iter().map(|(key, _)| key)
     }
 
-    /// Those that were asked for before this look.
+    /// Those that the pool came to before this look.
     pub(super) fn before(&self, look: u64) -> Vec<ChannelKey> {
-        self.0.iter().take_while(|(_, asked)| *asked < look).map(|(key, _)| *key).collect()
+        let late = self.0.iter().filter(|(_, begun)| begun.is_some_and(|begun| begun < look));
+        late.map(|(key, _)| *key).collect()
     }
 
     pub(super) fn len(&self) -> usize {

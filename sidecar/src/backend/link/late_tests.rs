@@ -7,7 +7,7 @@ use v1::session_response::Message as FromPool;
 use super::open_tests::{asked, many};
 use super::tests::{hold, key, life, opened, refused, wish};
 use super::*;
-use crate::backend::channels::{OPENS_AT_ONCE, REOPENS_AT_ONCE};
+use crate::backend::channels::{OPENS_AT_ONCE, REOPENS_AT_ONCE, UNDER_WAY};
 use crate::backend::Mailbox;
 
 /// A link in its first life, and the mailbox of each channel's connection.
@@ -46,17 +46,17 @@ fn rejects_an_open_that_the_pool_does_not_answer_in_time_and_closes_it_there() {
     let (mut link, mut mailboxes) = link(&channels);
     let (mut out, mut ever) = (Vec::new(), BTreeSet::new());
     link.send(channels.iter().copied().map(wish), &mut out);
-    for wave in channels.chunks(OPENS_AT_ONCE) {
-        assert_eq!(asked(&mut out), wave);
-        assert!(wave.iter().all(|channel| ever.insert(*channel)), "an id is used once");
+    for wave in channels.chunks(UNDER_WAY) {
+        let fresh = asked(&mut out);
+        assert!(fresh.iter().all(|channel| ever.insert(*channel)), "an id is used once");
         for _ in 0..2 {
             link.look_at_opens(&mut out);
-            assert!(out.is_empty(), "it may have been asked just now: {out:?}");
+            assert!(out.is_empty(), "the pool may have come to it just now: {out:?}");
         }
         link.look_at_opens(&mut out);
         assert_eq!(closed(&mut out), wave);
     }
-    assert!(out.is_empty());
+    assert!(out.is_empty() && ever.len() == channels.len());
     for events in &mut mailboxes {
         assert!(events.try_recv().is_ok_and(|event| is_unavailable(&event)));
     }
@@ -68,6 +68,34 @@ fn rejects_an_open_that_the_pool_does_not_answer_in_time_and_closes_it_there() {
     link.cut();
     link.welcomed(&life(1, true), &mut out);
     assert!(out.is_empty(), "they were answered: {out:?}");
+}
+
+#[test]
+fn opens_behind_those_that_hang_are_not_late_with_them() {
+    let channels = many();
+    let (mut link, mut mailboxes) = link(&channels);
+    let mut out = Vec::new();
+    let (stuck, behind) = channels[..OPENS_AT_ONCE].split_at(UNDER_WAY);
+    link.send(stuck.iter().chain(behind).copied().map(wish), &mut out);
+    assert_eq!(asked(&mut out).len(), OPENS_AT_ONCE);
+    for _ in 0..3 {
+        link.look_at_opens(&mut out);
+    }
+    assert_eq!(closed(&mut out), stuck);
+    for _ in 0..2 {
+        link.look_at_opens(&mut out);
+        assert!(out.is_empty(), "the pool has come to them just now: {out:?}");
+    }
+    for channel in behind {
+        link.receive(opened(*channel, 7), &mut out);
+    }
+    for _ in 0..4 {
+        link.look_at_opens(&mut out);
+    }
+    assert!(out.is_empty(), "{out:?}");
+    for events in &mut mailboxes[UNDER_WAY..OPENS_AT_ONCE] {
+        assert!(events.try_recv().is_ok_and(|event| matches!(event, Event::Opened { .. })));
+    }
 }
 
 #[test]
@@ -95,8 +123,9 @@ fn reopens_that_the_pool_never_answers_hold_up_no_others() {
     let mut out = Vec::new();
     link.cut();
     link.welcomed(&life(2, false), &mut out);
-    let (stuck, others) = channels.split_at(REOPENS_AT_ONCE);
-    assert_eq!(asked(&mut out), stuck);
+    let (begun, others) = channels.split_at(REOPENS_AT_ONCE);
+    let stuck = &channels[..UNDER_WAY];
+    assert_eq!(asked(&mut out), begun);
     for _ in 0..2 {
         link.look_at_opens(&mut out);
         assert!(out.is_empty(), "{out:?}");
@@ -104,7 +133,7 @@ fn reopens_that_the_pool_never_answers_hold_up_no_others() {
     link.look_at_opens(&mut out);
     assert_eq!(closed(&mut out), stuck);
     assert_eq!(asked(&mut out), others);
-    let (told, waiting) = mailboxes.split_at_mut(REOPENS_AT_ONCE);
+    let (told, waiting) = mailboxes.split_at_mut(UNDER_WAY);
     assert!(told.iter_mut().all(|m| matches!(m.try_recv(), Ok(Event::Unrestored { .. }))));
     assert!(waiting.iter_mut().all(|events| events.try_recv().is_err()));
 }
