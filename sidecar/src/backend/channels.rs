@@ -41,7 +41,8 @@ impl Default for AtOnce {
     }
 }
 
-/// An open that more looks than these have seen unanswered is late.
+/// An open that more looks than these have seen unanswered is late. A stream that breaks on it
+/// counts as a look: else a pool that breaks soon enough would be asked for it for ever.
 const PATIENCE: u64 = 2;
 
 /// All channels.
@@ -101,7 +102,7 @@ impl Channels {
         let key = self.wishes.pop()?;
         let held = self.held.get_mut(&key)?;
         held.state = State::Opening;
-        self.opening.push(key, self.looks);
+        self.opening.push(key, held.spent, self.looks);
         Some((key, held))
     }
 
@@ -121,8 +122,19 @@ impl Channels {
     /// not: those to be opened, and those to be opened again.
     pub fn look(&mut self) -> (Vec<ChannelKey>, Vec<ChannelKey>) {
         self.looks += 1;
-        let before = self.looks.saturating_sub(PATIENCE);
-        (self.opening.before(before), self.reopening.before(before))
+        let late = |asked: &Asked| asked.beyond(PATIENCE, self.looks);
+        (late(&self.opening), late(&self.reopening))
+    }
+
+    /// Those that streams have broken on so often that they are not to be asked for on yet another:
+    /// those to be opened, and those to be opened again.
+    #[must_use]
+    pub fn broken_on(&self) -> (Vec<ChannelKey>, Vec<ChannelKey>) {
+        let those = |state| {
+            let spent = self.in_state(state).filter(|(_, held)| held.spent > PATIENCE);
+            spent.map(|(key, _)| key).collect()
+        };
+        (those(State::Wished), those(State::Suspended))
     }
 
     /// Those that the pool has never opened.
@@ -220,16 +232,19 @@ impl Channels {
     }
 
     /// The stream broke: what was asked for is asked for again on the next, before all that waits.
-    pub fn cut(&mut self) {
-        for key in self.opening.take().rev() {
+    /// `was_told`: the pool had said that it would, and answers no opens from then on; that tells
+    /// nothing of them.
+    pub fn cut(&mut self, was_told: bool) {
+        let look = (!was_told).then_some(self.looks);
+        for (key, spent) in self.opening.take(look).rev() {
             if let Some(held) = self.held.get_mut(&key) {
-                held.state = State::Wished;
+                (held.state, held.spent) = (State::Wished, spent);
                 self.wishes.push_front(key);
             }
         }
-        for key in self.reopening.take().rev() {
+        for (key, spent) in self.reopening.take(look).rev() {
             if let Some(held) = self.held.get_mut(&key) {
-                held.state = State::Suspended;
+                (held.state, held.spent) = (State::Suspended, spent);
                 self.queue.push_front(key);
             }
         }
@@ -271,7 +286,7 @@ impl Channels {
                 continue;
             };
             held.state = State::Reopening;
-            self.reopening.push(key, self.looks);
+            self.reopening.push(key, held.spent, self.looks);
             return self.held.get(&key).map(|held| (key, held));
         }
         None
@@ -280,7 +295,7 @@ impl Channels {
     /// The pool can't have it back just now: see [`Channels::retry`].
     pub fn postpone(&mut self, key: ChannelKey) {
         if let Some(held) = self.held.get_mut(&key).filter(|h| h.state == State::Reopening) {
-            held.state = State::Suspended;
+            (held.state, held.spent) = (State::Suspended, 0);
             self.reopening.remove(key, self.looks);
             self.later.push(key);
         }

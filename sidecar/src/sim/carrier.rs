@@ -201,12 +201,13 @@ impl World {
         self.carrier.oldest = self.carrier.link.waiting_since().0;
         self.carrier.link.welcomed(&life, &mut made);
         self.carrier.wait = BACKOFF.0;
-        let (begun, watchdog) = (self.stage.now, Watchdog::default());
+        let begun = self.stage.now;
+        let watchdog = Watchdog::begin(&self.carrier.link, !made.is_empty());
         let pending = made.into_iter().map(ToPool::from).collect();
         let up = Up { stream, pending, begun, watchdog, written: 0, writes: false, drains: false };
         self.carrier.state = State::Up(up);
         self.carrier.outages += 1; // the one there was is over
-        self.stage.after(0, Event::Look(stream));
+        self.stage.after(self.carrier.verdict_timeout / 2, Event::Look(stream));
         self.stage.after(0, Event::Retry(stream));
         self.link_goes_on();
     }

@@ -58,9 +58,10 @@ impl<C: Carrier> LinkTask<C> {
         let mut was_full = false;
         let mut retry = tokio::time::interval(RETRY);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut look = tokio::time::interval(self.verdict_timeout / 2);
+        let half = self.verdict_timeout / 2;
+        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + half, half);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut watchdog = Watchdog::default();
+        let mut watchdog = Watchdog::begin(&self.link, !made.is_empty());
         let mut written = 0;
         let freed = self.link.freed();
         let mut sample = Sample::default();

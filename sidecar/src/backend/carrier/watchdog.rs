@@ -20,6 +20,13 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
+    /// At the beginning of a stream: a first look. The next is half of the time later.
+    pub(crate) fn begin(link: &Link, pending: bool) -> Self {
+        let mut watchdog = Self::default();
+        watchdog.bites(link, pending, 0);
+        watchdog
+    }
+
     /// One look; true: the pool is silent. `pending`: messages wait to be written; `written`: how
     /// many were so far.
     pub(crate) fn bites(&mut self, link: &Link, pending: bool, written: u64) -> bool {

@@ -65,6 +65,8 @@ pub struct Held {
     pub(super) updates: Vec<Update>,
     /// Rises with the last share: who mined last is re-opened first.
     pub(super) active: u64,
+    /// Looks that have seen its open unanswered on earlier streams.
+    pub(super) spent: u64,
 }
 
 impl Held {
@@ -81,6 +83,7 @@ impl Held {
             told: None,
             updates: Vec::new(),
             active: 0,
+            spent: 0,
         }
     }
 
@@ -132,6 +135,7 @@ impl Held {
     pub(super) fn granted(&mut self, grant: &Grant, generation: u64) {
         self.state = State::Open;
         self.generation = generation;
+        self.spent = 0;
         self.prefix = grant.prefix.clone();
         self.extranonce_size = grant.extranonce_size;
         self.want(grant.target);

@@ -86,7 +86,7 @@ fn reopens_come_a_few_at_a_time_and_none_is_forgotten() {
     let second = reopen_order(&mut channels);
     assert_eq!(second.len(), 3);
     // The stream breaks: all of them come again, and the postponed one.
-    channels.cut();
+    channels.cut(false);
     let mut seen = Vec::new();
     loop {
         let some = reopen_order(&mut channels);
@@ -109,7 +109,7 @@ fn a_second_restart_while_reopening_begins_anew() {
     channels.suspend();
     assert_eq!(reopen_order(&mut channels).len(), 2);
     channels.granted(key(1, 1), &grant(1));
-    channels.cut();
+    channels.cut(false);
     channels.suspend();
     assert_eq!(reopen_order(&mut channels).len(), 2);
     assert_eq!(channels.generation(), 2);

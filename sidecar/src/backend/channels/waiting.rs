@@ -81,38 +81,63 @@ impl Wishes {
 }
 
 /// Channels that the pool was asked for and has not answered, in the order in which it was asked:
-/// no more than it is asked for at a time. With the look behind which it came to each.
+/// no more than it is asked for at a time.
 #[derive(Debug, Default)]
-pub(super) struct Asked(Vec<(ChannelKey, Option<u64>)>);
+pub(super) struct Asked(Vec<One>);
+
+#[derive(Debug)]
+struct One {
+    key: ChannelKey,
+    /// Looks that it has spent on earlier streams.
+    spent: u64,
+    /// The look behind which the pool came to it.
+    begun: Option<u64>,
+}
+
+impl One {
+    /// Looks that have seen it unanswered.
+    fn spent(&self, look: u64) -> u64 {
+        self.spent + self.begun.map_or(0, |begun| look - begun)
+    }
+}
 
 impl Asked {
-    /// The pool is asked for one, behind this look.
-    pub(super) fn push(&mut self, key: ChannelKey, look: u64) {
-        self.0.push((key, None));
+    /// The pool is asked for one, behind this look. `spent`: looks that it has spent before.
+    pub(super) fn push(&mut self, key: ChannelKey, spent: u64, look: u64) {
+        self.0.push(One { key, spent, begun: None });
         self.goes_on(look);
     }
 
     /// It is answered, or nobody wants it any more; the pool turns to the next.
     pub(super) fn remove(&mut self, key: ChannelKey, look: u64) {
-        self.0.retain(|(asked, _)| *asked != key);
+        self.0.retain(|one| one.key != key);
         self.goes_on(look);
     }
 
     fn goes_on(&mut self, look: u64) {
-        for (_, begun) in self.0.iter_mut().take(UNDER_WAY) {
-            begun.get_or_insert(look);
+        for one in self.0.iter_mut().take(UNDER_WAY) {
+            one.begun.get_or_insert(look);
         }
     }
 
-    /// They are to be asked for anew.
-    pub(super) fn take(&mut self) -> impl DoubleEndedIterator<Item = ChannelKey> {
-        std::mem::take(&mut self.0).into_iter().map(|(key, _)| key)
+    /// The stream has ended: they are to be asked for anew. With the looks that each has spent: a
+    /// break behind this look counts as one more for those that the pool had come to, be it that
+    /// it broke on one of them. `None`: none of this stream count.
+    pub(super) fn take(
+        &mut self,
+        look: Option<u64>,
+    ) -> impl DoubleEndedIterator<Item = (ChannelKey, u64)> + use<> {
+        let spent = move |one: &One| match look {
+            Some(look) => one.spent(look) + u64::from(one.begun.is_some()),
+            None => one.spent,
+        };
+        std::mem::take(&mut self.0).into_iter().map(move |one| (one.key, spent(&one)))
     }
 
-    /// Those that the pool came to before this look.
-    pub(super) fn before(&self, look: u64) -> Vec<ChannelKey> {
-        let late = self.0.iter().filter(|(_, begun)| begun.is_some_and(|begun| begun < look));
-        late.map(|(key, _)| *key).collect()
+    /// Those that have spent more looks than this.
+    pub(super) fn beyond(&self, patience: u64, look: u64) -> Vec<ChannelKey> {
+        let late = self.0.iter().filter(|one| one.spent(look) > patience);
+        late.map(|one| one.key).collect()
     }
 
     pub(super) fn len(&self) -> usize {

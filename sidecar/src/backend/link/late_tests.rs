@@ -139,6 +139,64 @@ fn reopens_that_the_pool_never_answers_hold_up_no_others() {
 }
 
 #[test]
+fn opens_that_streams_break_on_are_not_asked_for_without_end() {
+    let channels = many();
+    let (mut link, mut mailboxes) = link(&channels);
+    let mut out = Vec::new();
+    link.send(channels.iter().copied().map(wish), &mut out);
+    // Whether the pool goes on in the same life or in another, and however soon it breaks.
+    for (epoch, resumed) in [(1, true), (2, false)] {
+        assert_eq!(asked(&mut out), channels[..OPENS_AT_ONCE]);
+        link.cut();
+        link.welcomed(&life(epoch, resumed), &mut out);
+    }
+    link.cut();
+    assert!(mailboxes.iter_mut().all(|events| events.try_recv().is_err()));
+    out.clear();
+    link.welcomed(&life(2, true), &mut out);
+    let (_broken_on, others) = channels.split_at(UNDER_WAY);
+    assert_eq!(asked(&mut out), others[..OPENS_AT_ONCE], "those it had not come to have time");
+    let (told, waiting) = mailboxes.split_at_mut(UNDER_WAY);
+    for events in told {
+        assert!(events.try_recv().is_ok_and(|event| is_unavailable(&event)));
+    }
+    assert!(waiting.iter_mut().all(|events| events.try_recv().is_err()));
+    // A break and two looks are as much as three breaks.
+    link.cut();
+    link.welcomed(&life(2, true), &mut out);
+    out.clear();
+    link.look_at_opens(&mut out);
+    assert!(out.is_empty(), "{out:?}");
+    link.look_at_opens(&mut out);
+    assert_eq!(closed(&mut out), others[..UNDER_WAY]);
+}
+
+#[test]
+fn reopens_that_streams_break_on_are_not_asked_for_without_end() {
+    let channel = key(1, 1);
+    let (mut link, mut mailboxes) = link(&[channel]);
+    hold(&mut link, channel);
+    let mut out = Vec::new();
+    for epoch in 2..5 {
+        link.cut();
+        link.welcomed(&life(epoch, false), &mut out);
+        assert_eq!(asked(&mut out), [channel]);
+        assert!(mailboxes[0].try_recv().is_err());
+    }
+    // One answer, and all is forgiven.
+    link.receive(refused(channel, v1::RefuseReason::NoWork), &mut out);
+    link.retry(false, &mut out);
+    for epoch in 5..8 {
+        assert_eq!(asked(&mut out), [channel]);
+        assert!(mailboxes[0].try_recv().is_err());
+        link.cut();
+        link.welcomed(&life(epoch, false), &mut out);
+    }
+    assert!(out.is_empty(), "{out:?}");
+    assert!(matches!(mailboxes[0].try_recv(), Ok(Event::Unrestored { .. })));
+}
+
+#[test]
 fn a_pool_that_is_about_to_stop_is_asked_for_no_channel_and_its_next_life_for_all() {
     let channels: Vec<_> = (1..=200).map(|conn| key(conn, 1)).collect();
     let lost = key(1_000, 1);
@@ -175,6 +233,25 @@ fn a_pool_that_is_about_to_stop_is_asked_for_no_channel_and_its_next_life_for_al
     all.sort_unstable();
     let expected: Vec<_> = channels.iter().copied().chain([lost]).collect();
     assert_eq!(all, expected);
+}
+
+#[test]
+fn a_pool_that_stops_in_order_again_and_again_costs_no_open_its_patience() {
+    let channel = key(1, 1);
+    let (mut link, mut mailboxes) = link(&[channel]);
+    let mut out = Vec::new();
+    link.send([wish(channel)].into_iter(), &mut out);
+    for epoch in 2..9 {
+        assert_eq!(asked(&mut out), [channel]);
+        link.receive(drain(), &mut out);
+        link.receive(refused(channel, v1::RefuseReason::NoWork), &mut out);
+        link.look_at_opens(&mut out);
+        link.look_at_opens(&mut out);
+        assert!(out.is_empty(), "{out:?}");
+        link.cut();
+        link.welcomed(&life(epoch, false), &mut out);
+    }
+    assert!(mailboxes[0].try_recv().is_err(), "it waits");
 }
 
 #[test]

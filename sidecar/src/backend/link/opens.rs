@@ -5,6 +5,7 @@ use v1::session_request::Message as ToPool;
 
 use super::{Link, NO_LINK};
 use crate::backend::{convert, Parcel};
+use crate::types::ChannelKey;
 
 /// What the pool is told of an open that it did not answer in time.
 pub(crate) const LATE: &str = "not opened in time";
@@ -39,6 +40,29 @@ impl Link {
         if self.draining_looks > PATIENCE {
             opens = self.channels.unopened();
         }
+        self.give_up_opens(opens, reopens, true, out);
+        self.ask(out);
+    }
+
+    /// A stream has begun. What others have broken on before they answered is not asked for again:
+    /// the pool may break because of it.
+    pub(super) fn give_up_breakers(&mut self, out: &mut Vec<Parcel>) {
+        let (opens, reopens) = self.channels.broken_on();
+        let given_up = opens.len() + reopens.len();
+        if given_up > 0 {
+            tracing::warn!(given_up, "the stream to the pool broke on these opens: see its log");
+        }
+        self.give_up_opens(opens, reopens, false, out);
+    }
+
+    /// `asked`: the pool has been asked for those to be opened again on this stream.
+    fn give_up_opens(
+        &mut self,
+        opens: Vec<ChannelKey>,
+        reopens: Vec<ChannelKey>,
+        asked: bool,
+        out: &mut Vec<Parcel>,
+    ) {
         for channel in opens {
             out.extend(self.close(channel, LATE).map(Parcel::from));
             self.refuse_open(channel, "the pool does not answer");
@@ -46,10 +70,9 @@ impl Link {
         for channel in reopens {
             // Unless it went with another of its connection.
             if self.channels.get_mut(channel).is_some() {
-                self.unrestored(channel, true, out);
+                self.unrestored(channel, asked, out);
             }
         }
-        self.ask(out);
     }
 
     /// Nobody gets a channel that the pool has not opened yet.

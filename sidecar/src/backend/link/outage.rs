@@ -40,10 +40,11 @@ impl Link {
         if let Some(ledger) = &mut self.ledger {
             ledger.calls.next_stream();
         }
+        let was_told = self.draining;
         (self.draining, self.draining_looks) = (false, 0);
         self.warned_of_mask = false;
         self.warned_of_size = false;
-        self.channels.cut();
+        self.channels.cut(was_told);
         let submits = self.in_flight.len();
         if submits > 0 {
             tracing::info!(submits, "these wait for the pool to come back");
@@ -100,6 +101,7 @@ impl Link {
         } else if !first {
             self.begin_life();
         }
+        self.give_up_breakers(out);
         self.ask(out);
     }
 
