@@ -27,7 +27,7 @@ use crate::event::Way;
 use crate::keys::{AuthorityKey, KeyError};
 use crate::listen::Listener;
 #[cfg(feature = "mint")]
-use crate::mint::{Bridge, BridgeError, Running};
+use crate::mint::{Bridge, BridgeError, QuoteCallbacks, Running};
 use crate::noise::Acceptor;
 use crate::obs::bounds::Teller;
 #[cfg(feature = "bin")]
@@ -59,6 +59,12 @@ pub enum StartError {
     #[error(transparent)]
     Mint(#[from] BridgeError),
 }
+
+/// What is called when something becomes of credit; by default the log.
+#[cfg(feature = "mint")]
+type Called = Option<Arc<dyn QuoteCallbacks>>;
+#[cfg(not(feature = "mint"))]
+type Called = ();
 
 /// What to dial on this machine: nobody can dial "all addresses".
 fn dialable(mut address: SocketAddr) -> SocketAddr {
@@ -143,7 +149,22 @@ impl Sidecar {
     ) -> Result<Self, StartError> {
         let dialer = grpc::Dialer::new(&config.pool, config.limits.max_in_flight);
         let events = grpc::Dialer::new(&config.pool, config.limits.max_in_flight);
-        Self::start_over(dialer, events, config, inherited).await
+        Self::start_over(dialer, events, config, inherited, Called::default()).await
+    }
+
+    /// As [`Sidecar::start`], for a program that wants to know what becomes of credit: these are
+    /// called instead of the log's. Without `[mint].ledger_file` there is no credit.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    #[cfg(all(feature = "grpc", feature = "mint"))]
+    pub async fn start_calling(
+        config: Config,
+        callbacks: Arc<dyn QuoteCallbacks>,
+    ) -> Result<Self, StartError> {
+        let dialer = grpc::Dialer::new(&config.pool, config.limits.max_in_flight);
+        let events = grpc::Dialer::new(&config.pool, config.limits.max_in_flight);
+        Self::start_over(dialer, events, config, None, Some(callbacks)).await
     }
 
     /// Starts everything, with the pool in this process: it has the other end of the ring.
@@ -152,7 +173,7 @@ impl Sidecar {
     /// See [`StartError`]; nothing is left running.
     pub async fn start_on_ring(config: Config, ring: RingCarrier) -> Result<Self, StartError> {
         let events = ring.events();
-        Self::start_over(ring, events, config, None).await
+        Self::start_over(ring, events, config, None, Called::default()).await
     }
 
     /// `events`: the way to the pool for events.
@@ -161,6 +182,7 @@ impl Sidecar {
         events: W,
         config: Config,
         inherited: Option<TcpListener>,
+        called: Called,
     ) -> Result<Self, StartError> {
         // Before the key: what is written in between is seen as a change.
         let stamp = config.authority.key_file.stamp()?;
@@ -194,10 +216,14 @@ impl Sidecar {
         #[cfg(feature = "mint")]
         let bridge = bridge.map(|bridge| {
             let returns = link.keep_in(bridge.ledger());
+            let bridge = match called {
+                Some(callbacks) => bridge.calling(callbacks),
+                None => bridge,
+            };
             bridge.start(returns, events, &config.pool.sidecar_id)
         });
         #[cfg(not(feature = "mint"))]
-        drop(events);
+        let ((), _) = (called, events);
         let acceptor = Acceptor::new(
             *key.keypair(),
             config.authority.cert_validity_sec,

@@ -21,8 +21,8 @@ impl Drop for Folder {
     }
 }
 
-/// A sidecar with a mint bridge, whose pool and mint are away.
-async fn bridged(name: &str) -> (Folder, Sidecar) {
+/// A mint bridge whose pool and mint are away.
+fn config(name: &str) -> (Folder, Config) {
     let path = std::env::temp_dir().join(format!("gsv2-app-{}-{name}", std::process::id()));
     fs::create_dir_all(&path).unwrap();
     let folder = Folder(path);
@@ -35,6 +35,12 @@ async fn bridged(name: &str) -> (Folder, Sidecar) {
     config.mint.url = "http://127.0.0.1:9".into();
     config.mint.processor.listen = "127.0.0.1:0".parse().unwrap();
     config.mint.processor.allow_plain = true;
+    (folder, config)
+}
+
+/// A sidecar with one.
+async fn bridged(name: &str) -> (Folder, Sidecar) {
+    let (folder, config) = config(name);
     // Nobody polls the host: nothing is needed of it.
     let (_, carrier) = ring::new(&config.pool, config.limits.max_in_flight).unwrap();
     (folder, Sidecar::start_on_ring(config, carrier).await.unwrap())
@@ -50,4 +56,54 @@ async fn fails_with_a_part_of_the_mint_bridge_and_stops_all_the_same() {
         assert_eq!(timeout(PATIENCE, sidecar.failed()).await, Ok("a part that panics"));
         timeout(PATIENCE, sidecar.stop()).await.unwrap();
     }
+}
+
+/// A program that hears of credits.
+#[cfg(feature = "grpc")]
+#[derive(Debug)]
+struct Program(mpsc::Sender<u64>);
+
+#[cfg(feature = "grpc")]
+impl QuoteCallbacks for Program {
+    fn on_sealed(&self, event: &gopool_sv2_proto::v1::MintSealed) {
+        self.0.try_send(event.amount).unwrap();
+    }
+}
+
+#[cfg(feature = "grpc")]
+#[tokio::test]
+async fn a_program_has_its_own_callbacks_called() {
+    use crate::mint::ledger::{Ledger as _, LedgerShare, Settings, Source, SqliteLedger};
+    use crate::mint::Scheme;
+    use crate::types::{Difficulty, Hash, PayoutKey};
+
+    let (_folder, config) = config("callbacks");
+    let settings = Settings {
+        path: config.mint.ledger_file.clone().unwrap(),
+        scheme: Scheme::Linear,
+        max_shares: 8,
+        accrued_every_ms: 10_000,
+    };
+    // From a process before this one.
+    let ledger = SqliteLedger::open(&settings, mpsc::channel(8).0).unwrap();
+    let generator = b"0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+    let share = LedgerShare {
+        id: 0,
+        source: Source::V1,
+        hash: Hash([1; 32]),
+        identity: "name".into(),
+        payout_key: PayoutKey::from_hex(generator).ok(),
+        quote: None,
+        worker: "".into(),
+        credit: Difficulty { whole: 7, fraction: 0 },
+        block_candidate: false,
+        height: 0,
+        at_ms: crate::sys::unix_millis(),
+    };
+    ledger.record_many(vec![share]).await.unwrap();
+    tokio::task::spawn_blocking(move || drop(ledger)).await.unwrap();
+    let (told, mut heard) = mpsc::channel(8);
+    let sidecar = Sidecar::start_calling(config, Arc::new(Program(told))).await.unwrap();
+    assert_eq!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(7));
+    timeout(PATIENCE, sidecar.stop()).await.unwrap();
 }

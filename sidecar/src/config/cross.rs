@@ -172,6 +172,14 @@ impl Cross<'_> {
             let text = "needs [mint].url, where the mint serves its HTTP API";
             self.at("mint", &["ledger_file"], text.to_owned());
         }
+        if (1..mint.min_amount).contains(&mint.seal_amount) {
+            let text = format!(
+                "seal_amount ({}) is below min_amount ({}): credits would be closed that are too \
+                 small to be paid; raise the first or lower the second",
+                mint.seal_amount, mint.min_amount
+            );
+            self.at("mint", &["seal_amount", "min_amount"], text);
+        }
         let processor = &mint.processor;
         if processor.allow_plain && !processor.listen.ip().is_loopback() {
             let text = "is allowed on a loopback address only: listen on 127.0.0.1, or use tls_dir";

@@ -228,9 +228,14 @@ const fn scheme(valuation: Valuation) -> Scheme {
 
 fn plan(config: &Mint) -> Plan {
     let ms = |seconds: u64| i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
+    let unit_work = Work::from(config.unit_difficulty);
     Plan {
-        terms: Terms { unit_work: config.unit_difficulty.into(), min_amount: config.min_amount },
+        terms: Terms { unit_work, min_amount: config.min_amount },
         seal_ms: ms(config.seal_interval_sec),
+        seal_work: match config.seal_amount {
+            0 => Work(u128::MAX),
+            units => Work(unit_work.0.saturating_mul(units.into())),
+        },
         quote_payments: config.quote_payments,
         quote_life_ms: ms(config.quote_life_sec),
         keep_shares_ms: ms(config.keep_shares_h.saturating_mul(3600)),

@@ -1,7 +1,7 @@
 //! Shares become ehash: the way from an accepted share to a credit at a Cashu mint.
 //!
 //! ```text
-//! verdict → ledger (durable) → credit, sealed by time → deposit quote of the mint → confirmed
+//! verdict → ledger (durable) → credit, sealed → deposit quote of the mint → confirmed
 //!
 //! http ──→ the mint's API: asks for a quote, reads a quote
 //! processor ←── the mint: where to pay, what was paid, and a stream of what is paid now

@@ -34,6 +34,8 @@ pub struct Mint {
     pub unit_difficulty: Difficulty,
     /// From the first share of a credit to its sealing, in seconds.
     pub seal_interval_sec: u64,
+    /// A credit of so many units is sealed at once; 0: only by time.
+    pub seal_amount: u64,
     /// Smaller amounts wait for more.
     pub min_amount: u64,
     /// Payments on one quote, before there is another.
@@ -76,6 +78,7 @@ impl Default for Mint {
             valuation: Valuation::Linear,
             unit_difficulty: Difficulty { whole: 1, fraction: 0 },
             seal_interval_sec: 60,
+            seal_amount: 0,
             min_amount: 1,
             // A mint reads all payments of a quote one after the other.
             quote_payments: 256,

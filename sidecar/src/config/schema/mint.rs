@@ -66,6 +66,14 @@ pub(super) const SECTION: Section = Section {
             "How long shares are gathered before they become one payment, in seconds."
         ),
         int!(
+            "seal_amount",
+            mint.seal_amount as u64,
+            0,
+            1 << 53,
+            "Shares worth so many units become a payment within a second or so, without waiting \
+             for the interval; `min_amount` at least. 0: only the interval counts."
+        ),
+        int!(
             "min_amount",
             mint.min_amount as u64,
             1,

@@ -46,6 +46,8 @@ pub struct Plan {
     pub terms: Terms,
     /// From the first share of a credit to its sealing.
     pub seal_ms: i64,
+    /// A credit of so much work is sealed at the next look.
+    pub seal_work: Work,
     /// Payments on one quote.
     pub quote_payments: u64,
     /// Life of a quote.
@@ -127,10 +129,24 @@ impl<L: Ledger> Dispatcher<L> {
         *self.breaker() = Breaker::at_its_longest(self.clock.now_ms());
     }
 
+    /// Lets time pass for this.
+    #[cfg(test)]
+    pub(in crate::mint) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// One look of each task. None of them may run.
+    #[cfg(test)]
+    pub(in crate::mint) async fn look(self: &Arc<Self>) -> Result<(), LedgerError> {
+        self.step().await?;
+        self.open_due().await?;
+        self.read_due().await
+    }
+
     /// A mint that opens its stream of payments is there: it is called at the next look, and not
     /// when the wait for one that was away is over. Its HTTP API may open a moment later; a call
     /// that comes too early begins with the shortest wait.
-    async fn hear_of_returns(&self, mut stop: watch::Receiver<bool>) {
+    pub(in crate::mint) async fn hear_of_returns(&self, mut stop: watch::Receiver<bool>) {
         let mut listens = self.listens.clone();
         loop {
             tokio::select! {
@@ -191,8 +207,11 @@ impl<L: Ledger> Dispatcher<L> {
         let (ledger, plan) = (&self.ledger, &self.plan);
         let now = self.clock.now_ms();
         // What is opened while the others are closed is not due.
-        let due = Due { opened_by_ms: now - plan.seal_ms, work_from: Work(u128::MAX) };
-        while ledger.close_due(due, self.clock.now_ms()).await? > 0 {}
+        let mut due = Due { opened_by_ms: now - plan.seal_ms, work_from: plan.seal_work };
+        while ledger.close_due(due, self.clock.now_ms()).await? > 0 {
+            // Once a look: work comes without end, and what is sealed is to be sent.
+            due.work_from = Work(u128::MAX);
+        }
         loop {
             let sealing = ledger.seal(plan.terms, STEP, now).await?;
             if sealing.sealed + sealing.carried == 0 {

@@ -40,7 +40,7 @@ impl<L: Ledger> Dispatcher<L> {
         }
     }
 
-    async fn open_due(self: &Arc<Self>) -> Result<(), LedgerError> {
+    pub(super) async fn open_due(self: &Arc<Self>) -> Result<(), LedgerError> {
         let now = self.clock.now_ms();
         for need in self.ledger.due_quotes(now, STEP).await? {
             if let QuoteNeed::Missing { account_id, .. } = need {

@@ -44,7 +44,7 @@ impl<L: Ledger> Dispatcher<L> {
         }
     }
 
-    async fn read_due(self: &Arc<Self>) -> Result<(), LedgerError> {
+    pub(super) async fn read_due(self: &Arc<Self>) -> Result<(), LedgerError> {
         if !self.may_call() {
             return Ok(());
         }

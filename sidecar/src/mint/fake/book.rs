@@ -62,6 +62,13 @@ impl Database {
         self.quotes.values().map(|row| row.issued).sum()
     }
 
+    /// The same, with all quotes locked to this key.
+    #[must_use]
+    pub fn locked_to(mut self, key: &str) -> Self {
+        self.quotes.values_mut().for_each(|row| row.pubkey = Some(key.to_owned()));
+        self
+    }
+
     /// Whether an identifier or a request is a quote's already.
     pub(super) fn is_taken(&self, identifier: &str, request: &str) -> bool {
         let same = |row: &Row| row.identifier == identifier || row.request == request;

@@ -5,6 +5,8 @@ mod books;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod hours;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod papers;

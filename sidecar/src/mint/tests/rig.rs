@@ -15,13 +15,13 @@ use crate::mint::ledger::{
 };
 use crate::mint::{Scheme, Work};
 use crate::obs::Counts;
-use crate::sys::unix_millis;
 use crate::types::{Difficulty, Hash, QuoteRef};
 
 /// Shares of difficulty 7 that are one payment each.
 pub(super) const PLAN: Plan = Plan {
     terms: Terms { unit_work: Work(1 << 32), min_amount: 1 },
     seal_ms: 0,
+    seal_work: Work(u128::MAX),
     quote_payments: 2,
     quote_life_ms: 86_400_000,
     keep_shares_ms: 86_400_000,
@@ -51,6 +51,11 @@ impl Rig {
 
     /// All of it but the dispatcher at work.
     pub(super) async fn open(name: &str) -> Self {
+        Self::open_with(name, PLAN).await
+    }
+
+    /// The same, after another plan.
+    pub(super) async fn open_with(name: &str, plan: Plan) -> Self {
         let folder = std::env::temp_dir().join(format!("gsv2-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let at = ledger::Settings {
@@ -61,7 +66,7 @@ impl Rig {
         };
         let ledger = SqliteLedger::open(&at, mpsc::channel(64).0).unwrap();
         let (sent, sends) = watch::channel(0);
-        let deposits = LedgerDeposits::new(ledger.clone(), PLAN.quote_life_ms, sends);
+        let deposits = LedgerDeposits::new(ledger.clone(), plan.quote_life_ms, sends);
         let deposits = Arc::new(deposits);
         let processor = Processor::open(settings(), secret(), Arc::clone(&deposits)).await.unwrap();
         let address = processor.address();
@@ -75,7 +80,7 @@ impl Rig {
         let http = MintHttp::new(&api_settings(mint.url())).unwrap();
         let counts = Counts::default();
         let dispatcher =
-            Dispatcher::new(ledger.clone(), http, secret(), PLAN, sent, listens, counts);
+            Dispatcher::new(ledger.clone(), http, secret(), plan, sent, listens, counts);
         let (mint_address, tasks) = (mint.address(), vec![serving]);
         Self {
             folder,
@@ -135,7 +140,7 @@ impl Rig {
             credit: Difficulty { whole: 7, fraction: 0 },
             block_candidate: false,
             height: 0,
-            at_ms: unix_millis(),
+            at_ms: self.dispatcher.clock().now_ms(),
         };
         self.ledger.record_many(vec![share]).await.unwrap();
     }
