@@ -20,6 +20,9 @@ use crate::types::{GSV2_START, GSV2_WRONG_STATE};
 /// How long what still runs may take when a listener is cut off.
 const CUT: Duration = Duration::from_secs(2);
 
+/// How long a listener of which a part has failed may take to stop in order.
+const FAILED: Duration = Duration::from_secs(30);
+
 /// What the thread is told; what is told later counts if it is more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
@@ -254,14 +257,34 @@ async fn serve(
     let _ = ready.send(Ok(sidecar.miner_url().to_owned()));
     tracing::info!(address = %sidecar.address(), "listening for Stratum V2 miners");
     let memory = memory::look_after(sidecar.clients().clone());
-    tokio::select! {
-        () = told(&mut orders, Order::Drain) => {}
+    let ended = tokio::select! {
+        () = told(&mut orders, Order::Drain) => Ended::Drained,
         never = memory => match never {},
-        part = sidecar.failed() => return Err(Ended::Failed(part)),
-    }
+        part = sidecar.failed() => Ended::Failed(part),
+    };
+    let patience = match ended {
+        Ended::Drained => None,
+        // Miners wait for answers, and the ledger for its last shares; then the host hears of it.
+        Ended::Failed(part) => {
+            tracing::error!("{part} ended by itself: stopping, so that it can be started anew");
+            Some(FAILED)
+        }
+    };
     tokio::select! {
-        () = sidecar.stop() => Err(Ended::Drained),
-        () = told(&mut orders, Order::Cut) => Ok(()),
+        () = sidecar.stop() => Err(ended),
+        () = passed(patience) => Err(ended),
+        () = told(&mut orders, Order::Cut) => match ended {
+            Ended::Drained => Ok(()),
+            Ended::Failed(_) => Err(ended),
+        },
+    }
+}
+
+/// `None`: never.
+async fn passed(patience: Option<Duration>) {
+    match patience {
+        Some(patience) => tokio::time::sleep(patience).await,
+        None => std::future::pending().await,
     }
 }
 

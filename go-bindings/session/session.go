@@ -258,15 +258,15 @@ func (s *Session) withdraw(c *channel) {
 // drain tells the sidecar that the pool is about to stop.
 func (s *Session) drain(grace time.Duration, reason string) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.draining = true
 	l := s.latest
-	welcomed := l != nil && l.welcomed
-	s.mu.Unlock()
 	switch {
 	case l == nil:
-	case !welcomed:
+	case !l.welcomed:
 		l.fail(errStopping)
 	default:
+		// Before any open is refused for it: who hears of it first waits for the pool's next life.
 		l.outbox.push(entry{message: drainMessage(grace, reason)})
 	}
 }
