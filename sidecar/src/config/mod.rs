@@ -15,6 +15,8 @@ mod link_tests;
 #[cfg(test)]
 mod listen_tests;
 mod mint;
+#[cfg(all(test, feature = "mint"))]
+mod mint_tests;
 mod model;
 mod print;
 mod problem;

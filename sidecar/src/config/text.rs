@@ -32,8 +32,8 @@ pub(super) fn shown(value: &str) -> String {
 pub(super) fn socket_address(value: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = value.parse::<SocketAddr>() {
         if address.port() == 0 && !address.ip().is_loopback() {
-            return Err("port 0 would be another port at each start: write the port that miners \
-                        are given, for example 3336"
+            return Err("port 0 would be another port at each start: write the one that is \
+                        to be dialled, for example 3336"
                 .to_owned());
         }
         return Ok(address);
