@@ -55,8 +55,8 @@ async fn write(ledger: &SqliteLedger) {
         height: 1,
         at_ms: 1_000,
     };
-    ledger.record_many((1..=8).map(|n| share(n, hostile())).collect()).await.unwrap();
-    ledger.record_many(vec![share(9, "bob".into())]).await.unwrap();
+    ledger.record_many((1..=8).map(|n| share(n, hostile())).collect(), 1_000).await.unwrap();
+    ledger.record_many(vec![share(9, "bob".into())], 1_000).await.unwrap();
     ledger.close_due(Due { opened_by_ms: i64::MAX, work_from: Work::ZERO }, 2_000).await.unwrap();
     let terms = Terms { unit_work: Work::DIFFICULTY_1, min_amount: 1 };
     assert_eq!(ledger.seal(terms, 10, 2_000).await.unwrap().sealed, 2);
@@ -426,7 +426,7 @@ fn says_which_quotes_wallets_made() {
             height: 1,
             at_ms: 1_000,
         };
-        ledger.record_many(vec![share]).await.unwrap();
+        ledger.record_many(vec![share], 1_000).await.unwrap();
         let due = Due { opened_by_ms: i64::MAX, work_from: Work::ZERO };
         ledger.close_due(due, 2_000).await.unwrap();
         ledger

@@ -100,10 +100,33 @@ async fn a_program_has_its_own_callbacks_called() {
         height: 0,
         at_ms: crate::sys::unix_millis(),
     };
-    ledger.record_many(vec![share]).await.unwrap();
+    ledger.record_many(vec![share], 0).await.unwrap();
     tokio::task::spawn_blocking(move || drop(ledger)).await.unwrap();
     let (told, mut heard) = mpsc::channel(8);
     let sidecar = Sidecar::start_calling(config, Arc::new(Program(told))).await.unwrap();
     assert_eq!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(7));
     timeout(PATIENCE, sidecar.stop()).await.unwrap();
+}
+
+#[cfg(feature = "grpc")]
+#[tokio::test]
+async fn rejects_another_unit_or_method_than_the_ledger_was_begun_with() {
+    let (_folder, config) = config("units");
+    for (unit, method, good) in [
+        ("hash", "ehash", true),
+        ("sat", "ehash", false),
+        ("hash", "bolt11", false),
+        ("hash", "ehash", true),
+    ] {
+        let mut config = config.clone();
+        (config.mint.unit, config.mint.method) = (unit.to_owned(), method.to_owned());
+        match Sidecar::start(config).await {
+            Ok(sidecar) if good => timeout(PATIENCE, sidecar.stop()).await.unwrap(),
+            Err(StartError::Mint(error @ BridgeError::Unit { .. })) if !good => {
+                let told = error.to_string();
+                assert!(told.contains("unit \"hash\" and method \"ehash\""), "{told}");
+            }
+            other => panic!("{unit} {method}: {other:?}"),
+        }
+    }
 }

@@ -27,6 +27,9 @@ pub trait ShareLedger: fmt::Debug + Send + Sync {
     /// anything now. Otherwise what became of it is told once, through [`Returns`].
     fn record(&self, share: LedgerShare) -> bool;
 
+    /// Whether the pool has set a payout key for this user identity. Never blocks.
+    fn has_payout(&self, user_identity: &Bytes) -> bool;
+
     /// A request of the pool. Never blocks; `answer` takes what it comes to, at any time.
     fn call(&self, call: Call, answer: Answer);
 
@@ -276,7 +279,7 @@ impl Ledger {
     pub(crate) fn keep(&self, judged: Judged, owner: Owner, worker: Bytes) {
         let Verdict::Accepted { hash, credit, block_candidate } = judged.verdict else { return };
         let conn = judged.channel.conn();
-        let keyed = owner.payout_key.is_some();
+        let keyed = owner.payout_key.is_some() || self.ledger.has_payout(&owner.user_identity);
         let id = {
             let mut books = self.returns.lock();
             books.last_id += 1;

@@ -42,6 +42,17 @@ pub enum BridgeError {
     /// The ledger can't be opened.
     #[error("[mint].ledger_file: {0}")]
     Ledger(#[from] ledger::OpenError),
+    /// Its amounts are of another unit, or its quotes of another payment method.
+    #[error(
+        "[mint].unit and [mint].method: the amounts of this ledger are of unit \"{unit}\" and \
+         method \"{method}\": set these again, or begin another ledger_file"
+    )]
+    Unit {
+        /// The ledger's unit.
+        unit: String,
+        /// The ledger's payment method.
+        method: String,
+    },
     /// It can't be read.
     #[error("[mint].ledger_file: {0}")]
     Read(#[from] LedgerError),
@@ -97,6 +108,10 @@ impl Bridge {
             SqliteLedger::open_counted(&settings, told, counted)
         });
         let opened = opened.await??;
+        let (unit, method) = opened.bind(&config.unit, &config.method).await?;
+        if (&unit, &method) != (&config.unit, &config.method) {
+            return Err(BridgeError::Unit { unit, method });
+        }
         let secret = QuoteSecret::new(*opened.secret());
         let (sent, sends) = watch::channel(0);
         let deposits =

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, Semaphore};
 
 use super::clock::Clock;
-use super::ledger::{self, Ledger, LedgerError, SqliteLedger};
+use super::ledger::{self, Ledger, LedgerError, SqliteLedger, POOL_CLOCK_MS};
 use crate::backend::ledger::{
     Account, Answer, Call, CallError, Code, Keeping, Kept, LedgerShare, QuoteAnswer, QuoteUnknown,
     RecordedShare, Reply, Returns, ShareLedger,
@@ -63,6 +63,10 @@ impl ShareLedger for Keeper {
             // Not the wall clock's time: one that jumps would hold the credit back, or hurry it.
             at_ms: self.clock.now_ms(),
         })
+    }
+
+    fn has_payout(&self, user_identity: &bytes::Bytes) -> bool {
+        self.ledger.has_payout(user_identity)
     }
 
     fn call(&self, call: Call, answer: Answer) {
@@ -137,17 +141,28 @@ async fn serve(
             })))
         }
         Call::RecordShares(shares) => {
-            let shares = shares.into_iter().map(|share| from_elsewhere(share, now)).collect();
-            let outcomes = ledger.record_many(shares).await?;
+            let shares = shares.into_iter().map(|share| from_elsewhere(share, now));
+            let shares = shares.collect::<Result<_, _>>()?;
+            let outcomes = ledger.record_many(shares, now).await?;
             let recorded = |outcome| outcome == ledger::Outcome::Recorded;
             Ok(Reply::Recorded(outcomes.into_iter().map(recorded).collect()))
         }
     }
 }
 
-/// `now`: the ledger's time. The pool's clock may be ahead of it.
-fn from_elsewhere(share: RecordedShare, now: i64) -> ledger::LedgerShare {
-    ledger::LedgerShare {
+/// `now`: the ledger's time. The pool's clock may be a little ahead of it; by more, and a share
+/// would seem to be younger than it is, and so not forgotten when it is.
+fn from_elsewhere(share: RecordedShare, now: i64) -> Result<ledger::LedgerShare, LedgerError> {
+    match share.accepted_ms {
+        ..=0 => return Err(LedgerError::Refused("accepted_ms is not when a share was accepted")),
+        at if at > now.saturating_add(POOL_CLOCK_MS) => {
+            return Err(LedgerError::Refused(
+                "a share was accepted in ten minutes or later: set the clocks of pool and sidecar",
+            ))
+        }
+        _ => {}
+    }
+    Ok(ledger::LedgerShare {
         id: 0,
         source: ledger::Source::V1,
         hash: share.hash,
@@ -159,7 +174,7 @@ fn from_elsewhere(share: RecordedShare, now: i64) -> ledger::LedgerShare {
         block_candidate: share.block_candidate,
         height: share.height,
         at_ms: share.accepted_ms.min(now),
-    }
+    })
 }
 
 /// Tells the miners what became of their shares, until the ledger is gone.
@@ -176,4 +191,33 @@ pub async fn tell(mut outcomes: mpsc::Receiver<Vec<ledger::Kept>>, returns: Retu
         }));
     }
     returns.lost();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Difficulty, Hash};
+
+    #[test]
+    fn rejects_shares_of_another_door_without_a_time_or_from_a_clock_far_ahead() {
+        let now = 1_000_000_000;
+        let at = |accepted_ms| {
+            let share = RecordedShare {
+                hash: Hash([1; 32]),
+                user_identity: "name".into(),
+                payout_key: None,
+                credit: Difficulty { whole: 1, fraction: 0 },
+                height: 0,
+                block_candidate: false,
+                accepted_ms,
+            };
+            from_elsewhere(share, now).map(|share| share.at_ms)
+        };
+        assert_eq!((at(1), at(now)), (Ok(1), Ok(now)));
+        // Not later than now, which is when its row may be deleted at the earliest.
+        assert_eq!((at(now + 1), at(now + POOL_CLOCK_MS)), (Ok(now), Ok(now)));
+        for accepted_ms in [i64::MIN, -1, 0, now + POOL_CLOCK_MS + 1, i64::MAX] {
+            assert!(matches!(at(accepted_ms), Err(LedgerError::Refused(_))), "{accepted_ms}");
+        }
+    }
 }

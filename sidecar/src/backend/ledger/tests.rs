@@ -19,6 +19,10 @@ impl ShareLedger for Taker {
         !self.full
     }
 
+    fn has_payout(&self, user_identity: &Bytes) -> bool {
+        user_identity == "set by the pool"
+    }
+
     fn call(&self, call: Call, answer: Answer) {
         let reply = match call {
             Call::SetPayout { claim_unassigned, .. } => {
@@ -123,8 +127,11 @@ fn a_ledger_without_room_refuses_only_whom_it_owes() {
     let Rig { ledger, mut events, counts, .. } = rig(true);
     ledger.keep(accepted(1), owner(true), Bytes::new());
     ledger.keep(accepted(2), owner(false), Bytes::new());
-    assert_eq!(heard(&mut events), [(1, Some(RejectReason::BackendUnavailable)), (2, None)]);
-    assert_eq!((ledger.held(), not_kept(&counts)), (0, (1, 1)));
+    let set = Owner { user_identity: Bytes::from_static(b"set by the pool"), ..owner(false) };
+    ledger.keep(accepted(3), set, Bytes::new());
+    let refused = Some(RejectReason::BackendUnavailable);
+    assert_eq!(heard(&mut events), [(1, refused), (2, None), (3, refused)]);
+    assert_eq!((ledger.held(), not_kept(&counts)), (0, (1, 2)));
 }
 
 #[test]

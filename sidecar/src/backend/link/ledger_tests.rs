@@ -20,6 +20,10 @@ impl ShareLedger for Taker {
         true
     }
 
+    fn has_payout(&self, _: &Bytes) -> bool {
+        false
+    }
+
     fn call(&self, call: Call, answer: Answer) {
         let reply = match call {
             Call::SetPayout { claim_unassigned, .. } => {

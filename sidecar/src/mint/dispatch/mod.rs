@@ -9,7 +9,9 @@
 mod backoff;
 mod quotes;
 mod readings;
+mod unshown;
 
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,11 +26,16 @@ use super::work::Work;
 use crate::obs::{Counts, Trouble};
 use crate::sys::stopped;
 use backoff::Breaker;
+use unshown::Unshown;
+#[cfg(test)]
+pub(in crate::mint) use unshown::UNSHOWN_MAX;
 
 /// How often each task looks for something to do.
 const TICK: Duration = Duration::from_secs(1);
 /// Quotes that are looked at in one step.
 const STEP: u32 = 256;
+/// Closings in one step, of up to 256 credits each.
+const CLOSINGS: usize = 256;
 /// Quotes of wallets that are remembered before anybody uses them, the newest.
 const UNUSED_QUOTES: u64 = 100_000;
 /// How long nothing new is sent at the start before all have been heard that take events.
@@ -68,6 +75,9 @@ pub struct Dispatcher<L> {
     clock: Clock,
     started_ms: i64,
     breaker: Mutex<Breaker>,
+    unshown: Mutex<Unshown>,
+    /// When idle quotes were looked for last.
+    swept_ms: AtomicI64,
     /// Rises when there is more for the mint to be told.
     sent: watch::Sender<u64>,
     /// Rises when the mint has opened its stream of payments.
@@ -97,6 +107,8 @@ impl<L: Ledger> Dispatcher<L> {
             clock,
             started_ms,
             breaker,
+            unshown: Mutex::default(),
+            swept_ms: AtomicI64::new(0),
             sent,
             listens,
             counts,
@@ -116,6 +128,10 @@ impl<L: Ledger> Dispatcher<L> {
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unshown(&self) -> MutexGuard<'_, Unshown> {
+        self.unshown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the mint may be called now.
@@ -208,8 +224,12 @@ impl<L: Ledger> Dispatcher<L> {
         let now = self.clock.now_ms();
         // What is opened while the others are closed is not due.
         let mut due = Due { opened_by_ms: now - plan.seal_ms, work_from: plan.seal_work };
-        while ledger.close_due(due, self.clock.now_ms()).await? > 0 {
-            // Once a look: work comes without end, and what is sealed is to be sent.
+        // Not without end: what is sealed is to be sent.
+        for _ in 0..CLOSINGS {
+            if ledger.close_due(due, self.clock.now_ms()).await? == 0 {
+                break;
+            }
+            // Work comes all the time.
             due.work_from = Work(u128::MAX);
         }
         loop {
@@ -262,7 +282,8 @@ impl<L: Ledger> Dispatcher<L> {
     /// Shares of paid credits and events that are old enough to go, and quotes that nobody used.
     async fn prune_due(&self, forgot_ms: &mut i64) -> Result<(), LedgerError> {
         let (now, mut pace, mut rows) = (self.clock.now_ms(), Pace::start(), PRUNE_ROWS.0);
-        while self.ledger.prune(now - self.plan.keep_shares_ms, rows).await? >= rows {
+        let by = now - self.plan.keep_shares_ms;
+        while self.ledger.prune(by, now, rows).await? >= rows {
             // The more there is, the less a share's wait is to be heard of; and it has to be done.
             rows = (rows + PRUNE_ROWS.0).min(PRUNE_ROWS.1);
             pace.rest().await;

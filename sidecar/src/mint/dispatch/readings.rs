@@ -1,5 +1,6 @@
 //! What the mint shows of what was sent.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,10 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, MissedTickBehavior};
 
 use super::quotes::{finished, is};
+use super::unshown::UNSHOWN_MAX;
 use super::{Dispatcher, STEP, TICK};
-use crate::mint::http::Refusal;
-use crate::mint::ledger::{Ledger, LedgerError, LostQuote, Quote, Reading};
+use crate::mint::http::{MintError, Refusal};
+use crate::mint::ledger::{Ledger, LedgerError, LostQuote, Quote, QuoteState, Reading};
 use crate::obs::Trouble;
 use crate::sys::stopped;
 
@@ -20,6 +22,12 @@ const READ_EVERY_MS: i64 = 10_000;
 /// How often the mint is asked for quotes that it lost, while nothing but the operator is waited
 /// for.
 const LOST_EVERY_MS: i64 = 60_000;
+
+/// How long a quote with which nothing happens is not read, how often such are looked for, and how
+/// many are read then: 86,400 a day.
+const IDLE_MS: i64 = 24 * 3_600 * 1_000;
+const SWEEP_EVERY_MS: i64 = 60_000;
+const SWEPT: u32 = 60;
 
 /// Between the beginnings of two readings. A step of 256 takes half of its second.
 const APART: Duration = Duration::from_millis(2);
@@ -52,7 +60,16 @@ impl<L: Ledger> Dispatcher<L> {
         let mut calls = JoinSet::new();
         // One that can't be written down holds up no other.
         let mut done = Ok(());
-        for quote in self.ledger.unread_quotes(by, STEP).await? {
+        let mut quotes = self.ledger.unread_quotes(by, STEP).await?;
+        let now = self.clock.now_ms();
+        if now - self.swept_ms.load(Ordering::Relaxed) >= SWEEP_EVERY_MS {
+            self.swept_ms.store(now, Ordering::Relaxed);
+            let idle = self.ledger.idle_quotes(now - IDLE_MS, SWEPT).await?;
+            let fresh = |quote: &Quote| quotes.iter().all(|q| q.quote_ref != quote.quote_ref);
+            let idle: Vec<Quote> = idle.into_iter().filter(fresh).collect();
+            quotes.extend(idle);
+        }
+        for quote in quotes {
             if calls.len() >= self.plan.calls {
                 done = done.and(finished(calls.join_next().await));
             }
@@ -115,6 +132,7 @@ impl<L: Ledger> Dispatcher<L> {
         let now = self.clock.now_ms();
         match read {
             Ok(found) => {
+                self.unshown().shown(&quote.quote_ref);
                 let (paid, issued) = (found.amount_paid, found.amount_issued);
                 match self.ledger.confirm(quote.quote_ref, paid, issued, now).await? {
                     Reading::Even(0) => {}
@@ -130,6 +148,12 @@ impl<L: Ledger> Dispatcher<L> {
                     ),
                 }
                 Ok(())
+            }
+            // All on it was paid and minted: nobody misses it.
+            Err(error)
+                if is(&error, Refusal::UnknownQuote) && quote.state == QuoteState::Settled =>
+            {
+                self.ledger.quote_hidden(quote.quote_ref, now).await
             }
             Err(error) if is(&error, Refusal::UnknownQuote) => {
                 let detail = "the mint does not know the quote any more";
@@ -149,8 +173,20 @@ impl<L: Ledger> Dispatcher<L> {
                 );
                 self.ledger.quote_hidden(quote.quote_ref, now).await
             }
-            // Noted; the quote is read again.
-            Err(_) => Ok(()),
+            Err(MintError::Unreachable(_) | MintError::TimedOut(_)) => Ok(()),
+            // Read again; but all sending waits for a first look at each open quote.
+            Err(error) => {
+                let given_up = self.unshown().failed(&quote.quote_ref);
+                if given_up && quote.state == QuoteState::Open {
+                    tracing::error!(
+                        %error,
+                        "the mint has not shown a quote {UNSHOWN_MAX} times, and others \
+                         meanwhile: it takes no more credits. What was sent on it waits"
+                    );
+                    return self.ledger.close_quote(quote.quote_ref).await;
+                }
+                Ok(())
+            }
         }
     }
 }

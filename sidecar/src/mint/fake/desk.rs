@@ -46,6 +46,8 @@ pub struct Faults {
     pub expiry: Option<u64>,
     /// The processor is not asked when quotes are made: the mint has another one.
     pub unasked: bool,
+    /// This quote can't be shown: the database fails.
+    pub hide: Option<String>,
     /// Checks fail as they do when a payment is another quote's.
     pub refuse_checks: bool,
 }
@@ -275,6 +277,9 @@ impl Desk {
     /// Shows a quote, after a check.
     pub(super) async fn get(&self, quote_id: &str) -> Result<Json, Fault> {
         self.check(quote_id).await?;
+        if lock(&self.faults).hide.as_deref() == Some(quote_id) {
+            return Err(Fault(50000, "Database error".into()));
+        }
         let database = lock(&self.database);
         let row = database.quotes.get(quote_id).ok_or_else(unknown)?;
         Ok(self.shown(quote_id, row))

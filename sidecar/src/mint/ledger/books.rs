@@ -253,6 +253,22 @@ impl Books {
         Ok(found)
     }
 
+    /// Quotes that the mint has, longest unread first, as far as they were not read since
+    /// `read_by_ms`: also those that are settled and with which nothing happens any more. Who can
+    /// pay there without us does it where nobody looks.
+    ///
+    /// # Errors
+    /// [`LedgerError::Storage`].
+    pub fn idle_quotes(&self, read_by_ms: i64, most: u32) -> Result<Vec<Quote>, LedgerError> {
+        let idle = format!(
+            "{QUOTE} WHERE quote.state IN (2, 3, 4) AND quote_id IS NOT NULL \
+             AND max(last_read_ms, opened_ms) <= ?1 ORDER BY last_read_ms LIMIT ?2"
+        );
+        let mut idle = self.conn.prepare(&idle)?;
+        let found = idle.query_map((read_by_ms, most), read_quote)?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
     /// [`super::Ledger::due_credits`].
     pub(super) fn due_credits(&self, at_ms: i64, most: u32) -> Result<Vec<Owed>, LedgerError> {
         let due = format!(

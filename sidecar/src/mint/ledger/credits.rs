@@ -7,6 +7,7 @@ use crate::mint::work::{payment, AMOUNT_MAX};
 use crate::mint::Work;
 
 use super::due::Match;
+use super::due::CLOCKS_APART_MS;
 use super::error::LedgerError;
 use super::model::{Sealing, Terms};
 use super::root::payment_id;
@@ -304,32 +305,43 @@ impl Turn<'_> {
 
     /// [`super::Ledger::prune`], the part about shares.
     pub(super) fn prune_shares(&self, settled_by_ms: i64, most: u64) -> Result<u64, LedgerError> {
-        let oldest = "SELECT id FROM credit WHERE settled_ms IS NOT NULL AND pruned < 2 \
-                      AND settled_ms <= ?1 ORDER BY settled_ms LIMIT 1";
+        let oldest = "SELECT id, settled_ms FROM credit WHERE settled_ms IS NOT NULL \
+                      AND pruned < 2 AND settled_ms <= ?1 ORDER BY settled_ms LIMIT 1";
         let shares = "DELETE FROM share WHERE share_hash IN \
                       (SELECT share_hash FROM share WHERE credit_id = ?1 LIMIT ?2)";
         let mut deleted = 0;
         while deleted < most {
-            let next = self.conn.one(oldest, [settled_by_ms], |row| row.get(0)).optional()?;
-            let Some(credit): Option<u64> = next else { break };
+            let next = self.conn.one(oldest, [settled_by_ms], |row| Ok((row.get(0)?, row.get(1)?)));
+            let Some((credit, settled_ms)): Option<(u64, i64)> = next.optional()? else { break };
             let wanted = most - deleted;
             let found = self.conn.run(shares, (credit, wanted))? as u64;
             let pruned = if found < wanted { 2 } else { 1 };
             self.conn.run("UPDATE credit SET pruned = ?2 WHERE id = ?1", (credit, pruned))?;
+            let forgotten = "UPDATE meta SET value = max(value, ?1) WHERE key = 'forgotten_ms'";
+            self.conn.run(forgotten, [settled_ms])?;
             deleted += found;
         }
         Ok(deleted)
     }
 
     /// [`super::Ledger::prune`], the part about events.
-    pub(super) fn prune_events(&self, before_ms: i64, most: u64) -> Result<u64, LedgerError> {
+    pub(super) fn prune_events(
+        &self,
+        before_ms: i64,
+        now_ms: i64,
+        most: u64,
+    ) -> Result<u64, LedgerError> {
         // Without any consumer nobody was ever to be told, and nobody waits for them.
         let acked = "SELECT ifnull(min(acked_seq), 9223372036854775807) FROM consumer";
         let acked: i64 = self.conn.one(acked, [], |row| row.get(0))?;
         // From the front only, up to the first that is young: times may go back, numbers don't.
-        let delete = "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE seq <= ?1 \
-                      AND seq < ifnull((SELECT seq FROM event WHERE at_ms >= ?2 \
-                      ORDER BY seq LIMIT 1), 9223372036854775807) ORDER BY seq LIMIT ?3)";
-        Ok(self.conn.run(delete, (acked, before_ms, most))? as u64)
+        // One of a time to come was told by a clock that was wrong; nothing waits for that time.
+        let delete = "WITH first AS MATERIALIZED \
+                      (SELECT seq, at_ms FROM event WHERE seq <= ?1 ORDER BY seq LIMIT ?4) \
+                      DELETE FROM event WHERE seq IN (SELECT seq FROM first WHERE seq < \
+                      ifnull((SELECT min(seq) FROM first WHERE at_ms BETWEEN ?2 AND ?3), \
+                      9223372036854775807))";
+        let latest_ms = now_ms.saturating_add(CLOCKS_APART_MS);
+        Ok(self.conn.run(delete, (acked, before_ms, latest_ms, most))? as u64)
     }
 }

@@ -12,7 +12,7 @@ use super::slices::FOUND_MAX;
 use super::wallet;
 
 /// How far apart two clocks of this process may be, in milliseconds.
-const CLOCKS_APART_MS: i64 = 60_000;
+pub(super) const CLOCKS_APART_MS: i64 = 60_000;
 
 /// How long a quote of the pool's takes credits, whatever the mint says of its expiry, in
 /// milliseconds. Half of a few seconds would be over before a credit is assigned, and half of a

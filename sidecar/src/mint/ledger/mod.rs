@@ -21,6 +21,7 @@
 
 mod back;
 mod books;
+mod bound;
 mod checkpoint;
 mod credits;
 mod due;
@@ -58,6 +59,7 @@ pub use figures::{Figures, OfState};
 pub use model::{
     AccountBooks, Credit, Due, Health, Identity, Kept, LedgerShare, LostQuote, Origin, Outcome,
     Owed, Quote, QuoteNeed, Reading, Sealing, Source, StoredEvent, Stuck, Terms, NAME_BYTES_MAX,
+    POOL_CLOCK_MS,
 };
 pub use notice::Notice;
 pub use review::QuoteSums;
@@ -81,10 +83,12 @@ pub trait Ledger: Send + Sync + 'static {
     fn record(&self, share: LedgerShare) -> bool;
 
     /// Writes shares of the pool's own door, all in one transaction. One outcome for each, in
-    /// order.
+    /// order. Refuses them all when one that is not there may have been deleted
+    /// ([`Ledger::prune`]). They may be of any age: credits that they open begin at `at_ms`.
     fn record_many(
         &self,
         shares: Vec<LedgerShare>,
+        at_ms: i64,
     ) -> impl Future<Output = Result<Vec<Outcome>>> + Send;
 
     /// Sets where shares of an identity go from now on that come on channels without a key; no
@@ -194,6 +198,16 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Quotes to read at the mint ([`Books::unread_quotes`]).
     fn unread_quotes(
+        &self,
+        read_by_ms: i64,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<Quote>>> + Send;
+
+    /// An open quote takes no more credits: the mint does not show it.
+    fn close_quote(&self, quote_ref: String) -> impl Future<Output = Result<()>> + Send;
+
+    /// Quotes of any age that were not read for long ([`Books::idle_quotes`]).
+    fn idle_quotes(
         &self,
         read_by_ms: i64,
         most: u32,
@@ -333,7 +347,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// Deletes the shares of credits that were confirmed or carried by `by_ms`, and events older
     /// than that which all who were ever to be told of events have acknowledged; at most `most` of
     /// each. Answers how many rows.
-    fn prune(&self, by_ms: i64, most: u64) -> impl Future<Output = Result<u64>> + Send;
+    fn prune(&self, by_ms: i64, at_ms: i64, most: u64) -> impl Future<Output = Result<u64>> + Send;
 
     /// Does it add up ([`Books::verify`])?
     fn verify(&self) -> impl Future<Output = Result<Audit>> + Send;

@@ -10,6 +10,9 @@ use super::state::{CreditState, QuoteState};
 /// Longest identity and longest worker of a share, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 
+/// How much the pool's clock may be ahead of ours, in milliseconds.
+pub const POOL_CLOCK_MS: i64 = 600_000;
+
 /// Where an accepted share came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {

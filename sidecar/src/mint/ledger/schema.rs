@@ -11,6 +11,7 @@ use rand::RngCore as _;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ToSql};
 
 use crate::mint::Scheme;
+use crate::sys::unix_millis;
 
 use super::error::OpenError;
 use super::model::Identity;
@@ -21,8 +22,12 @@ use super::sql::Prepared as _;
 const APPLICATION: i64 = 0x6770_316c;
 
 /// What brings a file from version n (its place) to n + 1.
-const STEPS: [&str; 3] =
-    [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const STEPS: [&str; 4] = [
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// Pages that a connection keeps in memory, in KiB. Share hashes fall anywhere into their tree: a
 /// day of them has to fit, or each costs a read.
@@ -79,6 +84,9 @@ pub(super) fn open(path: &Path, scheme: Scheme) -> Result<Opened, OpenError> {
         return Err(OpenError::Scheme { found, wanted });
     }
     conn.execute_batch(FORGET_WAITS).map_err(&sqlite)?;
+    // By a clock that was ahead; no share that comes from now on was deleted.
+    let now = "UPDATE meta SET value = min(value, ?1) WHERE key = 'forgotten_ms' AND value > ?1";
+    conn.execute(now, [unix_millis()]).map_err(&sqlite)?;
     conn.execute_batch(BOUND_SINKS).map_err(&sqlite)?;
     Ok(Opened { conn, lock, identity })
 }

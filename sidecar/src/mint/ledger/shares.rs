@@ -7,15 +7,20 @@ use rusqlite::OptionalExtension as _;
 use crate::mint::{PayoutKey, Work};
 
 use super::error::LedgerError;
-use super::model::{LedgerShare, Outcome, Source, NAME_BYTES_MAX};
+use super::model::{LedgerShare, Outcome, Source, NAME_BYTES_MAX, POOL_CLOCK_MS};
+use super::schema;
 use super::sql::{self, Prepared as _};
 use super::state::CreditState;
 use super::turn::{difficulty, key_bytes, Group, Owner, Turn, Whose};
 
 impl Turn<'_> {
-    /// Writes one share; its credit follows with [`Turn::flush`]. An error is one of the storage:
-    /// nothing of the whole turn may be kept.
-    pub(super) fn record(&mut self, share: &LedgerShare) -> Result<Outcome, LedgerError> {
+    /// Writes one share; its credit follows with [`Turn::flush`], opened at `at_ms` if it opens one.
+    /// An error is one of the storage: nothing of the whole turn may be kept.
+    pub(super) fn record(
+        &mut self,
+        share: &LedgerShare,
+        at_ms: i64,
+    ) -> Result<Outcome, LedgerError> {
         if share.identity.len() > NAME_BYTES_MAX || share.worker.len() > NAME_BYTES_MAX {
             return Ok(Outcome::Failed);
         }
@@ -38,7 +43,7 @@ impl Turn<'_> {
         let quote = share.quote.filter(|_| share.payout_key.is_some());
         let owner = ((share.identity.clone(), key), quote);
         if !self.groups.contains_key(&owner) {
-            let group = self.open_group(&owner, share.at_ms)?;
+            let group = self.open_group(&owner, at_ms)?;
             self.groups.insert(owner.clone(), group);
         }
         let Some(group) = self.groups.get_mut(&owner) else { return Ok(Outcome::Failed) };
@@ -58,6 +63,23 @@ impl Turn<'_> {
         group.shares += 1;
         group.at_ms = group.at_ms.max(share.at_ms);
         Ok(Outcome::Recorded)
+    }
+
+    /// Whether one of them may have been recorded and deleted since: it would be credited again.
+    pub(super) fn refuse_forgotten(&mut self, shares: &[LedgerShare]) -> Result<(), LedgerError> {
+        let forgotten: i64 = schema::meta(self.conn, "forgotten_ms")?;
+        // None was ever deleted: 0.
+        let since = if forgotten > 0 { forgotten.saturating_add(POOL_CLOCK_MS) } else { i64::MIN };
+        for share in shares {
+            if share.at_ms <= since {
+                let found = self.hot.find.query_row([share.hash], |_| Ok(())).optional()?;
+                found.ok_or(LedgerError::Refused(
+                    "a share was accepted so long ago that it may have been recorded, and its row \
+                     deleted, before ([mint].keep_shares_h): it would be credited twice",
+                ))?;
+            }
+        }
+        Ok(())
     }
 
     /// The key that the pool set for an identity.
@@ -214,6 +236,14 @@ impl Turn<'_> {
                     WHERE identity = ?1 AND payout_key IS NULL AND state = 0";
         let open = self.conn.one(open, [&identity[..]], |row| row.get(0)).optional()?;
         let Some(credit) = open else { return Ok(0) };
+        let held = "SELECT frozen FROM account JOIN credit ON account_id = account.id \
+                    WHERE credit.id = ?1";
+        if self.conn.one(held, [credit], |row| row.get(0))? {
+            return Err(LedgerError::Refused(
+                "the operator holds the unassigned work of this identity back (ledger freeze): it \
+                 can't be claimed",
+            ));
+        }
         let released = self.close_credit(credit, at_ms)?;
         let to = self.account(identity, Some(&key))?;
         let leave = "UPDATE account SET closed_shares = closed_shares - ?2 \

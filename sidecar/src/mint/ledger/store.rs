@@ -1,9 +1,10 @@
 //! The ledger in an SQLite file.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{sync_channel, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::types::QuoteRef;
 
 use super::books::Books;
 use super::checkpoint::Checkpoints;
+use super::due::Old;
 use super::error::{LedgerError, OpenError};
 use super::figures::Figures;
 use super::model::{
@@ -52,11 +54,11 @@ pub struct Settings {
 /// finish what it has.
 #[derive(Debug, Clone)]
 pub struct SqliteLedger {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     path: PathBuf,
     identity: Identity,
     secret: [u8; 32],
@@ -66,6 +68,8 @@ struct Shared {
     health: watch::Receiver<Health>,
     /// Idle readers.
     readers: Mutex<Vec<Books>>,
+    /// Identities that the pool has set a key for.
+    pub(super) payouts: RwLock<HashSet<Bytes>>,
     writer: Option<JoinHandle<()>>,
     /// Held as long as the writer runs.
     lock: Option<File>,
@@ -112,6 +116,7 @@ impl SqliteLedger {
         let file = |source| OpenError::File { path: settings.path.clone(), source };
         let reader = Books::open(&settings.path)?;
         let secret = reader.secret().map_err(|error| file(std::io::Error::other(error)))?;
+        let payouts = reader.payouts().map_err(|error| file(std::io::Error::other(error)))?;
         let (tasks, queue) = sync_channel(settings.max_shares.saturating_add(CALLS_MAX));
         let (health, watched) = watch::channel(Health::Up);
         let accrued_every_ms = settings.accrued_every_ms;
@@ -132,6 +137,7 @@ impl SqliteLedger {
                 calls: Semaphore::new(CALLS_MAX),
                 health: watched,
                 readers: Mutex::new(vec![reader]),
+                payouts: RwLock::new(payouts),
                 writer: Some(writer),
                 lock: Some(lock),
             }),
@@ -232,10 +238,12 @@ impl Ledger for SqliteLedger {
         tasks.is_some_and(|tasks| tasks.try_send(Task::Share(Box::new(share))).is_ok())
     }
 
-    async fn record_many(&self, shares: Vec<LedgerShare>) -> Result<Vec<Outcome>> {
+    async fn record_many(&self, shares: Vec<LedgerShare>, at_ms: i64) -> Result<Vec<Outcome>> {
         self.call(move |turn| {
+            turn.refuse_forgotten(&shares)?;
             // A full disk may have ended the whole transaction: nothing is written after an error.
-            let outcomes = shares.iter().map(|share| turn.record(share)).collect::<Result<_>>()?;
+            let outcomes = shares.iter().map(|share| turn.record(share, at_ms));
+            let outcomes = outcomes.collect::<Result<_>>()?;
             turn.flush()?;
             Ok(outcomes)
         })
@@ -249,7 +257,11 @@ impl Ledger for SqliteLedger {
         claim_unassigned: bool,
         at_ms: i64,
     ) -> Result<u64> {
-        self.call(move |turn| turn.set_payout(&identity, key, claim_unassigned, at_ms)).await
+        let named = identity.clone();
+        let set = self.call(move |turn| turn.set_payout(&named, key, claim_unassigned, at_ms));
+        let released = set.await?;
+        self.payout_set(identity, key.is_some());
+        Ok(released)
     }
 
     async fn account(
@@ -346,6 +358,14 @@ impl Ledger for SqliteLedger {
 
     async fn unread_quotes(&self, read_by_ms: i64, most: u32) -> Result<Vec<Quote>> {
         self.read(move |books| books.unread_quotes(read_by_ms, most)).await
+    }
+
+    async fn close_quote(&self, quote_ref: String) -> Result<()> {
+        self.call(move |turn| turn.rotate(&[Old::Open(quote_ref)]).map(drop)).await
+    }
+
+    async fn idle_quotes(&self, read_by_ms: i64, most: u32) -> Result<Vec<Quote>> {
+        self.read(move |books| books.idle_quotes(read_by_ms, most)).await
     }
 
     async fn rotate(&self, payments_max: u64, opened_by_ms: i64) -> Result<u64> {
@@ -456,9 +476,11 @@ impl Ledger for SqliteLedger {
         self.call(move |turn| turn.requeue(credit)).await
     }
 
-    async fn prune(&self, by_ms: i64, most: u64) -> Result<u64> {
-        self.call(move |turn| Ok(turn.prune_shares(by_ms, most)? + turn.prune_events(by_ms, most)?))
-            .await
+    async fn prune(&self, by_ms: i64, at_ms: i64, most: u64) -> Result<u64> {
+        self.call(move |turn| {
+            Ok(turn.prune_shares(by_ms, most)? + turn.prune_events(by_ms, at_ms, most)?)
+        })
+        .await
     }
 
     async fn verify(&self) -> Result<Audit> {

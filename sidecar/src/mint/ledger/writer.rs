@@ -108,7 +108,7 @@ impl Writer {
         let mut answers = Vec::with_capacity(calls.len());
         let done = transact(turn, |turn| {
             for share in &shares {
-                outcomes.push(Kept { id: share.id, outcome: turn.record(share)? });
+                outcomes.push(Kept { id: share.id, outcome: turn.record(share, share.at_ms)? });
             }
             turn.flush()?;
             let first = Instant::now();

@@ -37,7 +37,7 @@ const STRANGERS_MAX: usize = 64;
 /// Most connections of mints.
 const CONNECTIONS_MAX: usize = 16;
 /// Most calls on one connection at a time.
-const CALLS_MAX: u32 = 256;
+const CALLS_MAX: u32 = 64;
 /// Longest metadata of a call, in bytes.
 const METADATA_BYTES_MAX: u32 = 16 * 1024;
 /// Most connections of all.

@@ -29,6 +29,8 @@ pub const VERSION_HEADER: &str = "x-cdk-protocol-version";
 /// Most streams of payments at a time. One mint has one; others are left over from connections
 /// that nobody knows yet to be lost.
 const STREAMS_MAX: usize = 4;
+/// Most readings of the ledger at a time: further calls wait.
+const READINGS_MAX: usize = 4;
 /// Longest JSON of further fields that is read, in bytes.
 const EXTRA_BYTES_MAX: usize = 4096;
 /// Longest name of a quote of the pool's, in bytes.
@@ -43,6 +45,7 @@ pub(super) struct Service<D> {
     wallets: Wallets,
     figures: Arc<Figures>,
     streams: Arc<Semaphore>,
+    readings: Semaphore,
     stopping: watch::Receiver<bool>,
 }
 
@@ -72,6 +75,7 @@ impl<D: Deposits> Service<D> {
             wallets: Wallets { rate, bucket: Mutex::default(), started: Instant::now() },
             figures,
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            readings: Semaphore::new(READINGS_MAX),
             stopping,
         }
     }
@@ -255,10 +259,13 @@ impl<D: Deposits> generated::CdkPaymentProcessor for Service<D> {
             }
             _ => return Err(Status::invalid_argument("request_identifier must be a CUSTOM_ID")),
         };
+        // It is never closed.
+        let reading = self.readings.acquire().await;
         let paid = self.deposits.payments(&identifier).await.map_err(|error| {
             tracing::warn!(%error, "the mint can't be told what was paid on a quote");
             unavailable(&error)
         })?;
+        drop(reading);
         let payments = paid.into_iter().map(|payment| self.payment(&identifier, payment)).collect();
         Ok(Response::new(cdk::CheckIncomingPaymentResponse { payments }))
     }

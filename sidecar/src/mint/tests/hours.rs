@@ -1,9 +1,9 @@
 //! What takes minutes and hours, with a clock that is set ahead.
 
-use super::rig::{Rig, PLAN};
+use super::rig::{named, Rig, PLAN};
 use super::*;
-use crate::mint::dispatch::Plan;
-use crate::mint::ledger::{self, CreditState, Ledger as _};
+use crate::mint::dispatch::{Plan, UNSHOWN_MAX};
+use crate::mint::ledger::{self, CreditState, Ledger as _, QuoteState};
 use crate::mint::Work;
 
 const MINUTE_MS: i64 = 60_000;
@@ -152,5 +152,103 @@ async fn a_quote_whose_making_is_not_known_yet_is_looked_for_again_and_not_made_
     look(&rig).await;
     assert_eq!(rig.account().await.unwrap().confirmed_amount, 7);
     assert_eq!((rig.mint().database().quote_ids().len(), rig.mint().seen().creates), (1, 1));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn mq_18_a_payment_that_is_none_of_ours_is_found_within_a_day_where_nothing_happens_any_more()
+{
+    let mut rig = Rig::open_with("idle", PLAN).await;
+    let clock = Arc::clone(&rig.dispatcher);
+    let look = async |rig: &Rig, passed_ms| {
+        clock.clock().pass(passed_ms);
+        rig.mint().pass_ten_seconds();
+        clock.look().await.unwrap();
+    };
+    // As many payments as a quote takes, all of them minted.
+    for units in [7, 14] {
+        rig.earn(None).await;
+        rig.until(async || {
+            look(&rig, MINUTE_MS).await;
+            rig.account().await.filter(|books| books.confirmed_amount == units)
+        })
+        .await;
+    }
+    let id = rig.mint().database().quote_ids().remove(0);
+    rig.mint().issue(&id, 14).await.unwrap();
+    let name = rig.mint().database().quote(&id).unwrap().identifier.clone();
+    let quote = async || rig.ledger.quote(name.clone()).await.unwrap().unwrap();
+    let settled = rig
+        .until(async || {
+            look(&rig, 10 * MINUTE_MS).await;
+            Some(quote().await).filter(|quote| quote.state == QuoteState::Settled)
+        })
+        .await;
+    assert!(rig.mint().pay(&id, "none of ours", 5));
+    look(&rig, 23 * 60 * MINUTE_MS).await;
+    let path = rig.ledger.path().to_owned();
+    let stopped = || ledger::Books::open(&path).unwrap().stopped().unwrap();
+    assert_eq!(quote().await.last_read_ms, settled.last_read_ms);
+    assert_eq!(stopped(), None, "a day is a day");
+    look(&rig, 61 * MINUTE_MS).await;
+    assert!(stopped().is_some_and(|reason| reason.contains("5 more")), "{:?}", stopped());
+    // One that the mint has forgotten concerns nobody.
+    rig.mint_goes().await;
+    rig.mint_comes(Database::default()).await;
+    look(&rig, 25 * 60 * MINUTE_MS).await;
+    let quote = rig.ledger.quote(name).await.unwrap().unwrap();
+    assert_eq!(quote.state, QuoteState::Settled);
+    assert!(quote.last_read_ms > settled.last_read_ms + 24 * 60 * MINUTE_MS);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_quote_that_the_mint_can_not_show_holds_up_others_for_minutes_and_not_for_its_life() {
+    let mut rig = Rig::open_with("unshown", Plan { quote_payments: 256, ..PLAN }).await;
+    let clock = Arc::clone(&rig.dispatcher);
+    let look = async |rig: &Rig| {
+        clock.clock().pass(MINUTE_MS);
+        rig.mint().pass_ten_seconds();
+        clock.look().await.unwrap();
+    };
+    rig.earn(None).await;
+    rig.until(async || {
+        look(&rig).await;
+        rig.account().await.filter(|books| books.confirmed_amount == 7)
+    })
+    .await;
+    let id = rig.mint().database().quote_ids().remove(0);
+    let name = rig.mint().database().quote(&id).unwrap().identifier.clone();
+    let (_, others) = named(&rig.wallet_asks(1).await);
+    rig.mint().faults().hide = Some(id.clone());
+    rig.earn(None).await;
+    rig.earn(Some(others)).await;
+    let state = async || rig.ledger.quote(name.clone()).await.unwrap().unwrap().state;
+    for _ in 0..UNSHOWN_MAX - 1 {
+        look(&rig).await;
+    }
+    assert_eq!(state().await, QuoteState::Open, "for minutes it may be a passing fault");
+    rig.until(async || {
+        look(&rig).await;
+        (state().await == QuoteState::Closing).then_some(())
+    })
+    .await;
+    // What comes now is paid elsewhere, though this one is still not shown.
+    rig.earn(None).await;
+    rig.until(async || {
+        look(&rig).await;
+        let database = rig.mint().database();
+        let ours = database.quote_ids().into_iter().filter(|other| {
+            *other != id && database.quote(other).unwrap().pubkey.as_deref() == Some(KEYS[0])
+        });
+        (ours.map(|other| rig.paid(&other)).sum::<u64>() == 7).then_some(())
+    })
+    .await;
+    rig.mint().faults().hide = None;
+    rig.until(async || {
+        look(&rig).await;
+        rig.account().await.filter(|books| books.confirmed_amount == 21)
+    })
+    .await;
     rig.stop().await;
 }

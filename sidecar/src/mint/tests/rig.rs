@@ -142,7 +142,8 @@ impl Rig {
             height: 0,
             at_ms: self.dispatcher.clock().now_ms(),
         };
-        self.ledger.record_many(vec![share]).await.unwrap();
+        let at_ms = share.at_ms;
+        self.ledger.record_many(vec![share], at_ms).await.unwrap();
     }
 
     pub(super) fn paid(&self, id: &str) -> u64 {

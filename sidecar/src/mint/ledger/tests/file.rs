@@ -79,10 +79,10 @@ fn rejects_files_of_others_and_of_later_versions() {
     let mut stand = Stand::new();
     stand.ledger = None;
     let conn = rusqlite::Connection::open(&stand.settings.path).unwrap();
-    conn.pragma_update(None, "user_version", 4).unwrap();
-    assert!(matches!(start(&stand.settings), Err(OpenError::Newer { found: 4, known: 3 })));
+    conn.pragma_update(None, "user_version", 5).unwrap();
+    assert!(matches!(start(&stand.settings), Err(OpenError::Newer { found: 5, known: 4 })));
     assert!(matches!(Books::open(&stand.settings.path), Err(OpenError::Newer { .. })));
-    conn.pragma_update(None, "user_version", 3).unwrap();
+    conn.pragma_update(None, "user_version", 4).unwrap();
     conn.pragma_update(None, "application_id", 5).unwrap();
     assert!(matches!(start(&stand.settings), Err(OpenError::Foreign(_))));
     drop(conn);
@@ -151,7 +151,7 @@ async fn keeps_nothing_by_halves_when_the_disk_is_full() {
         Health::Up => panic!("a ledger that can't be written is up"),
     }
     // A call fails as well, and says why.
-    let many = stand.ledger().record_many((500..=700).map(large).collect()).await;
+    let many = stand.ledger().record_many((500..=700).map(large).collect(), 1_000).await;
     assert!(matches!(many, Err(LedgerError::Storage(_))), "{many:?}");
     // Room again: the same submits are taken, those that were are known.
     stand.ledger().call(pages("room")).await.unwrap();

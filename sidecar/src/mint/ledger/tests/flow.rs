@@ -302,7 +302,7 @@ async fn prunes_what_is_final_and_nothing_else() {
     stand.seal(2_000).await;
     let account = stand.books("a", mine).await.id;
     stand.send(account, "q").await;
-    let prune = |by_ms| stand.ledger().prune(by_ms, 5);
+    let prune = |by_ms| stand.ledger().prune(by_ms, i64::MAX, 5);
     assert_eq!(stand.assert_sound().await.shares, 8);
     // Not confirmed yet; and no consumer has the events.
     stand.ledger().ack("pool".into(), 0).await.unwrap();
@@ -332,10 +332,10 @@ async fn prunes_events_from_the_front_only() {
         stand.ledger().close_due(NOW, at_ms).await.unwrap();
     }
     assert_eq!(stand.events().await.len(), 3);
-    assert_eq!(stand.ledger().prune(5_000, 10).await, Ok(0), "a younger one is in front");
+    assert_eq!(stand.ledger().prune(5_000, i64::MAX, 10).await, Ok(0), "a younger one is in front");
     assert_eq!(stand.events().await.len(), 3);
-    assert_eq!(stand.ledger().prune(9_000, 10).await, Ok(0));
-    assert_eq!(stand.ledger().prune(9_001, 2).await, Ok(2));
+    assert_eq!(stand.ledger().prune(9_000, i64::MAX, 10).await, Ok(0));
+    assert_eq!(stand.ledger().prune(9_001, i64::MAX, 2).await, Ok(2));
     assert_eq!(stand.events().await.len(), 1);
     stand.assert_sound().await;
 }
@@ -397,4 +397,18 @@ async fn what_was_sent_later_comes_later_whatever_its_number() {
     ledger.mark_sent(vec![first], 4).await.unwrap();
     let more = ledger.unconfirmed(seen[0].place, 10).await.unwrap();
     assert_eq!(more.iter().map(|owed| owed.credit_id).collect::<Vec<_>>(), [first]);
+}
+
+#[tokio::test]
+async fn prunes_events_of_a_time_to_come_with_what_is_old() {
+    let mut stand = Stand::new();
+    let (ahead, now) = (50_000_000, 2_000_000);
+    stand.record(share(1, "a", Some(key(1)))).await;
+    stand.seal(ahead).await;
+    let last = stand.ledger().event_range().await.unwrap().0;
+    stand.ledger().ack("pool".into(), last).await.unwrap();
+    let prune = |now_ms| stand.ledger().prune(now - 1_000, now_ms, 100);
+    assert_eq!(prune(ahead - 1_000).await, Ok(0), "clocks differ a little");
+    assert_eq!(prune(now).await, Ok(last), "nobody waits for that time");
+    stand.assert_sound().await;
 }

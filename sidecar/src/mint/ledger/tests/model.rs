@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1_u8..3).prop_map(Step::Wallet),
         1 => Just(Step::Forget),
         1 => (0_u8..3, 0_u8..3, any::<bool>()).prop_map(|(n, k, c)| Step::SetPayout(n, k, c)),
-        2 => (0_i64..100_000).prop_map(Step::Close),
+        2 => (0_i64..100_000_000).prop_map(Step::Close),
         3 => (0_u64..4).prop_map(Step::Seal),
         3 => Just(Step::Quotes),
         3 => Just(Step::Send),
@@ -89,7 +89,7 @@ fn varied(n: u64, name: u8, key: u8, v1: bool, at_ms: i64) -> LedgerShare {
 
 impl Model {
     async fn run(&mut self, stand: &mut Stand, step: &Step) {
-        self.at_ms += 1_000;
+        self.at_ms += 1_000_000;
         let at_ms = self.at_ms;
         match step {
             Step::Record(shares, v1) => {
@@ -112,7 +112,7 @@ impl Model {
                     })
                     .collect();
                 let outcomes = match v1 {
-                    true => stand.ledger().record_many(made.clone()).await.unwrap(),
+                    true => stand.ledger().record_many(made.clone(), at_ms).await.unwrap(),
                     false => stand.record_all(made.clone()).await,
                 };
                 for ((share, (n, name, key, _)), outcome) in made.iter().zip(&shares).zip(outcomes)
@@ -135,7 +135,7 @@ impl Model {
                 self.wallets.push((stand.wallet_quote(n, locked, at_ms).await, *key));
             }
             Step::Forget => {
-                stand.ledger().forget_quotes(at_ms - 9_000, 3, 2).await.unwrap();
+                stand.ledger().forget_quotes(at_ms - 9_000_000, 3, 2).await.unwrap();
             }
             Step::SetPayout(name, key, claim) => {
                 let identity = Bytes::from_static(NAMES[usize::from(*name)].as_bytes());
@@ -201,7 +201,7 @@ impl Model {
             // It may be in a state that can't be held back.
             Step::Freeze(credit, true) => drop(stand.ledger().freeze_credit(*credit).await),
             Step::Freeze(credit, false) => drop(stand.ledger().unfreeze_credit(*credit).await),
-            Step::Prune => drop(stand.ledger().prune(at_ms - 5_000, 7).await.unwrap()),
+            Step::Prune => drop(stand.ledger().prune(at_ms - 5_000_000, at_ms, 7).await.unwrap()),
             Step::Reopen => stand.reopen(),
         }
     }

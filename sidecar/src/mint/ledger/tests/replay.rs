@@ -33,7 +33,7 @@ async fn changes_nothing_when_calls_are_made_ten_times() {
         }
         let ledger = stand.ledger();
         let many: Vec<LedgerShare> = (1..=9).map(|n| share(n, "a", None)).collect();
-        assert_eq!(ledger.record_many(many).await.unwrap(), [Outcome::Again; 9]);
+        assert_eq!(ledger.record_many(many, 1_000).await.unwrap(), [Outcome::Again; 9]);
         let set = ledger.set_payout(unassigned.clone(), yours, true, 9_000).await;
         assert_eq!(set, Ok(0));
         assert_eq!(stand.seal(9_000).await, Sealing::default());

@@ -30,7 +30,7 @@ async fn rejects_a_hash_that_is_there_already() {
         }
         let outcomes = stand.record_all(others.clone()).await;
         assert_eq!(outcomes, [Outcome::Duplicate; 4]);
-        let outcomes = stand.ledger().record_many(others.clone()).await.unwrap();
+        let outcomes = stand.ledger().record_many(others.clone(), 1_000).await.unwrap();
         assert_eq!(outcomes, [Outcome::Duplicate; 4]);
     }
     let books = stand.books("a", Some(key(1))).await;
@@ -48,7 +48,7 @@ async fn rejects_a_hash_twice_in_one_transaction() {
     assert_eq!(outcomes, [Outcome::Recorded, Outcome::Duplicate, Outcome::Again]);
     // And of the pool's own door: only the first is recorded.
     second.hash = Hash([9; 32]);
-    let outcomes = stand.ledger().record_many(vec![second.clone(), second]).await.unwrap();
+    let outcomes = stand.ledger().record_many(vec![second.clone(), second], 1_000).await.unwrap();
     assert_eq!(outcomes, [Outcome::Recorded, Outcome::Duplicate]);
     assert_eq!(stand.books("a", None).await.accrued, worth(2));
 }
@@ -193,5 +193,85 @@ async fn mq_8_the_credit_of_the_pool_counts_and_not_the_luck_of_the_share() {
     let sum = sum.checked_add(Work::from(before)).unwrap().checked_add(Work::from(before)).unwrap();
     assert_eq!(sum, Work(((2 * 15_286 + 2 * 46_340) << 32) + 2 * (3_435_973_836 + 4_080_218_931)));
     assert_eq!(stand.books("a", Some(key(1))).await.accrued, sum);
+    stand.assert_sound().await;
+}
+
+#[tokio::test]
+async fn rejects_a_share_of_the_pools_own_door_that_may_have_been_recorded_and_deleted() {
+    let mut stand = Stand::new();
+    let at =
+        |n, name, at_ms| LedgerShare { source: Source::V1, at_ms, ..share(n, name, key(1).into()) };
+    let (paid, open) = (at(1, "a", 1_000), at(2, "b", 1_000));
+    // Events stay, for somebody waits for them.
+    stand.ledger().ack("pool".into(), 0).await.unwrap();
+    stand.record(paid.clone()).await;
+    assert_eq!(stand.ledger().close_due(NOW, 2_000).await, Ok(1));
+    // Carried, which settles it too.
+    let terms = Terms { unit_work: Work(1), min_amount: crate::mint::work::AMOUNT_MAX };
+    let settled_ms = 5_000_000;
+    assert_eq!(stand.ledger().seal(terms, 10, settled_ms).await.unwrap().carried, 1);
+    stand.record(open.clone()).await;
+    assert_eq!(stand.ledger().prune(settled_ms - 1, i64::MAX, 100).await, Ok(0));
+    let known = stand.ledger().record_many(vec![paid.clone(), open.clone()], 1_000).await;
+    assert_eq!(known, Ok(vec![Outcome::Duplicate; 2]));
+    assert_eq!(stand.ledger().prune(settled_ms, i64::MAX, 100).await, Ok(1));
+    let young = at(3, "a", settled_ms + POOL_CLOCK_MS + 1);
+    for again in [
+        vec![paid.clone()],
+        vec![young.clone(), paid],
+        vec![at(3, "a", settled_ms + POOL_CLOCK_MS)],
+    ] {
+        let told = stand.ledger().record_many(again, 1_000).await;
+        assert!(matches!(told, Err(LedgerError::Refused(_))), "{told:?}");
+        stand.reopen();
+    }
+    assert_eq!(stand.books("a", Some(key(1))).await.shares, 1, "none of them");
+    // What is still there is known, however old; and what is young was never forgotten.
+    let told = stand.ledger().record_many(vec![open, young], 1_000).await;
+    assert_eq!(told, Ok(vec![Outcome::Duplicate, Outcome::Recorded]));
+    stand.assert_sound().await;
+}
+
+#[tokio::test]
+async fn old_shares_of_the_pools_own_door_begin_a_credit_when_they_come() {
+    let stand = Stand::new();
+    let old = LedgerShare { source: Source::V1, ..share(1, "a", Some(key(1))) };
+    stand.ledger().record_many(vec![old], 9_000_000).await.unwrap();
+    let due = |opened_by_ms| Due { opened_by_ms, work_from: Work(u128::MAX) };
+    // Else they would be a credit of their own in each second in which some come.
+    assert_eq!(stand.ledger().close_due(due(8_999_999), 9_000_000).await, Ok(0));
+    assert_eq!(stand.ledger().close_due(due(9_000_000), 9_000_000).await, Ok(1));
+    stand.assert_sound().await;
+}
+
+#[tokio::test]
+async fn knows_at_once_and_after_a_restart_for_whom_the_pool_has_set_a_key() {
+    let mut stand = Stand::new();
+    let (alice, bob) = (Bytes::from_static(b"alice"), Bytes::from_static(b"bob"));
+    assert!(!stand.ledger().has_payout(&alice));
+    stand.ledger().set_payout(alice.clone(), Some(key(1)), false, 1).await.unwrap();
+    for _ in 0..2 {
+        assert!(stand.ledger().has_payout(&alice) && !stand.ledger().has_payout(&bob));
+        stand.reopen();
+    }
+    stand.ledger().set_payout(alice.clone(), None, false, 2).await.unwrap();
+    for _ in 0..2 {
+        assert!(!stand.ledger().has_payout(&alice));
+        stand.reopen();
+    }
+}
+
+#[tokio::test]
+async fn rejects_a_claim_of_work_that_the_operator_holds_back() {
+    let mut stand = Stand::new();
+    stand.record(share(1, "a", None)).await;
+    let account = stand.books("a", None).await.id;
+    stand.ledger().freeze_account(account, true).await.unwrap();
+    let claim = || stand.ledger().set_payout(Bytes::from_static(b"a"), Some(key(1)), true, 2);
+    assert!(matches!(claim().await, Err(LedgerError::Refused(_))));
+    assert!(!stand.ledger().has_payout(&Bytes::from_static(b"a")));
+    assert_eq!(stand.books("a", None).await.accrued, worth(1));
+    stand.ledger().freeze_account(account, false).await.unwrap();
+    assert_eq!(claim().await, Ok(1));
     stand.assert_sound().await;
 }

@@ -100,7 +100,7 @@ async fn goes_on_as_a_new_sequence_when_the_operator_says_so() {
     let books = Books::open(&stand.settings.path).unwrap();
     assert_eq!(books.overtaken(), Ok(None));
     // The pool has none of that sequence, and nothing is pruned before it has.
-    assert_eq!(stand.ledger().prune(i64::MAX, 100).await, Ok(0));
+    assert_eq!(stand.ledger().prune(i64::MAX, i64::MAX, 100).await, Ok(0));
     assert_eq!(pool(&stand, 0).await, None);
     assert_eq!(stand.events().await.len(), 5);
     stand.ledger().ack("pool".into(), 5).await.unwrap();
@@ -113,23 +113,23 @@ async fn keeps_events_until_all_who_were_ever_to_be_told_have_acknowledged_them(
     // One that takes events, and never says that it has any; not even after a restart.
     assert_eq!(pool(&stand, 0).await, None);
     assert_eq!(stand.ledger().acked_by("pool".into()).await, Ok(0));
-    assert_eq!(stand.ledger().prune(i64::MAX, 100).await, Ok(0));
+    assert_eq!(stand.ledger().prune(i64::MAX, i64::MAX, 100).await, Ok(0));
     stand.reopen();
-    assert_eq!(stand.ledger().prune(i64::MAX, 100).await, Ok(0));
+    assert_eq!(stand.ledger().prune(i64::MAX, i64::MAX, 100).await, Ok(0));
     assert_eq!(stand.events().await.len(), 5);
     // What it acknowledges goes, and what is behind that stays; to be told anew changes nothing.
     stand.ledger().ack("pool".into(), 3).await.unwrap();
     assert_eq!(pool(&stand, 3).await, None);
     assert_eq!(stand.ledger().acked_by("pool".into()).await, Ok(3));
-    assert_eq!(stand.ledger().prune(i64::MAX, 100).await, Ok(3));
+    assert_eq!(stand.ledger().prune(i64::MAX, i64::MAX, 100).await, Ok(3));
     assert_eq!(stand.ledger().event_range().await, Ok((5, 4)));
     // A second one has what is left.
     let outbox = Outbox::new(stand.ledger().clone()).await.unwrap();
     assert_eq!(outbox.overtaken("other", 0).await.unwrap(), None);
     stand.ledger().ack("pool".into(), 5).await.unwrap();
-    assert_eq!(stand.ledger().prune(i64::MAX, 100).await, Ok(0));
+    assert_eq!(stand.ledger().prune(i64::MAX, i64::MAX, 100).await, Ok(0));
     stand.ledger().ack("other".into(), 4).await.unwrap();
-    assert_eq!(stand.ledger().prune(i64::MAX, 100).await, Ok(1));
+    assert_eq!(stand.ledger().prune(i64::MAX, i64::MAX, 100).await, Ok(1));
     assert_eq!(stand.ledger().event_range().await, Ok((5, 5)));
     stand.assert_sound().await;
 }
@@ -138,9 +138,9 @@ async fn keeps_events_until_all_who_were_ever_to_be_told_have_acknowledged_them(
 async fn keeps_events_for_a_sink_that_may_not_be_told_of_them_before_the_operator_has_looked() {
     let stand = stand(5).await;
     assert!(pool(&stand, 1).await.is_some(), "it was told of none here");
-    assert_eq!(stand.ledger().prune(i64::MAX, 100).await, Ok(0));
+    assert_eq!(stand.ledger().prune(i64::MAX, i64::MAX, 100).await, Ok(0));
     stand.ledger().resume_events().await.unwrap();
-    assert_eq!(stand.ledger().prune(i64::MAX, 100).await, Ok(0));
+    assert_eq!(stand.ledger().prune(i64::MAX, i64::MAX, 100).await, Ok(0));
     assert_eq!(pool(&stand, 0).await, None);
     assert_eq!(stand.events().await.len(), 5);
     stand.assert_sound().await;

@@ -44,7 +44,7 @@ async fn full() -> Stand {
     assert_eq!(stand.ledger().close_due(NOW, 8_000).await, Ok(1));
     stand.record(share(61, "a", mine)).await;
     // Nobody takes events: those of the first credit go, too.
-    stand.ledger().prune(2_000, 100).await.unwrap();
+    stand.ledger().prune(2_000, i64::MAX, 100).await.unwrap();
     let (last, first) = stand.ledger().event_range().await.unwrap();
     assert!(1 < first && first + 3 < last, "{first} to {last}");
     let credits = [
