@@ -175,6 +175,7 @@ ffi-test: lib ## the library, from C and from Go; MINT=1: the one with the mint 
 	ffi/c-tests/run.sh
 	$(if $(MINT),ffi/c-tests/mint.sh)
 	cd go-bindings && go test -race $(UNCACHED) -tags $(LIBRARY_TAGS) ./ffihost ./gopool/door
+	cd go-bindings && go test $(UNCACHED) -tags $(LIBRARY_TAGS) -run TakesNoObject ./ffihost
 	ffi/c-tests/beside-sqlite.sh $(if $(MINT),--mint)
 
 ffi-sanitize: lib ## the library with AddressSanitizer and in Miri, ffihost with cgo's checks; needs a nightly Rust

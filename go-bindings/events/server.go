@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"sync"
 
 	"google.golang.org/grpc/codes"
@@ -36,7 +37,7 @@ type Stream interface {
 
 // Server brings streams to a sink. Its methods may be called from any goroutine.
 type Server struct {
-	sink     Sink
+	sink     *guarded
 	software string
 
 	mu      sync.Mutex
@@ -47,13 +48,20 @@ type Server struct {
 type sequence struct {
 	streams int // guarded by the server's lock
 
-	mu   sync.Mutex // held while the sink is asked
-	have uint64
+	// turn holds a token while the sink is asked. No mutex: a stream that ends must not wait for a sink that
+	// doesn't return, or each try of the sidecar would leave one here.
+	turn chan struct{}
+	have uint64 // guarded by turn
 }
 
-// NewServer makes a server. software names the pool in the sidecar's logs, at most 64 bytes.
-func NewServer(sink Sink, software string) *Server {
-	return &Server{sink: sink, software: software, sources: make(map[SourceID]*sequence)}
+// NewServer makes a server. software names the pool in the sidecar's logs, at most 64 bytes. log is told of a
+// sink that panics; nil: slog.Default().
+func NewServer(sink Sink, software string, log *slog.Logger) *Server {
+	if log == nil {
+		log = slog.Default()
+	}
+	return &Server{sink: &guarded{sink: sink, log: log, known: make(map[place]struct{})}, software: software,
+		sources: make(map[SourceID]*sequence)}
 }
 
 // Serve takes the events of one stream until it ends. The error is a gRPC status, nil when the sidecar ended
@@ -70,10 +78,11 @@ func (s *Server) Serve(stream Stream) error {
 	}
 	kept := s.enter(source.ID)
 	defer s.leave(source.ID, kept)
-	if err := kept.begin(ctx, s.sink, source); err != nil {
+	have, err := kept.begin(ctx, s.sink, source)
+	if err != nil {
 		return err
 	}
-	ready := &sv2pb.PublishReady{Protocol: protocol, HaveSeq: kept.seq(), Software: s.software}
+	ready := &sv2pb.PublishReady{Protocol: protocol, HaveSeq: have, Software: s.software}
 	err = stream.Send(&sv2pb.PublishResponse{Message: &sv2pb.PublishResponse_Ready{Ready: ready}})
 	for err == nil {
 		var request *sv2pb.PublishRequest
@@ -84,10 +93,10 @@ func (s *Server) Serve(stream Stream) error {
 		if batch == nil {
 			continue // a newer sidecar may know more
 		}
-		if err := kept.keep(ctx, s.sink, source, batch.GetEvents()); err != nil {
+		if have, err = kept.keep(ctx, s.sink, source, batch.GetEvents()); err != nil {
 			return err
 		}
-		ack := &sv2pb.EventAck{Seq: kept.seq()}
+		ack := &sv2pb.EventAck{Seq: have}
 		err = stream.Send(&sv2pb.PublishResponse{Message: &sv2pb.PublishResponse_Ack{Ack: ack}})
 	}
 	return err
@@ -99,7 +108,7 @@ func (s *Server) enter(id SourceID) *sequence {
 	defer s.mu.Unlock()
 	kept := s.sources[id]
 	if kept == nil {
-		kept = &sequence{}
+		kept = &sequence{turn: make(chan struct{}, 1)}
 		s.sources[id] = kept
 	}
 	kept.streams++
@@ -114,50 +123,61 @@ func (s *Server) leave(id SourceID, kept *sequence) {
 	}
 }
 
-func (q *sequence) seq() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.have
+// await waits until the sink is not asked for another stream.
+func (q *sequence) await(ctx context.Context) error {
+	select {
+	case q.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
 }
 
+func (q *sequence) release() { <-q.turn }
+
 // begin asks the sink what it has.
-func (q *sequence) begin(ctx context.Context, sink Sink, source Source) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	have, err := sink.Begin(ctx, source)
-	if err != nil {
-		return refused(err)
+func (q *sequence) begin(ctx context.Context, sink Sink, source Source) (have uint64, err error) {
+	if err := q.await(ctx); err != nil {
+		return 0, err
+	}
+	defer q.release()
+	if have, err = sink.Begin(ctx, source); err != nil {
+		return 0, err
 	}
 	// What was acknowledged and is gone doesn't come any more.
 	q.have = max(have, source.First-1)
-	return nil
+	return q.have, nil
 }
 
 // keep hands the sink what it doesn't have.
-func (q *sequence) keep(ctx context.Context, sink Sink, source Source, batch []*sv2pb.Event) error {
+func (q *sequence) keep(
+	ctx context.Context, sink Sink, source Source, batch []*sv2pb.Event,
+) (have uint64, err error) {
 	if len(batch) == 0 || len(batch) > maxBatch {
-		return malformed("a batch of %d events, want 1 to %d", len(batch), maxBatch)
+		return 0, malformed("a batch of %d events, want 1 to %d", len(batch), maxBatch)
 	}
 	for i, event := range batch {
 		if want := batch[0].GetSeq() + uint64(i); event.GetSeq() != want || want == 0 {
-			return malformed("event %d of a batch has the number %d, want %d", i, event.GetSeq(), want)
+			return 0, malformed("event %d of a batch has the number %d, want %d", i, event.GetSeq(), want)
 		}
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
+	if err := q.await(ctx); err != nil {
+		return 0, err
+	}
+	defer q.release()
 	if first := batch[0].GetSeq(); first > q.have+1 {
-		return malformed("event %d comes, and %d is the last one that is kept", first, q.have)
+		return 0, malformed("event %d comes, and %d is the last one that is kept", first, q.have)
 	}
 	known := min(q.have+1-batch[0].GetSeq(), uint64(len(batch)))
 	fresh := batch[known:]
 	if len(fresh) == 0 {
-		return nil
+		return q.have, nil
 	}
 	if err := sink.Keep(ctx, source, fresh); err != nil {
-		return refused(err)
+		return 0, err
 	}
 	q.have = fresh[len(fresh)-1].GetSeq()
-	return nil
+	return q.have, nil
 }
 
 // sourceFrom checks the first message of a stream.
@@ -194,7 +214,7 @@ func malformed(format string, values ...any) error {
 	return status.Errorf(codes.InvalidArgument, format, values...)
 }
 
-// refused is the sink's error for the sidecar, which tries again whatever it is.
+// refused is the sink's error for the sidecar, which tries again whatever it is; nil for none.
 func refused(err error) error {
 	if _, is := status.FromError(err); is {
 		return err

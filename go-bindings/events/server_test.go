@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"testing"
 
@@ -81,7 +82,7 @@ func batch(seqs ...uint64) *sv2pb.PublishRequest {
 func serve(t *testing.T, sink *book, requests ...*sv2pb.PublishRequest) (said []string, err error) {
 	t.Helper()
 	stream := &script{requests: requests}
-	server := NewServer(sink, "pool/1")
+	server := NewServer(sink, "pool/1", slog.New(slog.DiscardHandler))
 	err = server.Serve(stream)
 	for _, answer := range stream.answers {
 		if ready := answer.GetReady(); ready != nil {
@@ -170,7 +171,7 @@ func TestASinkThatFailsIsNotSaidToHaveKeptAnything(t *testing.T) {
 	}
 	stream := &script{requests: []*sv2pb.PublishRequest{begin(1), batch(1)}}
 	sink.fails = nil
-	server := NewServer(&failing{book: sink}, "pool/1")
+	server := NewServer(&failing{book: sink}, "pool/1", nil)
 	if err := server.Serve(stream); status.Code(err) != codes.Unavailable || len(stream.answers) != 1 {
 		t.Errorf("%v, %v", stream.answers, err)
 	}

@@ -29,7 +29,13 @@ type Source struct {
 }
 
 // Sink keeps events. Begin and Keep of one source are called one at a time, those of several beside each
-// other.
+// other, and on goroutines that no share waits for: a sink may take its time. One that does not return holds
+// up the events of its source, and a shutdown until its context ends and some seconds more; then it is left
+// alone.
+//
+// A panic is an error of that call: its text and stack are logged, once for each place in the sink that
+// panics, and the same is offered again. What a panic leaves locked or half done is the sink's, so that its
+// next Begin must say what was really kept.
 type Sink interface {
 	// Begin says the highest number of that source that is kept; 0: none. It is called at the start of
 	// each stream. An error ends the stream; the sidecar tries again.

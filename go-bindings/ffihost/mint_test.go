@@ -19,12 +19,14 @@ import (
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/sv2pb"
 )
 
-// book is a sink in memory, which may refuse to keep.
+// book is a sink in memory, which may refuse to keep, or panic.
 type book struct {
 	mu      sync.Mutex
 	sources []events.Source
 	kept    []*sv2pb.Event
-	refuses int           // so many times
+	refuses int // so many times
+	panics  int // so many times, at every second call
+	calls   int
 	stuck   chan struct{} // nil: it isn't
 	asked   chan struct{} // gets a token from one that is
 }
@@ -33,6 +35,7 @@ func (b *book) Begin(_ context.Context, source events.Source) (uint64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sources = append(b.sources, source)
+	b.mayPanic("nothing is begun")
 	return uint64(len(b.kept)), nil
 }
 
@@ -48,7 +51,15 @@ func (b *book) Keep(_ context.Context, _ events.Source, batch []*sv2pb.Event) er
 		return errors.New("the disk is full, say")
 	}
 	b.kept = append(b.kept, batch...)
+	b.mayPanic("it is kept")
 	return nil
+}
+
+func (b *book) mayPanic(text string) {
+	if b.calls++; b.panics > 0 && b.calls%2 == 1 {
+		b.panics--
+		panic(text)
+	}
 }
 
 // sealed is the amount of all credits the book knows of, and whether its events are a sequence.
@@ -132,6 +143,40 @@ func TestEventsReachTheSinkOnceOverRestartsAndASinkThatFails(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "the disk is full, say") {
 		t.Errorf("the log says nothing of it:\n%s", log.String())
+	}
+}
+
+func TestEventsReachTheSinkOnceThoughItPanics(t *testing.T) {
+	var log testlog.Buffer
+	options := options(t, "127.0.0.1:0", &log)
+	options.Config = append(options.Config, bridge(t)...)
+	sink := &book{panics: 3}
+	options.Events = sink
+	server, served := serve(t, context.Background(), options)
+	for n := range byte(4) {
+		if got := recorded(t, server, payoutKey(t), n); !slices.Equal(got, []bool{true}) {
+			t.Errorf("recorded %v", got)
+		}
+		want := 5 * uint64(n+1)
+		eventually(t, "the sink has the credit", func() bool {
+			amount, inOrder := sink.sealed()
+			if !inOrder || amount > want {
+				t.Fatal(sink.kept)
+			}
+			return amount == want
+		})
+	}
+	shutdown(t, server)
+	if err := await(t, served); err != nil {
+		t.Error(err)
+	}
+	if sink.panics != 0 {
+		t.Errorf("%d panics are left", sink.panics)
+	}
+	for _, want := range []string{"the sink of events panicked", "nothing is begun", "(*book).mayPanic"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("%q is not in the log:\n%s", want, log.String())
+		}
 	}
 }
 

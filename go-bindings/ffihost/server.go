@@ -93,7 +93,7 @@ func newServer(host sv2.Host, options Options, open func() (library, error)) (*S
 		if name == "" {
 			name = host.Limits().Software
 		}
-		server.events = events.NewServer(options.Events, name)
+		server.events = events.NewServer(options.Events, name, options.Logger)
 	}
 	return server, nil
 }

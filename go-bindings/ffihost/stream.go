@@ -20,6 +20,9 @@ import (
 // polled, the ring fills, and the listener reads no more from the miners.
 const queued = 64
 
+// keptSize is how many bytes of submits share one piece of memory, when batches are small.
+const keptSize = 4096
+
 var errEnded = errors.New("ffihost: the stream is over")
 
 // stream is a [session.BatchStream]. The goroutine that polls fills it, those of the session empty it.
@@ -36,6 +39,8 @@ type stream struct {
 	once  sync.Once
 	// room holds a token when the ring may have room again.
 	room chan struct{}
+	// kept is memory for bytes of submits that nobody has yet; the goroutine's that polls.
+	kept []byte
 
 	last     []session.Submit // given to Recv's caller
 	encoded  []byte
@@ -63,7 +68,7 @@ func (s *stream) put(request session.Request) bool {
 	}
 }
 
-// batch makes submits of events. Their bytes lie in one piece that is not written to again; each is cut off
+// batch makes submits of events. Their bytes lie in a piece that is not written to again; each is cut off
 // behind its own, so that a host that appends to them gets another. Used slices aren't cleared: every field is
 // written here.
 func (s *stream) batch(events []event) session.Request {
@@ -77,7 +82,7 @@ func (s *stream) batch(events []event) session.Request {
 	for i := range events {
 		size += int(events[i].extranonceSize) + int(events[i].workerSize)
 	}
-	bytes := make([]byte, size)
+	bytes := s.keep(size)
 	submits = submits[:len(events)]
 	for i := range events {
 		e, to := &events[i], &submits[i]
@@ -95,6 +100,19 @@ func (s *stream) batch(events []event) session.Request {
 		}
 	}
 	return session.Request{Submits: submits}
+}
+
+// keep is memory for so many bytes of submits, which the hosts own.
+func (s *stream) keep(size int) []byte {
+	if size > keptSize/4 {
+		return make([]byte, size) // a rest would be lost
+	}
+	if size > len(s.kept) {
+		s.kept = make([]byte, keptSize)
+	}
+	bytes := s.kept[:size]
+	s.kept = s.kept[size:]
+	return bytes
 }
 
 // Context ends with the session's end of the stream.
@@ -158,10 +176,11 @@ func (s *stream) hasRoom() { wake(s.room) }
 func hand(try func() error, room, ended <-chan struct{}) error {
 	for {
 		err := try()
+		if err == nil {
+			return nil // before there is an object for the error: shares come here
+		}
 		var refused *libraryError
 		switch {
-		case err == nil:
-			return nil
 		case !errors.As(err, &refused):
 			return err
 		case refused.code == resultStreamOver:

@@ -158,9 +158,15 @@ func (r *running) connect(t testing.TB) *client {
 
 func (r *running) connectWith(t testing.TB, md metadata.MD) *client {
 	t.Helper()
+	return connectOn(t, r.dial(t), md)
+}
+
+// connectOn opens a stream on a connection that may have others.
+func connectOn(t testing.TB, conn *grpc.ClientConn, md metadata.MD) *client {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
-	stream, err := sv2pb.NewWorkServiceClient(r.dial(t)).Session(
+	stream, err := sv2pb.NewWorkServiceClient(conn).Session(
 		metadata.NewOutgoingContext(ctx, md))
 	if err != nil {
 		t.Fatal(err)
@@ -182,12 +188,18 @@ func goodHello(session byte) *sv2pb.Hello {
 func (r *running) welcomed(t testing.TB, hello *sv2pb.Hello) (*client, *sv2pb.Welcome) {
 	t.Helper()
 	c := r.connect(t)
+	return c, c.greet(hello)
+}
+
+// greet says Hello.
+func (c *client) greet(hello *sv2pb.Hello) *sv2pb.Welcome {
+	c.t.Helper()
 	c.send(&sv2pb.SessionRequest{Message: &sv2pb.SessionRequest_Hello{Hello: hello}})
 	welcome := c.next().GetWelcome()
 	if welcome == nil {
-		t.Fatal("the first answer is not Welcome")
+		c.t.Fatal("the first answer is not Welcome")
 	}
-	return c, welcome
+	return welcome
 }
 
 func (c *client) send(m *sv2pb.SessionRequest) {

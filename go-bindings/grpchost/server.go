@@ -7,10 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/events"
 	"github.com/gopool-sv2/gopool-sv2/go-bindings/session"
@@ -37,6 +41,9 @@ type Server struct {
 	sessions *session.Server
 	grpc     *grpc.Server
 	health   *health.Server
+	// abandoned is closed when the sink of events is not waited for any more.
+	abandoned chan struct{}
+	abandon   sync.Once
 }
 
 // New makes a server of host. It reads an epoch, so it is made once per life of the host's channels
@@ -46,7 +53,7 @@ func New(host sv2.Host, options Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("grpchost: %w", err)
 	}
-	s := &Server{options: options, sessions: sessions}
+	s := &Server{options: options, sessions: sessions, abandoned: make(chan struct{})}
 	s.grpc = grpc.NewServer(serverOptions(options)...)
 	s.health = health.NewServer()
 	s.health.SetServingStatus(sv2pb.WorkService_ServiceDesc.ServiceName,
@@ -59,7 +66,8 @@ func New(host sv2.Host, options Options) (*Server, error) {
 		if software == "" {
 			software = host.Limits().Software
 		}
-		sink = eventService{events: events.NewServer(options.Events, software)}
+		sink = eventService{events: events.NewServer(options.Events, software, options.Logger),
+			abandoned: s.abandoned}
 	}
 	sv2pb.RegisterEventServiceServer(s.grpc, sink)
 	return s, nil
@@ -88,8 +96,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 
 // Shutdown stops in order: no new session or channel is taken, sessions that wait for their sidecar are
 // closed, each sidecar gets Drain with the time that is left, the host is drained, and then sidecars may
-// hang up until ctx ends. Streams that are left end with UNAVAILABLE. The error says what could not be
-// waited for; the server has stopped all the same.
+// hang up until ctx ends. Streams that are left end with UNAVAILABLE, those of events when the sink has
+// returned, or some seconds after ctx. The error says what could not be waited for; the server has stopped
+// all the same.
 func (s *Server) Shutdown(ctx context.Context) error {
 	return s.stop(ctx, s.sessions.Shutdown)
 }
@@ -98,11 +107,38 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) stop(ctx context.Context, sessions func(context.Context) error) error {
 	s.health.Shutdown()
 	err := sessions(ctx)
-	s.grpc.Stop()
-	if err != nil {
+	if err = errors.Join(err, s.disconnect(ctx)); err != nil {
 		return fmt.Errorf("grpchost: %w", err)
 	}
 	return nil
+}
+
+// sinkGrace is what a sink may take beyond the time of a stop.
+const sinkGrace = 2 * time.Second
+
+// disconnect ends the connections and waits for what the sink of events has begun. One that doesn't heed its
+// context is left alone.
+func (s *Server) disconnect(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		s.grpc.Stop()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(sinkGrace)
+	defer late.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-late.C:
+	}
+	s.abandon.Do(func() { close(s.abandoned) })
+	<-done
+	return fmt.Errorf("the sink of events has not returned: %w", ctx.Err())
 }
 
 // Sessions are the sidecars that are connected now, in the order in which they first came.
@@ -149,10 +185,11 @@ func (w workService) Session(
 // eventService is the generated service; it brings streams to a sink.
 type eventService struct {
 	sv2pb.UnimplementedEventServiceServer
-	events *events.Server
+	events    *events.Server
+	abandoned <-chan struct{}
 }
 
-// Publish runs one stream to its end.
+// Publish runs one stream to its end, or to that of the server.
 func (e eventService) Publish(
 	stream grpc.BidiStreamingServer[sv2pb.PublishRequest, sv2pb.PublishResponse],
 ) error {
@@ -160,5 +197,13 @@ func (e eventService) Publish(
 	if err := stream.SendHeader(nil); err != nil {
 		return err
 	}
-	return e.events.Serve(stream)
+	// A sink that doesn't return must not keep the server from it.
+	served := make(chan error, 1)
+	go func() { served <- e.events.Serve(stream) }()
+	select {
+	case err := <-served:
+		return err
+	case <-e.abandoned:
+		return status.Error(codes.Unavailable, "the pool has stopped")
+	}
 }
