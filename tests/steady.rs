@@ -1,7 +1,6 @@
 //! What a share allocates in the sidecar once the line over gRPC runs, by who asks for it. On the
-//! way of a share of our own code it is as in the library (`ffi/tests/steady`): nothing, but for
-//! what a batch of them needs to become a message. Alone in its program: it counts what the whole
-//! process allocates.
+//! way of a share of our own code it is as in the library (`ffi/tests/steady`): nothing. Alone in
+//! its program: it counts what the whole process allocates.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../ffi/tests/steady/counting.rs"]
@@ -38,8 +37,8 @@ static ALLOCATOR: Counting = Counting;
 const WARM_UP: u32 = 5_000;
 /// Shares that are counted.
 const SHARES: u32 = 20_000;
-/// Allocations of ours that a message with shares may cost: its list, and the bytes behind it.
-const A_MESSAGE: u64 = 4;
+/// Allocations of ours in all of them: now and then there is more room for messages to lie in.
+const OURS: u64 = 100;
 
 /// Messages with shares that the pool got.
 static MESSAGES: AtomicU64 = AtomicU64::new(0);
@@ -120,7 +119,7 @@ fn pool(socket: &Path) -> Runtime {
 }
 
 #[test]
-fn a_share_of_the_steady_state_allocates_nothing_of_ours_but_a_message_for_a_batch() {
+fn a_share_of_the_steady_state_allocates_nothing_of_ours() {
     let folder = tempfile::tempdir().unwrap();
     gopool_sv2::keys::generate(&folder.path().join("authority.key")).unwrap();
     let _pool = pool(&folder.path().join("pool.sock"));
@@ -154,7 +153,7 @@ fn a_share_of_the_steady_state_allocates_nothing_of_ours_but_a_message_for_a_bat
         counted.print(&what, u64::from(SHARES));
         // The stacks that were kept are those of the first shares; and threads make room once.
         let ours = counted.estimated(counted.ours);
-        assert!(ours <= A_MESSAGE * messages + 100, "{ours}: GOPOOL_SV2_STACKS=1 shows where");
+        assert!(ours <= OURS, "{ours}: GOPOOL_SV2_STACKS=1 shows where");
     }
     runtime.block_on(sidecar.stop());
 }

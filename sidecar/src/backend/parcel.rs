@@ -74,7 +74,7 @@ impl From<Parcel> for ToPool {
 }
 
 /// Shares as a message. All bytes of a batch lie in one piece.
-#[cfg(any(feature = "grpc", test))]
+#[cfg(test)]
 pub(crate) fn submit_batch(shares: &[Share]) -> v1::SubmitBatch {
     let size = shares.iter().map(|share| share.extranonce.len() + share.worker.len()).sum();
     let mut bytes = bytes::BytesMut::with_capacity(size);

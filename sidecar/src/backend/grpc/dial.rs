@@ -13,17 +13,20 @@ use std::io;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use gopool_sv2_proto::v1::work_service_client::WorkServiceClient;
 use gopool_sv2_proto::v1::{self, session_request, SessionRequest};
 use gopool_sv2_proto::{PROTOCOL, PROTOCOL_HEADER};
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::{timeout_at, Instant};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
+use super::codec::{LinkCodec, Piece};
+use super::Sending;
 use crate::backend::carrier::{Breach, Introduction, Stream};
 use crate::backend::link::Greeting;
 use crate::config::{Pool, PoolAddress};
@@ -36,7 +39,10 @@ const OUTGOING: usize = 1;
 /// Longest message accepted from the pool: a full batch of the largest jobs.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
-type Dialled = Stream<mpsc::Sender<SessionRequest>, Streaming<v1::SessionResponse>>;
+/// The call that a stream is (`gopool.sv2.v1.WorkService`).
+const SESSION: &str = "/gopool.sv2.v1.WorkService/Session";
+
+type Dialled = Stream<Sending, Streaming<v1::SessionResponse>>;
 
 /// Opens streams to one pool.
 #[derive(Debug)]
@@ -79,15 +85,18 @@ impl Dialer {
     ) -> Result<Dialled, LinkError> {
         let last_epoch = hello.last_epoch.clone();
         let channel = self.http2(wire).await.map_err(|error| self.closed(&error, complaint))?;
-        let mut client = WorkServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+        let mut client = Grpc::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let (outgoing, receiver) = mpsc::channel(OUTGOING);
         let hello = session_request::Message::Hello(hello);
         let hello = SessionRequest { message: Some(hello) };
         // There is room: nothing was sent yet.
-        let _ = outgoing.try_send(hello);
+        let _ = outgoing.try_send(Piece::Message(Box::new(hello)));
         let mut request = Request::new(ReceiverStream::new(receiver));
         request.metadata_mut().insert(PROTOCOL_HEADER, PROTOCOL.into());
-        let response = client.session(request).await.map_err(|s| self.status(&s, complaint))?;
+        client.ready().await.map_err(|error| self.closed(&error, complaint))?;
+        let path = PathAndQuery::from_static(SESSION);
+        let response = client.streaming(request, path, LinkCodec).await;
+        let response = response.map_err(|s| self.status(&s, complaint))?;
         spoken(response.metadata())?;
         let mut incoming = response.into_inner();
         let first = incoming.message().await.map_err(|s| self.status(&s, complaint))?;
@@ -97,7 +106,7 @@ impl Dialer {
                 Breach::Version(spoken) => LinkError::Version(spoken),
                 Breach::Contract(text) => LinkError::Contract(text),
             })?;
-        Ok(Stream { outgoing, incoming, limits, life })
+        Ok(Stream { outgoing: Sending::new(outgoing), incoming, limits, life })
     }
 
     async fn http2(&self, wire: Box<dyn Wire>) -> Result<Channel, tonic::transport::Error> {

@@ -1,21 +1,21 @@
 //! The gRPC carrier: streams to a pool in another process, over a Unix socket or TCP.
 
+mod codec;
 mod dial;
 
-use gopool_sv2_proto::v1::session_request::Message as ToPool;
 use gopool_sv2_proto::v1::{SessionRequest, SessionResponse};
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
 use super::carrier::{Carrier, Incoming, Outgoing, Received, Stream};
 use super::link::Greeting;
-use super::parcel::submit_batch;
 use super::{Parcel, Share};
+use codec::{Piece, Writer};
 use dial::{broken, LinkError};
 pub(crate) use dial::{Dialer, SinkDialer};
 
 impl Carrier for Dialer {
-    type Outgoing = mpsc::Sender<SessionRequest>;
+    type Outgoing = Sending;
     type Incoming = Streaming<SessionResponse>;
     type Error = LinkError;
 
@@ -28,18 +28,33 @@ impl Carrier for Dialer {
     }
 }
 
-impl Outgoing for mpsc::Sender<SessionRequest> {
+/// What goes to the pool on one stream.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pieces: mpsc::Sender<Piece>,
+    writer: Writer,
+}
+
+impl Sending {
+    fn new(pieces: mpsc::Sender<Piece>) -> Self {
+        Self { pieces, writer: Writer::default() }
+    }
+}
+
+impl Outgoing for Sending {
     async fn ready(&mut self) -> bool {
-        self.reserve().await.is_ok()
+        self.pieces.reserve().await.is_ok()
     }
 
     fn send(&mut self, parcel: Parcel) -> Option<Vec<Share>> {
-        let (message, spare) = match parcel {
-            Parcel::Shares(shares) => (ToPool::SubmitBatch(submit_batch(&shares)), Some(shares)),
-            Parcel::Message(message) => (message, None),
+        let (piece, spare) = match parcel {
+            Parcel::Shares(shares) => (Piece::Shares(self.writer.write(&shares)), Some(shares)),
+            Parcel::Message(message) => {
+                (Piece::Message(Box::new(SessionRequest { message: Some(message) })), None)
+            }
         };
         // There is room: nobody else sends. A stream that is over says so where it is read.
-        let _ = self.try_send(SessionRequest { message: Some(message) });
+        let _ = self.pieces.try_send(piece);
         spare
     }
 }
