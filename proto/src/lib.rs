@@ -4,6 +4,8 @@
 //! is `cdk_payment_processor` (feature `mint`), which is a Cashu mint's contract, not ours.
 //! Every message, field and unit is documented in the .proto files.
 
+#![forbid(unsafe_code)]
+
 /// Messages of package `gopool.sv2.v1`, its gRPC clients (feature `grpc`) and servers (feature
 /// `server`). Generated; never edited.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]

@@ -1,5 +1,7 @@
 //! The `gopool-sv2` program.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 mod cli;

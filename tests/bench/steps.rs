@@ -58,7 +58,7 @@ impl Effort {
         opens: 2000,
         seconds: [3, 10],
         tips: 3,
-        crowds: [3, 1, 3],
+        crowds: [3, 3, 3],
         quiet: 600,
     };
 }

@@ -122,7 +122,15 @@ async fn serve(
 ) -> Result<Reply, LedgerError> {
     match call {
         Call::SetPayout { user_identity, payout_key, claim_unassigned } => {
+            let name = user_identity.clone();
             let set = ledger.set_payout(user_identity, payout_key, claim_unassigned, now).await?;
+            // What changes where money goes leaves a trace.
+            tracing::info!(
+                identity = %name.escape_ascii(),
+                key = payout_key.map_or_else(|| "none".to_owned(), |key| key.to_string()),
+                claimed = set,
+                "the pool has set where credit goes"
+            );
             Ok(Reply::PayoutSet(set))
         }
         Call::GetAccount { user_identity, payout_key } => {

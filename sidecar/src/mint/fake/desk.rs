@@ -91,6 +91,8 @@ pub(super) struct Desk {
     database: Mutex<Database>,
     faults: Mutex<Faults>,
     seen: Mutex<Seen>,
+    /// Names of the payments that came by the stream, whatever became of them, in order.
+    heard: Mutex<Vec<String>>,
     changed: watch::Sender<()>,
     released: watch::Sender<()>,
 }
@@ -107,6 +109,7 @@ impl Desk {
             database: Mutex::new(database),
             faults: Mutex::default(),
             seen: Mutex::default(),
+            heard: Mutex::default(),
             changed: watch::Sender::new(()),
             released: watch::Sender::new(()),
         }
@@ -130,6 +133,10 @@ impl Desk {
 
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
         lock(&self.seen)
+    }
+
+    pub(super) fn heard(&self) -> Vec<String> {
+        lock(&self.heard).clone()
     }
 
     pub(super) fn count(&self, count: impl FnOnce(&mut Seen)) {
@@ -166,6 +173,7 @@ impl Desk {
     /// A payment came in by the stream. What can't be used is dropped: nobody hears of it.
     pub(super) fn event(&self, payment: &cdk::WaitIncomingPaymentResponse) {
         let (identifier, payment_id, amount) = told(payment);
+        lock(&self.heard).push(payment_id.to_owned());
         let faulty = take(&mut lock(&self.faults).drop_events);
         let added = if faulty || amount == 0 {
             None

@@ -134,6 +134,12 @@ impl FakeMint {
         *self.desk.seen()
     }
 
+    /// Names of all payments that came by the stream, whatever became of them, in order.
+    #[must_use]
+    pub fn heard(&self) -> Vec<String> {
+        self.desk.heard()
+    }
+
     /// Returns once what it has seen is as wanted. Never, if it never is.
     pub async fn until(&self, wanted: impl Fn(&Seen) -> bool) {
         self.desk.until(wanted).await;

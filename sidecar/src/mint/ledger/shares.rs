@@ -14,8 +14,8 @@ use super::state::CreditState;
 use super::turn::{difficulty, key_bytes, Group, Owner, Turn, Whose};
 
 impl Turn<'_> {
-    /// Writes one share; its credit follows with [`Turn::flush`], opened at `at_ms` if it opens one.
-    /// An error is one of the storage: nothing of the whole turn may be kept.
+    /// Writes one share; its credit follows with [`Turn::flush`]. One that it opens begins at
+    /// `at_ms`. An error is one of the storage: nothing of the whole turn may be kept.
     pub(super) fn record(
         &mut self,
         share: &LedgerShare,
