@@ -35,7 +35,7 @@ static void acknowledge(gsv2_runtime runtime, uint32_t stream, bool ready, uint8
 }
 
 /* Answers a Hello, and hands over a RecordShares{call_id: 3, shares: {share_hash, user_identity: "c", payout_key,
- * credit: {whole: 7}}}. */
+ * credit: {whole: 7}, accepted_ms: 1}}. */
 static void answer_hello(gsv2_runtime runtime, uint32_t stream, uint8_t share) {
   uint8_t bytes[128] = {0x0a, 57, 0x08, 1, 0x12, 16}, *to = bytes + 6;
   static const uint8_t tail[] = {0x38, 0x80, 0x80, 0x04}; /* verdict_ring: 65536 */
@@ -51,11 +51,11 @@ static void answer_hello(gsv2_runtime runtime, uint32_t stream, uint8_t share) {
   memset(bytes, 0, sizeof bytes);
   to = bytes;
   *to++ = 0x7a;
-  *to++ = 80;
+  *to++ = 82;
   *to++ = 0x08;
   *to++ = 3;
   *to++ = 0x12;
-  *to++ = 76;
+  *to++ = 78;
   *to++ = 0x0a;
   *to++ = 32;
   memset(to, share, 32);
@@ -71,8 +71,10 @@ static void answer_hello(gsv2_runtime runtime, uint32_t stream, uint8_t share) {
   *to++ = 2;
   *to++ = 0x08;
   *to++ = 7;
-  CHECK(to == bytes + 82, "the message has %d bytes", (int)(to - bytes));
-  EXPECT(GSV2_OK, gsv2_runtime_control(runtime, stream, bytes, 82));
+  *to++ = 0x38;
+  *to++ = 1;
+  CHECK(to == bytes + 84, "the message has %d bytes", (int)(to - bytes));
+  EXPECT(GSV2_OK, gsv2_runtime_control(runtime, stream, bytes, 84));
 }
 
 /* Waits for one event. */

@@ -47,7 +47,8 @@ type RecordedShare struct {
 	Height uint32
 	// BlockCandidate: the hash meets nbits.
 	BlockCandidate bool
-	// AcceptedAt is when the pool accepted it.
+	// AcceptedAt is when the pool accepted it: at most ten minutes ahead of the sidecar's clock. By it a share is
+	// refused that may have been recorded, and deleted since.
 	AcceptedAt time.Time
 }
 
@@ -96,7 +97,8 @@ func (s *Session) GetAccount(ctx context.Context, identity, payoutKey []byte) (A
 
 // RecordShares enters 1 to 256 shares into the sidecar's ledger. recorded has one value per share: true
 // when it is new, false when it was there before. It returns when all are durable; on an error, a gRPC
-// status, none is known to be recorded, and sending them again is safe.
+// status, none is known to be recorded, and sending them again is safe: INVALID_ARGUMENT when one is so old
+// that it may have been recorded and deleted since ([mint].keep_shares_h), or has no time.
 func (s *Session) RecordShares(
 	ctx context.Context, shares []RecordedShare,
 ) (recorded []bool, err error) {

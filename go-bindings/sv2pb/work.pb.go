@@ -2443,7 +2443,8 @@ type RecordedShare struct {
 	Height uint32 `protobuf:"varint,5,opt,name=height,proto3" json:"height,omitempty"`
 	// The hash meets nbits.
 	BlockCandidate bool `protobuf:"varint,6,opt,name=block_candidate,json=blockCandidate,proto3" json:"block_candidate,omitempty"`
-	// When the pool accepted it.
+	// When the pool accepted it. Not 0, and not more than 10 min ahead of the sidecar's clock. A share
+	// that may have been recorded and deleted since is refused by it, and all of the call with it.
 	AcceptedMs    int64 `protobuf:"varint,7,opt,name=accepted_ms,json=acceptedMs,proto3" json:"accepted_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

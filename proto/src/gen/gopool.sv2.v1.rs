@@ -957,7 +957,8 @@ pub struct RecordedShare {
     /// The hash meets nbits.
     #[prost(bool, tag = "6")]
     pub block_candidate: bool,
-    /// When the pool accepted it.
+    /// When the pool accepted it. Not 0, and not more than 10 min ahead of the sidecar's clock. A share
+    /// that may have been recorded and deleted since is refused by it, and all of the call with it.
     #[prost(int64, tag = "7")]
     pub accepted_ms: i64,
 }
