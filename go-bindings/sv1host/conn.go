@@ -62,6 +62,7 @@ type memoryConn struct {
 	unread   bytes.Buffer // for the pool
 	waiting  []byte       // from the pool
 	lines    int          // in waiting
+	taken    bool         // something that the channel has not done with
 	hungUp   bool         // by the channel
 	closed   bool         // by the pool
 	overflow bool
@@ -125,7 +126,7 @@ func (c *memoryConn) setAlarm() {
 // Write gives p to the channel. An error says that what is left of it was not taken.
 func (c *memoryConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
-	err, first := c.unwritable(), len(c.waiting) == 0
+	err, first := c.unwritable(), len(c.waiting) == 0 && !c.taken
 	c.mu.Unlock()
 	if err != nil {
 		return 0, err
@@ -240,11 +241,13 @@ func (c *memoryConn) send(lines []byte) bool {
 }
 
 // take gives what waits from the pool, and whether the pool's side has ended; nothing comes after that.
-// The bytes are the caller's, until they are given back as spare.
-func (c *memoryConn) take(spare []byte) (data []byte, ended bool) {
+// The bytes are the caller's, until they are given back as spare. Who calls has done with what it was given
+// before, but for the beginning of a line if it has that: what is written meanwhile does not overtake it.
+func (c *memoryConn) take(spare []byte, begun bool) (data []byte, ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	data, c.waiting, c.lines = c.waiting, spare[:0], 0
+	c.taken = begun || len(data) > 0
 	return data, c.closed
 }
 

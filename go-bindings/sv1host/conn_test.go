@@ -117,14 +117,14 @@ func TestWriteNeverBlocksAndIsBounded(t *testing.T) {
 	if _, err := c.Write([]byte("half a ")); err != nil {
 		t.Errorf("half a line: %v", err)
 	}
-	if data, ended := c.take(nil); string(data) != "line\nline\nline\nhalf a " || ended {
+	if data, ended := c.take(nil, false); string(data) != "line\nline\nline\nhalf a " || ended {
 		t.Errorf("taken %q, %v", data, ended)
 	}
 	// Room again, and then no more.
 	if _, err := c.Write([]byte("a\nb\nc\nd\n")); !errors.Is(err, errOverflow) {
 		t.Errorf("one line too many: %v", err)
 	}
-	if _, ended := c.take(nil); !ended || !c.overflowed() {
+	if _, ended := c.take(nil, false); !ended || !c.overflowed() {
 		t.Error("the overflow did not end the connection")
 	}
 	if woken != 5 {
@@ -205,8 +205,20 @@ func TestTakesAtOnceOnlyWhatNothingWaitsBefore(t *testing.T) {
 			t.Errorf("Write: %d, %v", n, err)
 		}
 	}
-	if data, _ := c.take(nil); string(data) != "queued\ntaken\ntaken\n" || len(direct) != 2 {
+	if data, _ := c.take(nil, false); string(data) != "queued\ntaken\ntaken\n" || len(direct) != 2 {
 		t.Errorf("%q waited, %q were offered at once", data, direct)
+	}
+	// Nor while the channel is at what it took, or has the beginning of a line.
+	for _, begun := range []bool{true, false} {
+		if _, err := c.Write([]byte("taken\n")); err != nil || len(direct) != 2 {
+			t.Errorf("before what was taken: %v, %q", err, direct)
+		}
+		if data, _ := c.take(nil, begun); string(data) != "taken\n" {
+			t.Errorf("%q waited", data)
+		}
+	}
+	if data, _ := c.take(nil, false); len(data) > 0 {
+		t.Errorf("%q waited", data)
 	}
 	if n, err := c.Write([]byte("taken\n" + strings.Repeat("queued\n", 9))); n != len("taken\n") ||
 		!errors.Is(err, errOverflow) {

@@ -47,7 +47,7 @@ func (c *channel) run() {
 			timer.Reset(tick)
 		}
 		for busy := true; busy; {
-			data, ended := c.conn.take(r.spare)
+			data, ended := c.conn.take(r.spare, len(r.rest) > 0)
 			c.takeLines(&r, data)
 			busy = c.judgeTurn() || len(data) > 0
 			if ended && !busy && !left {
