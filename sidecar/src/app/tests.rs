@@ -70,21 +70,19 @@ impl QuoteCallbacks for Program {
     }
 }
 
+/// A share of a process before this one becomes an amount of 7, which a program hears of.
 #[cfg(feature = "grpc")]
-#[tokio::test]
-async fn a_program_has_its_own_callbacks_called() {
+async fn seal_7(config: Config) {
     use crate::mint::ledger::{Ledger as _, LedgerShare, Settings, Source, SqliteLedger};
     use crate::mint::Scheme;
     use crate::types::{Difficulty, Hash, PayoutKey};
 
-    let (_folder, config) = config("callbacks");
     let settings = Settings {
         path: config.mint.ledger_file.clone().unwrap(),
         scheme: Scheme::Linear,
         max_shares: 8,
         accrued_every_ms: 10_000,
     };
-    // From a process before this one.
     let ledger = SqliteLedger::open(&settings, mpsc::channel(8).0).unwrap();
     let generator = b"0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
     let share = LedgerShare {
@@ -110,23 +108,33 @@ async fn a_program_has_its_own_callbacks_called() {
 
 #[cfg(feature = "grpc")]
 #[tokio::test]
-async fn rejects_another_unit_or_method_than_the_ledger_was_begun_with() {
+async fn a_program_has_its_own_callbacks_called() {
+    let (_folder, config) = config("callbacks");
+    seal_7(config).await;
+}
+
+#[cfg(feature = "grpc")]
+#[tokio::test]
+async fn rejects_another_unit_or_method_than_the_ledgers_amounts_are_of() {
     let (_folder, config) = config("units");
-    for (unit, method, good) in [
-        ("hash", "ehash", true),
-        ("sat", "ehash", false),
-        ("hash", "bolt11", false),
-        ("hash", "ehash", true),
-    ] {
+    let of = |unit: &str, method: &str| {
         let mut config = config.clone();
         (config.mint.unit, config.mint.method) = (unit.to_owned(), method.to_owned());
-        match Sidecar::start(config).await {
-            Ok(sidecar) if good => timeout(PATIENCE, sidecar.stop()).await.unwrap(),
-            Err(StartError::Mint(error @ BridgeError::Unit { .. })) if !good => {
+        config
+    };
+    // A mistake, while there is nothing.
+    let sidecar = Sidecar::start(of("hahs", "ehash")).await.unwrap();
+    timeout(PATIENCE, sidecar.stop()).await.unwrap();
+    seal_7(of("hash", "ehash")).await;
+    for (unit, method) in [("sat", "ehash"), ("hash", "bolt11")] {
+        match Sidecar::start(of(unit, method)).await {
+            Err(StartError::Mint(error @ BridgeError::Unit { .. })) => {
                 let told = error.to_string();
                 assert!(told.contains("unit \"hash\" and method \"ehash\""), "{told}");
             }
             other => panic!("{unit} {method}: {other:?}"),
         }
     }
+    let sidecar = Sidecar::start(of("hash", "ehash")).await.unwrap();
+    timeout(PATIENCE, sidecar.stop()).await.unwrap();
 }

@@ -165,7 +165,9 @@ fn from_elsewhere(share: RecordedShare, now: i64) -> Result<ledger::LedgerShare,
         ..=0 => return Err(LedgerError::Refused("accepted_ms is not when a share was accepted")),
         at if at > now.saturating_add(POOL_CLOCK_MS) => {
             return Err(LedgerError::Refused(
-                "a share was accepted in ten minutes or later: set the clocks of pool and sidecar",
+                "a share was accepted in ten minutes or later, by the sidecar's clock: set the \
+                 clocks; one that was set, or slept, since the sidecar's start counts from its \
+                 next start on",
             ))
         }
         _ => {}

@@ -33,13 +33,19 @@ pub(super) const SECTION: Section = Section {
             "Authority that signed the mint's HTTPS certificate, PEM. Empty: those that browsers \
              trust."
         ),
-        text!("unit", mint.unit, mint::name, String::clone, "The mint's unit."),
+        text!(
+            "unit",
+            mint.unit,
+            mint::name,
+            String::clone,
+            "The mint's unit. Fixed for the life of a ledger, once there is an amount."
+        ),
         text!(
             "method",
             mint.method,
             mint::name,
             String::clone,
-            "The payment method of that unit at the mint."
+            "The payment method of that unit at the mint. Fixed like the unit."
         ),
         text!(
             "valuation",

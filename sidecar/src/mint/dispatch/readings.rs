@@ -69,6 +69,7 @@ impl<L: Ledger> Dispatcher<L> {
             let idle: Vec<Quote> = idle.into_iter().filter(fresh).collect();
             quotes.extend(idle);
         }
+        quotes.extend(self.witness(&quotes, by).await?);
         for quote in quotes {
             if calls.len() >= self.plan.calls {
                 done = done.and(finished(calls.join_next().await));
@@ -95,6 +96,17 @@ impl<L: Ledger> Dispatcher<L> {
             done = done.and(finished(calls.join_next().await));
         }
         done
+    }
+
+    /// While some quotes are not shown: one that has been. Is that still?
+    async fn witness(&self, read: &[Quote], by: i64) -> Result<Option<Quote>, LedgerError> {
+        if !self.unshown().is_any() {
+            return Ok(None);
+        }
+        let others = self.ledger.idle_quotes(by, STEP).await?;
+        let unshown = self.unshown();
+        let is_read = |quote: &Quote| read.iter().any(|one| one.quote_ref == quote.quote_ref);
+        Ok(others.into_iter().find(|quote| !unshown.is(&quote.quote_ref) && !is_read(quote)))
     }
 
     /// Has the mint got a quote back that it did not know?
@@ -183,9 +195,9 @@ impl<L: Ledger> Dispatcher<L> {
                         "the mint has not shown a quote {UNSHOWN_MAX} times, and others \
                          meanwhile: it takes no more credits. What was sent on it waits"
                     );
-                    return self.ledger.close_quote(quote.quote_ref).await;
+                    self.ledger.close_quote(quote.quote_ref.clone()).await?;
                 }
-                Ok(())
+                self.ledger.quote_unshown(quote.quote_ref, now).await
             }
         }
     }

@@ -12,7 +12,7 @@ const QUOTES_MAX: usize = 1_024;
 pub(super) struct Unshown {
     /// Quotes that were shown, ever.
     shown: u64,
-    /// Readings in vain since a quote was shown last, and how many others were shown before those.
+    /// Readings in vain of a quote, each with others shown before it, and how many those were.
     failed: HashMap<String, (u32, u64)>,
 }
 
@@ -23,19 +23,32 @@ impl Unshown {
         self.failed.remove(quote_ref);
     }
 
-    /// The mint answered, and did not show it. True: not for long, and others were shown meanwhile.
+    /// The mint answered, and did not show it. True: as often as that, and others each time.
     pub(super) fn failed(&mut self, quote_ref: &str) -> bool {
         if self.failed.len() >= QUOTES_MAX {
             self.failed.clear();
         }
-        let before = self.shown;
-        let (times, shown) = self.failed.entry(quote_ref.to_owned()).or_insert((0, before));
-        *times += 1;
-        let given_up = *times >= UNSHOWN_MAX && *shown < before;
+        let now = self.shown;
+        let (times, shown) = self.failed.entry(quote_ref.to_owned()).or_insert((0, now));
+        // A mint that shows nothing at all says nothing of this one.
+        if *shown < now {
+            (*times, *shown) = (*times + 1, now);
+        }
+        let given_up = *times >= UNSHOWN_MAX;
         if given_up {
             self.failed.remove(quote_ref);
         }
         given_up
+    }
+
+    /// Whether some are not shown: another has to be read, to see whether that is.
+    pub(super) fn is_any(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// Whether this one is not.
+    pub(super) fn is(&self, quote_ref: &str) -> bool {
+        self.failed.contains_key(quote_ref)
     }
 }
 
@@ -49,14 +62,19 @@ mod tests {
         for _ in 0..2 * UNSHOWN_MAX {
             assert!(!unshown.failed("a"), "a mint that shows nothing is no reason");
         }
+        for _ in 1..UNSHOWN_MAX {
+            unshown.shown("b");
+            assert!(!unshown.failed("a") && !unshown.failed("a"));
+        }
         unshown.shown("b");
         assert!(unshown.failed("a"));
-        for _ in 1..UNSHOWN_MAX {
-            assert!(!unshown.failed("a"));
+        for _ in 0..2 * UNSHOWN_MAX {
             unshown.shown("b");
+            assert!(!unshown.failed("a"));
+            assert!(unshown.is_any() && unshown.is("a") && !unshown.is("b"));
+            unshown.shown("a");
+            assert!(!unshown.is_any());
         }
-        unshown.shown("a");
-        assert!(!unshown.failed("a"), "it was shown in between");
         for n in 0..3 * QUOTES_MAX {
             unshown.failed(&n.to_string());
         }

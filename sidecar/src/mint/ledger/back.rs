@@ -30,6 +30,13 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// [`super::Ledger::quote_unshown`].
+    pub(super) fn quote_unshown(&self, quote: &str, at_ms: i64) -> Result<(), LedgerError> {
+        let read = "UPDATE quote SET last_read_ms = ?2 WHERE quote_ref = ?1";
+        self.conn.run(read, (quote, at_ms))?;
+        Ok(())
+    }
+
     /// [`super::Ledger::quote_gone`].
     pub(super) fn quote_gone(&self, lost: &LostQuote, at_ms: i64) -> Result<(), LedgerError> {
         let quote = &lost.quote.quote_ref;

@@ -262,7 +262,7 @@ impl Books {
     pub fn idle_quotes(&self, read_by_ms: i64, most: u32) -> Result<Vec<Quote>, LedgerError> {
         let idle = format!(
             "{QUOTE} WHERE quote.state IN (2, 3, 4) AND quote_id IS NOT NULL \
-             AND max(last_read_ms, opened_ms) <= ?1 ORDER BY last_read_ms LIMIT ?2"
+             AND last_read_ms <= ?1 AND opened_ms <= ?1 ORDER BY last_read_ms LIMIT ?2"
         );
         let mut idle = self.conn.prepare(&idle)?;
         let found = idle.query_map((read_by_ms, most), read_quote)?;

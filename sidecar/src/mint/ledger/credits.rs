@@ -304,7 +304,11 @@ impl Turn<'_> {
     }
 
     /// [`super::Ledger::prune`], the part about shares.
-    pub(super) fn prune_shares(&self, settled_by_ms: i64, most: u64) -> Result<u64, LedgerError> {
+    pub(super) fn prune_shares(
+        &mut self,
+        settled_by_ms: i64,
+        most: u64,
+    ) -> Result<u64, LedgerError> {
         let oldest = "SELECT id, settled_ms FROM credit WHERE settled_ms IS NOT NULL \
                       AND pruned < 2 AND settled_ms <= ?1 ORDER BY settled_ms LIMIT 1";
         let shares = "DELETE FROM share WHERE share_hash IN \
@@ -319,6 +323,7 @@ impl Turn<'_> {
             self.conn.run("UPDATE credit SET pruned = ?2 WHERE id = ?1", (credit, pruned))?;
             let forgotten = "UPDATE meta SET value = max(value, ?1) WHERE key = 'forgotten_ms'";
             self.conn.run(forgotten, [settled_ms])?;
+            self.forgotten_ms = self.forgotten_ms.max(settled_ms);
             deleted += found;
         }
         Ok(deleted)

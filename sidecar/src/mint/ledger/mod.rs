@@ -203,6 +203,13 @@ pub trait Ledger: Send + Sync + 'static {
         most: u32,
     ) -> impl Future<Output = Result<Vec<Quote>>> + Send;
 
+    /// The mint answered, and did not show the quote: it is read again, not at once.
+    fn quote_unshown(
+        &self,
+        quote_ref: String,
+        at_ms: i64,
+    ) -> impl Future<Output = Result<()>> + Send;
+
     /// An open quote takes no more credits: the mint does not show it.
     fn close_quote(&self, quote_ref: String) -> impl Future<Output = Result<()>> + Send;
 

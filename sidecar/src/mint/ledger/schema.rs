@@ -11,7 +11,6 @@ use rand::RngCore as _;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ToSql};
 
 use crate::mint::Scheme;
-use crate::sys::unix_millis;
 
 use super::error::OpenError;
 use super::model::Identity;
@@ -84,9 +83,6 @@ pub(super) fn open(path: &Path, scheme: Scheme) -> Result<Opened, OpenError> {
         return Err(OpenError::Scheme { found, wanted });
     }
     conn.execute_batch(FORGET_WAITS).map_err(&sqlite)?;
-    // By a clock that was ahead; no share that comes from now on was deleted.
-    let now = "UPDATE meta SET value = min(value, ?1) WHERE key = 'forgotten_ms' AND value > ?1";
-    conn.execute(now, [unix_millis()]).map_err(&sqlite)?;
     conn.execute_batch(BOUND_SINKS).map_err(&sqlite)?;
     Ok(Opened { conn, lock, identity })
 }
@@ -97,6 +93,7 @@ pub(super) fn open(path: &Path, scheme: Scheme) -> Result<Opened, OpenError> {
 const FORGET_WAITS: &str = "BEGIN IMMEDIATE; \
     UPDATE quote SET next_try_ms = 0 WHERE state IN (0, 1) AND next_try_ms > 0; \
     UPDATE quote SET last_read_ms = 0 WHERE state IN (2, 3, 5) AND last_read_ms > 0; \
+    UPDATE quote SET last_read_ms = 0 WHERE state = 4 AND last_read_ms > unixepoch() * 1000; \
     UPDATE quote SET seen = 0 WHERE state = 2 AND seen = 1; \
     UPDATE credit SET next_try_ms = 0 WHERE state NOT IN (0, 5, 6) AND next_try_ms > 0; COMMIT";
 

@@ -8,7 +8,6 @@ use crate::mint::{PayoutKey, Work};
 
 use super::error::LedgerError;
 use super::model::{LedgerShare, Outcome, Source, NAME_BYTES_MAX, POOL_CLOCK_MS};
-use super::schema;
 use super::sql::{self, Prepared as _};
 use super::state::CreditState;
 use super::turn::{difficulty, key_bytes, Group, Owner, Turn, Whose};
@@ -67,9 +66,10 @@ impl Turn<'_> {
 
     /// Whether one of them may have been recorded and deleted since: it would be credited again.
     pub(super) fn refuse_forgotten(&mut self, shares: &[LedgerShare]) -> Result<(), LedgerError> {
-        let forgotten: i64 = schema::meta(self.conn, "forgotten_ms")?;
-        // None was ever deleted: 0.
-        let since = if forgotten > 0 { forgotten.saturating_add(POOL_CLOCK_MS) } else { i64::MIN };
+        let since = match self.forgotten_ms {
+            0 => i64::MIN,
+            forgotten => forgotten.saturating_add(POOL_CLOCK_MS),
+        };
         for share in shares {
             if share.at_ms <= since {
                 let found = self.hot.find.query_row([share.hash], |_| Ok(())).optional()?;

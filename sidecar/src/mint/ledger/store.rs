@@ -1,6 +1,5 @@
 //! The ledger in an SQLite file.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{sync_channel, SyncSender, TrySendError};
@@ -16,6 +15,7 @@ use crate::sys::logging_thread;
 use crate::types::QuoteRef;
 
 use super::books::Books;
+use super::bound::{self, Payouts};
 use super::checkpoint::Checkpoints;
 use super::due::Old;
 use super::error::{LedgerError, OpenError};
@@ -69,7 +69,7 @@ pub(super) struct Shared {
     /// Idle readers.
     readers: Mutex<Vec<Books>>,
     /// Identities that the pool has set a key for.
-    pub(super) payouts: RwLock<HashSet<Bytes>>,
+    pub(super) payouts: RwLock<Payouts>,
     writer: Option<JoinHandle<()>>,
     /// Held as long as the writer runs.
     lock: Option<File>,
@@ -257,10 +257,13 @@ impl Ledger for SqliteLedger {
         claim_unassigned: bool,
         at_ms: i64,
     ) -> Result<u64> {
-        let named = identity.clone();
-        let set = self.call(move |turn| turn.set_payout(&named, key, claim_unassigned, at_ms));
-        let released = set.await?;
-        self.payout_set(identity, key.is_some());
+        let (named, some) = (identity.clone(), key.is_some());
+        let set = self.call(move |turn| {
+            let released = turn.set_payout(&named, key, claim_unassigned, at_ms)?;
+            Ok((released, bound::next()))
+        });
+        let (released, order) = set.await?;
+        self.payout_set(identity, some, order);
         Ok(released)
     }
 
@@ -358,6 +361,10 @@ impl Ledger for SqliteLedger {
 
     async fn unread_quotes(&self, read_by_ms: i64, most: u32) -> Result<Vec<Quote>> {
         self.read(move |books| books.unread_quotes(read_by_ms, most)).await
+    }
+
+    async fn quote_unshown(&self, quote_ref: String, at_ms: i64) -> Result<()> {
+        self.call(move |turn| turn.quote_unshown(&quote_ref, at_ms)).await
     }
 
     async fn close_quote(&self, quote_ref: String) -> Result<()> {

@@ -8,6 +8,7 @@ use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, Statement};
 
 use crate::mint::{PayoutKey, Scheme, Work};
+use crate::sys::unix_millis;
 use crate::types::QuoteRef;
 
 use super::error::LedgerError;
@@ -77,6 +78,8 @@ pub(super) struct Turn<'c> {
     pub(super) accrued_every_ms: i64,
     /// Open credits that shares of this turn went to; written by [`Turn::flush`].
     pub(super) groups: HashMap<Whose, Group>,
+    /// When the last credit was settled whose shares are deleted; 0: none ever was.
+    pub(super) forgotten_ms: i64,
     /// Keys set by the pool, of identities that were asked for in this turn.
     pub(super) payouts: HashMap<Bytes, Option<PayoutKey>>,
 }
@@ -87,9 +90,13 @@ impl<'c> Turn<'c> {
         identity: &super::Identity,
         accrued_every_ms: i64,
     ) -> rusqlite::Result<Self> {
+        // Told by a clock that was ahead it may be a time to come; then it is now, here. The file
+        // keeps it: the clock of this process may be the one that is wrong.
+        let forgotten: i64 = schema::meta(conn, "forgotten_ms")?;
         Ok(Self {
             conn,
             hot: Hot::prepare(conn)?,
+            forgotten_ms: forgotten.min(unix_millis()),
             scheme: identity.scheme,
             pool_id: identity.pool_id,
             accrued_every_ms,

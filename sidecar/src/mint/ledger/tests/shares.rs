@@ -1,6 +1,7 @@
 //! What becomes of shares: each counts once, for the account it was mined for.
 
 use super::*;
+use crate::sys::unix_millis;
 
 #[tokio::test]
 async fn records_shares_and_their_work() {
@@ -259,6 +260,36 @@ async fn knows_at_once_and_after_a_restart_for_whom_the_pool_has_set_a_key() {
         assert!(!stand.ledger().has_payout(&alice));
         stand.reopen();
     }
+    // Two at once may be heard of the other way round.
+    for (order, some) in [(7, true), (6, false)] {
+        stand.ledger().payout_set(bob.clone(), some, order);
+        assert!(stand.ledger().has_payout(&bob));
+    }
+}
+
+#[tokio::test]
+async fn what_a_clock_that_was_ahead_has_deleted_bars_no_share_of_after_the_next_start() {
+    let mut stand = Stand::new();
+    let ahead = unix_millis() + 400 * 86_400_000;
+    stand.ledger().ack("pool".into(), 0).await.unwrap();
+    let at = |n, at_ms| LedgerShare { source: Source::V1, at_ms, ..share(n, "a", key(1).into()) };
+    stand.ledger().record_many(vec![at(1, ahead)], ahead).await.unwrap();
+    assert_eq!(stand.ledger().close_due(NOW, ahead).await, Ok(1));
+    let terms = Terms { unit_work: Work(1), min_amount: crate::mint::work::AMOUNT_MAX };
+    assert_eq!(stand.ledger().seal(terms, 10, ahead).await.unwrap().carried, 1);
+    assert_eq!(stand.ledger().prune(ahead, ahead, 100).await, Ok(1));
+    let later = unix_millis() + POOL_CLOCK_MS + 60_000;
+    assert!(stand.ledger().record_many(vec![at(2, later)], later).await.is_err());
+    stand.reopen();
+    assert_eq!(
+        stand.ledger().record_many(vec![at(2, later)], later).await,
+        Ok(vec![Outcome::Recorded])
+    );
+    // A clock that is behind at another start takes nothing of it away.
+    let kept = "SELECT value FROM meta WHERE key = 'forgotten_ms'";
+    let file = rusqlite::Connection::open(&stand.settings.path).unwrap();
+    assert_eq!(file.query_row(kept, [], |row| row.get(0)), Ok(ahead));
+    assert!(stand.ledger().record_many(vec![at(3, 1_000)], later).await.is_err());
 }
 
 #[tokio::test]
