@@ -142,6 +142,11 @@ impl<L: Ledger> Dispatcher<L> {
         let read = self.mint.quote(id).await;
         self.note(&read);
         let now = self.clock.now_ms();
+        if quote.state != QuoteState::Open
+            || read.as_ref().is_err_and(|e| is(e, Refusal::UnknownQuote) || is(e, Refusal::InUse))
+        {
+            self.unshown().leave(&quote.quote_ref);
+        }
         match read {
             Ok(found) => {
                 self.unshown().shown(&quote.quote_ref);
@@ -185,11 +190,13 @@ impl<L: Ledger> Dispatcher<L> {
                 );
                 self.ledger.quote_hidden(quote.quote_ref, now).await
             }
-            Err(MintError::Unreachable(_) | MintError::TimedOut(_)) => Ok(()),
+            Err(MintError::Unreachable(_)) => Ok(()),
+            // Others first.
+            Err(MintError::TimedOut(_)) => self.ledger.quote_unshown(quote.quote_ref, now).await,
             // Read again; but all sending waits for a first look at each open quote.
             Err(error) => {
-                let given_up = self.unshown().failed(&quote.quote_ref);
-                if given_up && quote.state == QuoteState::Open {
+                let is_open = quote.state == QuoteState::Open;
+                if is_open && self.unshown().failed(&quote.quote_ref) {
                     tracing::error!(
                         %error,
                         "the mint has not shown a quote {UNSHOWN_MAX} times, and others \

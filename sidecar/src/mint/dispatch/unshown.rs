@@ -23,6 +23,11 @@ impl Unshown {
         self.failed.remove(quote_ref);
     }
 
+    /// It takes no credits, or the mint has said what is wrong with it.
+    pub(super) fn leave(&mut self, quote_ref: &str) {
+        self.failed.remove(quote_ref);
+    }
+
     /// The mint answered, and did not show it. True: as often as that, and others each time.
     pub(super) fn failed(&mut self, quote_ref: &str) -> bool {
         if self.failed.len() >= QUOTES_MAX {
@@ -73,6 +78,9 @@ mod tests {
             assert!(!unshown.failed("a"));
             assert!(unshown.is_any() && unshown.is("a") && !unshown.is("b"));
             unshown.shown("a");
+            assert!(!unshown.is_any());
+            unshown.failed("a");
+            unshown.leave("a");
             assert!(!unshown.is_any());
         }
         for n in 0..3 * QUOTES_MAX {

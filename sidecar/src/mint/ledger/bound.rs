@@ -29,7 +29,8 @@ impl SqliteLedger {
             let add = "INSERT INTO meta(key, value) VALUES ('unit', ?1), ('method', ?2) \
                        ON CONFLICT DO UPDATE SET value = excluded.value \
                        WHERE NOT EXISTS (SELECT 1 FROM credit WHERE amount > 0) \
-                       AND NOT EXISTS (SELECT 1 FROM quote WHERE quote_id IS NOT NULL)";
+                       AND NOT EXISTS (SELECT 1 FROM quote WHERE quote_id IS NOT NULL \
+                       OR candidate_quote_id IS NOT NULL)";
             turn.conn.run(add, params![unit, method])?;
             Ok((schema::meta(turn.conn, "unit")?, schema::meta(turn.conn, "method")?))
         })

@@ -12,6 +12,7 @@ use crate::sys::unix_millis;
 use crate::types::QuoteRef;
 
 use super::error::LedgerError;
+use super::model::POOL_CLOCK_MS;
 use super::schema;
 use super::sql::Prepared as _;
 use super::state::CreditState;
@@ -96,7 +97,7 @@ impl<'c> Turn<'c> {
         Ok(Self {
             conn,
             hot: Hot::prepare(conn)?,
-            forgotten_ms: forgotten.min(unix_millis()),
+            forgotten_ms: forgotten.min(unix_millis() - POOL_CLOCK_MS),
             scheme: identity.scheme,
             pool_id: identity.pool_id,
             accrued_every_ms,
