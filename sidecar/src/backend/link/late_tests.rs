@@ -154,7 +154,7 @@ fn opens_that_streams_break_on_are_not_asked_for_without_end() {
     assert!(mailboxes.iter_mut().all(|events| events.try_recv().is_err()));
     out.clear();
     link.welcomed(&life(2, true), &mut out);
-    let (_broken_on, others) = channels.split_at(UNDER_WAY);
+    let others = &channels[UNDER_WAY..];
     assert_eq!(asked(&mut out), others[..OPENS_AT_ONCE], "those it had not come to have time");
     let (told, waiting) = mailboxes.split_at_mut(UNDER_WAY);
     for events in told {

@@ -30,8 +30,9 @@ impl Unshown {
 
     /// The mint answered, and did not show it. True: as often as that, and others each time.
     pub(super) fn failed(&mut self, quote_ref: &str) -> bool {
-        if self.failed.len() >= QUOTES_MAX {
-            self.failed.clear();
+        // Others have their turn when some of these are given up.
+        if self.failed.len() >= QUOTES_MAX && !self.failed.contains_key(quote_ref) {
+            return false;
         }
         let now = self.shown;
         let (times, shown) = self.failed.entry(quote_ref.to_owned()).or_insert((0, now));
@@ -86,6 +87,12 @@ mod tests {
         for n in 0..3 * QUOTES_MAX {
             unshown.failed(&n.to_string());
         }
-        assert!(unshown.failed.len() <= QUOTES_MAX);
+        assert_eq!(unshown.failed.len(), QUOTES_MAX);
+        for _ in 1..UNSHOWN_MAX {
+            unshown.shown("b");
+            assert!(!unshown.failed("0"));
+        }
+        unshown.shown("b");
+        assert!(unshown.failed("0"), "however many there are");
     }
 }

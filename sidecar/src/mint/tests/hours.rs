@@ -8,6 +8,13 @@ use crate::mint::Work;
 
 const MINUTE_MS: i64 = 60_000;
 
+/// Time passes, at the mint too, and then each task of the dispatcher looks once.
+async fn look(rig: &Rig, passed_ms: i64) {
+    rig.dispatcher.clock().pass(passed_ms);
+    rig.mint().pass_ten_seconds();
+    rig.dispatcher.look().await.unwrap();
+}
+
 /// Units of a credit, in order of the credits; `None`: not sealed.
 fn credits(rig: &Rig) -> Vec<Option<u64>> {
     let books = ledger::Books::open(rig.ledger.path()).unwrap();
@@ -89,22 +96,16 @@ async fn mq_4_an_hour_of_work_without_a_mint_is_paid_within_two_intervals_of_its
 #[tokio::test]
 async fn what_the_mint_has_got_back_under_another_key_stays_lost() {
     let mut rig = Rig::open_with("back", Plan { quote_payments: 256, ..PLAN }).await;
-    let clock = Arc::clone(&rig.dispatcher);
-    let look = async |rig: &Rig| {
-        clock.clock().pass(MINUTE_MS);
-        rig.mint().pass_ten_seconds();
-        clock.look().await.unwrap();
-    };
     // It has the payment, and doesn't show it.
     rig.mint().faults().refuse_checks = true;
     rig.earn(None).await;
     for _ in 0..3 {
-        look(&rig).await;
+        look(&rig, MINUTE_MS).await;
     }
     soon(rig.mint().until(|seen| seen.credited == 1)).await;
     let kept = rig.mint_goes().await;
     rig.mint_comes(Database::default()).await;
-    look(&rig).await;
+    look(&rig, MINUTE_MS).await;
     let path = rig.ledger.path().to_owned();
     let state = || ledger::Books::open(&path).unwrap().credit(1).unwrap().unwrap().state;
     assert_eq!(state(), CreditState::Lost);
@@ -113,14 +114,14 @@ async fn what_the_mint_has_got_back_under_another_key_stays_lost() {
     rig.mint_goes().await;
     rig.mint_comes(strange).await;
     for _ in 0..3 {
-        look(&rig).await;
+        look(&rig, MINUTE_MS).await;
     }
     assert!(rig.mint().seen().requests > 0);
     assert_eq!(state(), CreditState::Lost);
     rig.mint_goes().await;
     rig.mint_comes(kept).await;
     for _ in 0..3 {
-        look(&rig).await;
+        look(&rig, MINUTE_MS).await;
     }
     assert_eq!(state(), CreditState::Confirmed);
     rig.stop().await;
@@ -129,27 +130,21 @@ async fn what_the_mint_has_got_back_under_another_key_stays_lost() {
 #[tokio::test]
 async fn a_quote_whose_making_is_not_known_yet_is_looked_for_again_and_not_made_twice() {
     let mut rig = Rig::open_with("not-known", PLAN).await;
-    let clock = Arc::clone(&rig.dispatcher);
-    let look = async |rig: &Rig| {
-        clock.clock().pass(MINUTE_MS);
-        rig.mint().pass_ten_seconds();
-        clock.look().await.unwrap();
-    };
     rig.mint().faults().lose_answers = 1;
     rig.mint().faults().refuse_checks = true;
     rig.earn(None).await;
     for _ in 0..4 {
-        look(&rig).await;
+        look(&rig, MINUTE_MS).await;
     }
     let seen = rig.mint().seen();
     assert_eq!((seen.creates, seen.credited), (1, 0), "asked once, and for nothing else: {seen:?}");
     assert!(seen.requests >= 4, "it is asked whether it made it: {seen:?}");
     rig.mint().faults().refuse_checks = false;
     for _ in 0..2 {
-        look(&rig).await;
+        look(&rig, MINUTE_MS).await;
     }
     soon(rig.mint().until(|seen| seen.credited + seen.repeated >= 1)).await;
-    look(&rig).await;
+    look(&rig, MINUTE_MS).await;
     assert_eq!(rig.account().await.unwrap().confirmed_amount, 7);
     assert_eq!((rig.mint().database().quote_ids().len(), rig.mint().seen().creates), (1, 1));
     rig.stop().await;
@@ -159,12 +154,6 @@ async fn a_quote_whose_making_is_not_known_yet_is_looked_for_again_and_not_made_
 async fn mq_18_a_payment_that_is_none_of_ours_is_found_within_a_day_where_nothing_happens_any_more()
 {
     let mut rig = Rig::open_with("idle", PLAN).await;
-    let clock = Arc::clone(&rig.dispatcher);
-    let look = async |rig: &Rig, passed_ms| {
-        clock.clock().pass(passed_ms);
-        rig.mint().pass_ten_seconds();
-        clock.look().await.unwrap();
-    };
     // As many payments as a quote takes, all of them minted.
     for units in [7, 14] {
         rig.earn(None).await;
@@ -205,15 +194,9 @@ async fn mq_18_a_payment_that_is_none_of_ours_is_found_within_a_day_where_nothin
 #[tokio::test]
 async fn a_quote_that_the_mint_can_not_show_holds_up_others_for_minutes_and_not_for_its_life() {
     let mut rig = Rig::open_with("unshown", Plan { quote_payments: 256, ..PLAN }).await;
-    let clock = Arc::clone(&rig.dispatcher);
-    let look = async |rig: &Rig| {
-        clock.clock().pass(MINUTE_MS);
-        rig.mint().pass_ten_seconds();
-        clock.look().await.unwrap();
-    };
     rig.earn(None).await;
     rig.until(async || {
-        look(&rig).await;
+        look(&rig, MINUTE_MS).await;
         rig.account().await.filter(|books| books.confirmed_amount == 7)
     })
     .await;
@@ -225,18 +208,18 @@ async fn a_quote_that_the_mint_can_not_show_holds_up_others_for_minutes_and_not_
     rig.earn(Some(others)).await;
     let state = async || rig.ledger.quote(name.clone()).await.unwrap().unwrap().state;
     for _ in 0..UNSHOWN_MAX - 1 {
-        look(&rig).await;
+        look(&rig, MINUTE_MS).await;
     }
     assert_eq!(state().await, QuoteState::Open, "for minutes it may be a passing fault");
     rig.until(async || {
-        look(&rig).await;
+        look(&rig, MINUTE_MS).await;
         (state().await == QuoteState::Closing).then_some(())
     })
     .await;
     // What comes now is paid elsewhere, though this one is still not shown.
     rig.earn(None).await;
     rig.until(async || {
-        look(&rig).await;
+        look(&rig, MINUTE_MS).await;
         let database = rig.mint().database();
         let ours = database.quote_ids().into_iter().filter(|other| {
             *other != id && database.quote(other).unwrap().pubkey.as_deref() == Some(KEYS[0])
@@ -246,7 +229,7 @@ async fn a_quote_that_the_mint_can_not_show_holds_up_others_for_minutes_and_not_
     .await;
     rig.mint().faults().hide = None;
     rig.until(async || {
-        look(&rig).await;
+        look(&rig, MINUTE_MS).await;
         rig.account().await.filter(|books| books.confirmed_amount == 21)
     })
     .await;
