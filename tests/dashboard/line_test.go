@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -109,6 +111,28 @@ func (l *line) mine(kind, worker string) *process {
 	l.t.Helper()
 	return start(l.t, l.directory, "miner-"+kind, l.binary, "miner", l.miners,
 		"--user", l.address+"."+worker, "--"+kind, "--threads", "1")
+}
+
+// ended is what a miner says at its end: how many of its shares were accepted and rejected.
+var ended = regexp.MustCompile(`(?m)^submitted \d+, accepted (\d+), rejected (\d+)`)
+
+// told is what a miner that has ended was told of its shares.
+func (l *line) told(kind string) (accepted, rejected int) {
+	l.t.Helper()
+	text, err := os.ReadFile(l.path("miner-" + kind + ".log"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	found := ended.FindSubmatch(text)
+	if found == nil {
+		l.t.Fatalf("the miner did not say how it ended:\n%s", text)
+	}
+	for i, count := range []*int{&accepted, &rejected} {
+		if *count, err = strconv.Atoi(string(found[i+1])); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	return accepted, rejected
 }
 
 func (l *line) path(name string) string { return filepath.Join(l.directory, name) }
