@@ -39,9 +39,6 @@ struct Args {
     /// What the mint issues; must be what the processor pays in
     #[arg(long, default_value = UNIT)]
     unit: String,
-    /// How long quotes are shown as valid, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
-    quote_ttl: u64,
 }
 
 #[tokio::main]
@@ -96,8 +93,7 @@ async fn run(args: Args) -> Result<()> {
         found = link.wait() => found,
         () = stop() => return Ok(()),
     };
-    let (mint, methods) =
-        mint::open(&args.data, &mnemonic, &args.unit, args.quote_ttl, processor).await?;
+    let (mint, methods) = mint::open(&args.data, &mnemonic, &args.unit, processor).await?;
     println!("http://{} issues {} for {}", listener.local_addr()?, args.unit, methods.join(", "));
     mint::serve(mint, methods, listener, stop()).await
 }

@@ -58,8 +58,7 @@ pub fn lock(data: &Path) -> Result<File> {
 }
 
 /// Opens the mint of the folder `data`, with keys from the mnemonic, and starts to listen to the
-/// processor's payments. `unit` is what it is to issue, `ttl_s` how long quotes are valid, in
-/// seconds (shown only: cdk 0.18 enforces it nowhere).
+/// processor's payments. `unit` is what it is to issue.
 ///
 /// Returns the mint and the names of its methods.
 ///
@@ -70,7 +69,6 @@ pub async fn open(
     data: &Path,
     mnemonic: &Mnemonic,
     unit: &str,
-    ttl_s: u64,
     (processor, settings): (PaymentProcessorClient, SettingsResponse),
 ) -> Result<(Arc<Mint>, Vec<String>)> {
     let ours = CurrencyUnit::from_str(unit).with_context(|| format!("{unit} is no unit"))?;
@@ -121,7 +119,8 @@ pub async fn open(
     if let Ok(stored) = mint.mint_info().await {
         info.pubkey = info.pubkey.or(stored.pubkey);
     }
-    mint.set_mint_info_and_quote_ttl(info, QuoteTTL::new(ttl_s, 60)).await?;
+    // Of quotes in lightning methods. How long ours are valid is the processor's word.
+    mint.set_mint_info_and_quote_ttl(info, QuoteTTL::new(3_600, 60)).await?;
     mint.start().await.context("the mint can't be started")?;
     Ok((Arc::new(mint), methods))
 }

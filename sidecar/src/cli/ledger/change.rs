@@ -53,8 +53,9 @@ struct What {
 /// What is counted when sending goes on.
 #[derive(Debug, Args)]
 pub(super) struct Resume {
-    /// Count anew what the mint shows too much, though sending is not stopped: for a quote that
-    /// stays behind because some of what was known turned out to be a payment of ours.
+    /// Count anew what the mint shows too much, and what is gone with a database of its, though
+    /// sending is not stopped: for a quote that stays behind because some of what was known turned
+    /// out to be a payment of ours, and for losses that `reconcile` names each time.
     #[arg(long)]
     recount: bool,
     /// Do it.
@@ -312,7 +313,8 @@ pub(super) fn resume(place: &Place, options: &Resume) -> Outcome {
         let sending = match books.stopped()? {
             None if options.recount => {
                 let text = "count anew what the mint shows too much: what it showed at the last \
-                            readings, less all that was sent";
+                            readings, less all that was sent; and take what is gone with a \
+                            database of its as known";
                 Step::new(Action::Resume, Way::Free, text.to_owned())
             }
             None => Step::new(Action::Resume, Way::Nothing, "sending is not stopped".to_owned()),

@@ -25,7 +25,8 @@ pub(super) struct Options {
 /// What the columns of the lines are, tab-separated.
 const COLUMNS: &str = "\
 # account\tnumber\tpayout key\taccrued\tshares\tpending\tconfirmed\tissued\tfrozen\tidentity
-# credit\tnumber\tstate\tscheme\twork\tshares\tamount\tshare root\tpayment\tquote\topened ms
+# credit\tnumber\tstate\tscheme\twork\tshares\tamount\tshare root\tpayment\tquote\topened ms\t\
+named quote
 # share\thash\twork\tat ms\tblock\tworker";
 
 pub(super) fn run(place: &Place, options: &Options) -> Outcome {

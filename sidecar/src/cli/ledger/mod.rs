@@ -20,8 +20,8 @@ What only reads works while the sidecar runs; `verify` and `export` of a large l
 from being cut meanwhile, so run them on a copy. What changes the ledger says what it would do, and
 does it with --yes; for that the sidecar has to be stopped.
 
-Names that miners chose are printed as ASCII, other bytes as \\xNN. The mint's ids of quotes are
-as good as the quotes themselves: they are printed with --secrets only.
+Names that miners chose are printed as ASCII, other bytes as \\xNN. Who has the mint's id of a quote
+can look at it there: ids are printed with --secrets only.
 
 Exit codes: 0 done, or nothing wrong; 1 failed, or something is wrong; 64 the command is wrong.
 

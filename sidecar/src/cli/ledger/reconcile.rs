@@ -55,13 +55,15 @@ struct Ours {
     after: QuoteSums,
     /// What the operator knows of that we did not send.
     known: u64,
+    /// What was gone with the mint's database when the operator said that he knows.
+    gone: u64,
 }
 
 fn judge(quote: &Quote, ours: Ours, read: &Result<http::Quote, MintError>) -> Verdict {
     let found = match read {
         Ok(found) => found,
         Err(MintError::Refused { kind: Refusal::UnknownQuote, .. }) => {
-            return unknown(quote, ours.after.lost);
+            return unknown(quote, ours);
         }
         Err(error) => return Verdict::bad("unread", harmless(&error.to_string())),
     };
@@ -106,24 +108,27 @@ fn judge(quote: &Quote, ours: Ours, read: &Result<http::Quote, MintError>) -> Ve
 }
 
 /// The mint does not know the quote.
-fn unknown(quote: &Quote, lost: u128) -> Verdict {
+fn unknown(quote: &Quote, ours: Ours) -> Verdict {
     let unminted = quote.paid_seen.saturating_sub(quote.issued_seen);
-    match (quote.state, lost) {
-        (QuoteState::Lost, 0) if unminted > 0 => Verdict::bad(
+    match (quote.state, ours.after.lost) {
+        (QuoteState::Lost, 0) if unminted > ours.gone => Verdict::bad(
             "lost",
             format!(
                 "{unminted} was paid there and never seen minted: it is gone with the mint's \
                  database, unless the wallet was faster or the database comes back; it is not \
-                 paid again"
+                 paid again. `ledger resume --recount` takes it as known"
             ),
         ),
+        (QuoteState::Lost, 0) if unminted > 0 => {
+            Verdict::good("lost", format!("{unminted} is gone with the mint's database"))
+        }
         (QuoteState::Lost, 0) => Verdict::good("lost", "what was sent on it is on other quotes"),
         (QuoteState::Lost, lost) => Verdict::bad(
             "lost",
             format!("{lost} of it waits for you: `ledger requeue --lost` sends it again"),
         ),
         (QuoteState::Settled, _) => {
-            Verdict::bad("unknown", "the mint forgot it; all of it had been paid and minted")
+            Verdict::good("unknown", "the mint forgot it; all of it had been paid and minted")
         }
         _ => Verdict::bad(
             "unknown",
@@ -240,8 +245,8 @@ async fn compare(
             let read = mint.quote(quote.quote_id.as_deref().unwrap_or_default()).await;
             // Its state may have changed, too: now it is not older than what the mint said.
             let quote = books.quote(name)?.unwrap_or_else(|| quote.clone());
-            let ours =
-                Ours { before, after: books.sums_of(name)?, known: books.known_surplus(name)? };
+            let (after, known) = (books.sums_of(name)?, books.known_surplus(name)?);
+            let ours = Ours { before, after, known, gone: books.known_gone(name)? };
             let verdict = judge(&quote, ours, &read);
             let found = read.as_ref().ok();
             tell(&quote, ours, found, &verdict);

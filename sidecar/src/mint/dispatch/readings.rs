@@ -191,9 +191,7 @@ impl<L: Ledger> Dispatcher<L> {
                 self.ledger.quote_hidden(quote.quote_ref, now).await
             }
             Err(MintError::Unreachable(_)) => Ok(()),
-            // Others first.
-            Err(MintError::TimedOut(_)) => self.ledger.quote_unshown(quote.quote_ref, now).await,
-            // Read again; but all sending waits for a first look at each open quote.
+            // Read again, others first; but all sending waits for a first look at each open quote.
             Err(error) => {
                 let is_open = quote.state == QuoteState::Open;
                 if is_open && self.unshown().failed(&quote.quote_ref) {

@@ -48,6 +48,8 @@ pub struct Faults {
     pub unasked: bool,
     /// This quote can't be shown: the database fails.
     pub hide: Option<String>,
+    /// Who asks for this quote waits, for as long as this is set.
+    pub hang: Option<String>,
     /// Checks fail as they do when a payment is another quote's.
     pub refuse_checks: bool,
 }
@@ -285,6 +287,9 @@ impl Desk {
     /// Shows a quote, after a check.
     pub(super) async fn get(&self, quote_id: &str) -> Result<Json, Fault> {
         self.check(quote_id).await?;
+        while lock(&self.faults).hang.as_deref() == Some(quote_id) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         if lock(&self.faults).hide.as_deref() == Some(quote_id) {
             return Err(Fault(50000, "Database error".into()));
         }

@@ -331,7 +331,8 @@ pub trait Ledger: Send + Sync + 'static {
     fn stop_sending(&self, reason: String) -> impl Future<Output = Result<()>> + Send;
 
     /// Lets sending go on. What the mint showed too much is known from then on: only more than
-    /// that stops sending again. What was known before is counted anew.
+    /// that stops sending again. What was known before is counted anew. So is what it had been paid
+    /// on quotes that it lost, and wallets were not seen to mint ([`Books::known_gone`]).
     fn resume_sending(&self) -> impl Future<Output = Result<()>> + Send;
 
     /// Holds a credit back that is sealed but not final.

@@ -344,6 +344,10 @@ impl Turn<'_> {
                 self.conn.run(set, (quote, extra))?;
             }
         }
+        let gone = "INSERT OR REPLACE INTO meta(key, value) \
+                    SELECT 'gone:' || quote_ref, paid_seen - issued_seen FROM quote \
+                    WHERE state = ?1 AND paid_seen > issued_seen";
+        self.conn.run(gone, [QuoteState::Lost])?;
         Ok(())
     }
 

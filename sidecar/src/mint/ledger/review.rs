@@ -82,4 +82,14 @@ impl Books {
         let known = super::schema::meta(&self.conn, &format!("surplus:{quote_ref}")).optional()?;
         Ok(known.unwrap_or_default())
     }
+
+    /// What the mint had been paid on a quote that it lost, and wallets were not seen to mint, as
+    /// far as the operator said that it is known ([`super::Ledger::resume_sending`]).
+    ///
+    /// # Errors
+    /// [`LedgerError::Storage`].
+    pub fn known_gone(&self, quote_ref: &str) -> Result<u64, LedgerError> {
+        let known = super::schema::meta(&self.conn, &format!("gone:{quote_ref}")).optional()?;
+        Ok(known.unwrap_or_default())
+    }
 }

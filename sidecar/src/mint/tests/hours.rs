@@ -3,6 +3,7 @@
 use super::rig::{named, Rig, PLAN};
 use super::*;
 use crate::mint::dispatch::{Plan, UNSHOWN_MAX};
+use crate::mint::fake::Faults;
 use crate::mint::ledger::{self, CreditState, Ledger as _, QuoteState};
 use crate::mint::Work;
 
@@ -193,7 +194,22 @@ async fn mq_18_a_payment_that_is_none_of_ours_is_found_within_a_day_where_nothin
 
 #[tokio::test]
 async fn a_quote_that_the_mint_can_not_show_holds_up_others_for_minutes_and_not_for_its_life() {
-    let mut rig = Rig::open_with("unshown", Plan { quote_payments: 256, ..PLAN }).await;
+    holds_up_others_for_minutes("unshown", PATIENCE, |faults, id| faults.hide = id).await;
+}
+
+#[tokio::test]
+async fn a_quote_that_the_mint_never_gets_to_show_holds_up_others_for_minutes_as_well() {
+    let timeout = Duration::from_millis(100);
+    holds_up_others_for_minutes("hangs", timeout, |faults, id| faults.hang = id).await;
+}
+
+async fn holds_up_others_for_minutes(
+    name: &str,
+    timeout: Duration,
+    fault: fn(&mut Faults, Option<String>),
+) {
+    let plan = Plan { quote_payments: 256, ..PLAN };
+    let mut rig = Rig::open_patient(name, plan, timeout).await;
     rig.earn(None).await;
     rig.until(async || {
         look(&rig, MINUTE_MS).await;
@@ -203,7 +219,7 @@ async fn a_quote_that_the_mint_can_not_show_holds_up_others_for_minutes_and_not_
     let id = rig.mint().database().quote_ids().remove(0);
     let name = rig.mint().database().quote(&id).unwrap().identifier.clone();
     let (_, others) = named(&rig.wallet_asks(1).await);
-    rig.mint().faults().hide = Some(id.clone());
+    fault(&mut rig.mint().faults(), Some(id.clone()));
     rig.earn(None).await;
     rig.earn(Some(others)).await;
     let state = async || rig.ledger.quote(name.clone()).await.unwrap().unwrap().state;
@@ -227,7 +243,7 @@ async fn a_quote_that_the_mint_can_not_show_holds_up_others_for_minutes_and_not_
         (ours.map(|other| rig.paid(&other)).sum::<u64>() == 7).then_some(())
     })
     .await;
-    rig.mint().faults().hide = None;
+    fault(&mut rig.mint().faults(), None);
     rig.until(async || {
         look(&rig, MINUTE_MS).await;
         rig.account().await.filter(|books| books.confirmed_amount == 21)

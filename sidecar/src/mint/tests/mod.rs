@@ -40,6 +40,9 @@ use crate::types::PayoutKey;
 use books::Books;
 
 /// The generator of secp256k1 and its double (SEC 2).
+/// How long to wait for what must come, and for an answer of the mint.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 const KEYS: [&str; 2] = [
     "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
     "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5",
@@ -55,7 +58,7 @@ fn secret() -> QuoteSecret {
 
 /// Waits for what must come, and fails when it doesn't.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    let waited = tokio::time::timeout(Duration::from_secs(60), what).await;
+    let waited = tokio::time::timeout(PATIENCE, what).await;
     waited.expect("what must come does not come")
 }
 
@@ -111,7 +114,7 @@ fn api_settings(url: String) -> api::Settings {
         ca_file: None,
         unit: "hash".into(),
         method: "ehash".into(),
-        timeout: Duration::from_secs(60),
+        timeout: PATIENCE,
         in_flight_max: 8,
     }
 }

@@ -56,6 +56,11 @@ impl Rig {
 
     /// The same, after another plan.
     pub(super) async fn open_with(name: &str, plan: Plan) -> Self {
+        Self::open_patient(name, plan, PATIENCE).await
+    }
+
+    /// The same, with so much time for a call to the mint.
+    pub(super) async fn open_patient(name: &str, plan: Plan, timeout: Duration) -> Self {
         let folder = std::env::temp_dir().join(format!("gsv2-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let at = ledger::Settings {
@@ -77,7 +82,7 @@ impl Rig {
         }));
         let listens = deposits.listens();
         let mint = FakeMint::start(Mint::new(address), Database::default()).await.unwrap();
-        let http = MintHttp::new(&api_settings(mint.url())).unwrap();
+        let http = MintHttp::new(&api::Settings { timeout, ..api_settings(mint.url()) }).unwrap();
         let counts = Counts::default();
         let dispatcher =
             Dispatcher::new(ledger.clone(), http, secret(), plan, sent, listens, counts);

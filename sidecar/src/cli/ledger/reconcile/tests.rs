@@ -45,7 +45,7 @@ fn shows(amount_paid: u64, amount_issued: u64) -> Result<http::Quote, MintError>
 /// 100 were sent, 60 of them are confirmed.
 fn ours(known: u64) -> Ours {
     let before = QuoteSums { sent: 90, confirmed: 60, lost: 0 };
-    Ours { before, after: QuoteSums { sent: 100, confirmed: 70, lost: 0 }, known }
+    Ours { before, after: QuoteSums { sent: 100, confirmed: 70, lost: 0 }, known, gone: 0 }
 }
 
 #[test]
@@ -81,24 +81,28 @@ fn rejects_quotes_that_pay_somebody_else() {
 
 #[test]
 fn tells_what_a_mint_without_the_quote_means() {
-    let unminted = |state, lost, paid_seen| {
+    let unminted = |state, lost, paid_seen, gone| {
         let refused = MintError::Refused {
             kind: Refusal::UnknownQuote,
             code: 50000,
             detail: "unknown quote".to_owned(),
         };
         let after = QuoteSums { sent: lost, confirmed: 0, lost };
-        let ours = Ours { before: after, after, known: 0 };
+        let ours = Ours { before: after, after, known: 0, gone };
         let verdict = judge(&Quote { paid_seen, ..quote(state) }, ours, &Err(refused));
         (verdict.word, verdict.bad)
     };
-    let unknown = |state, lost| unminted(state, lost, 0);
+    let unknown = |state, lost| unminted(state, lost, 0, 0);
     assert_eq!(unknown(QuoteState::Open, 0), ("unknown", true));
-    assert_eq!(unknown(QuoteState::Settled, 0), ("unknown", true));
+    assert_eq!(unknown(QuoteState::Settled, 0), ("unknown", false));
     assert_eq!(unknown(QuoteState::Lost, 7), ("lost", true));
     assert_eq!(unknown(QuoteState::Lost, 0), ("lost", false));
     // What was confirmed there and not minted is nowhere else.
-    assert_eq!(unminted(QuoteState::Lost, 0, 9), ("lost", true));
+    assert_eq!(unminted(QuoteState::Lost, 0, 9, 0), ("lost", true));
+    assert_eq!(unminted(QuoteState::Lost, 0, 9, 8), ("lost", true));
+    // He has said that he knows; that none of it is to be sent again is another matter.
+    assert_eq!(unminted(QuoteState::Lost, 0, 9, 9), ("lost", false));
+    assert_eq!(unminted(QuoteState::Lost, 7, 9, 9), ("lost", true));
     let back = judge(&quote(QuoteState::Lost), ours(0), &shows(100, 0));
     assert_eq!((back.word, back.bad), ("back", true));
 }

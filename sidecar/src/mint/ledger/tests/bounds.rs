@@ -124,6 +124,23 @@ async fn stops_sending_at_any_number_that_a_mint_may_show() {
 }
 
 #[tokio::test]
+async fn knows_what_is_gone_with_the_mints_database_once_the_operator_does() {
+    let mut stand = Stand::new();
+    stand.record(wide(1, "a", key(1))).await;
+    stand.seal(2_000).await;
+    stand.send(1, "q").await;
+    assert_eq!(stand.ledger().confirm("q".into(), 2, 1, 3_000).await, Ok(Reading::Even(1)));
+    let known = || Books::open(&stand.settings.path).unwrap().known_gone("q");
+    stand.ledger().resume_sending().await.unwrap();
+    assert_eq!(known(), Ok(0), "the mint has it");
+    assert_eq!(stand.ledger().quote_lost("q".into(), "gone".into(), 4_000).await, Ok(0));
+    assert_eq!(known(), Ok(0), "nobody knows yet");
+    stand.ledger().resume_sending().await.unwrap();
+    assert_eq!(known(), Ok(1));
+    stand.assert_sound().await;
+}
+
+#[tokio::test]
 async fn counts_a_known_surplus_anew_when_some_of_it_was_ours() {
     let mut stand = Stand::new();
     stand.record(wide(1, "a", key(1))).await;
