@@ -6,12 +6,11 @@ mod news;
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::pending;
-use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use gopool_sv2::miner::{self, Summary};
-use gopool_sv2_tests::fake_mint::{Database, FakeMint, Settings};
+use gopool_sv2_tests::fake_mint::{Database, FakeMint, HeldAddress, Settings};
 use gopool_sv2_tests::{binaries, Line, LineOptions};
 use serde_json::{json, Value};
 
@@ -31,12 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// A line with a mint bridge.
 struct Rig {
     line: Line,
-    mint: SocketAddr,
-    processor: SocketAddr,
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    mint: HeldAddress,
+    processor: HeldAddress,
 }
 
 fn rig() -> Rig {
@@ -45,7 +40,7 @@ fn rig() -> Rig {
 
 /// A line whose pool gives out shares by these flags.
 fn rig_with(shares: &[&str]) -> Rig {
-    let (mint, processor) = (free_address(), free_address());
+    let [mint, processor] = [0; 2].map(|_| HeldAddress::take().unwrap());
     let sections = format!(
         "[mint]\nledger_file = \"ledger.db\"\nurl = \"http://{mint}\"\nseal_interval_sec = 1\n\
          unit_difficulty = \"0.0000152587890625\"\nrequest_timeout_ms = 2000\n\
@@ -62,7 +57,7 @@ fn rig_with(shares: &[&str]) -> Rig {
 
 impl Rig {
     async fn start_mint(&self, database: Database) -> FakeMint {
-        let settings = Settings { listen: self.mint, ..Settings::new(self.processor) };
+        let settings = Settings { listen: self.mint.get(), ..Settings::new(self.processor.get()) };
         FakeMint::start(settings, database).await.unwrap()
     }
 

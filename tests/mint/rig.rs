@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use gopool_sv2::mint::ledger::{Books, Export};
-use gopool_sv2_tests::fake_mint::{Database, FakeMint, Settings};
+use gopool_sv2_tests::fake_mint::{Database, FakeMint, HeldAddress, Settings};
 use gopool_sv2_tests::{binaries, Line, LineOptions};
 use serde_json::Value;
 
@@ -48,18 +48,14 @@ impl Default for Options {
 /// A line with a mint bridge.
 pub struct Rig {
     pub line: Line,
-    mint: SocketAddr,
-    processor: SocketAddr,
+    mint: HeldAddress,
+    processor: HeldAddress,
     unit: u128,
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 impl Rig {
     pub fn start(options: Options) -> Self {
-        let (mint, processor) = (free_address(), free_address());
+        let [mint, processor] = [0; 2].map(|_| HeldAddress::take().unwrap());
         let Options { searched, seal_sec, mint: more, mut line } = options;
         // 2^-16 of difficulty 1, so that a share that was searched for makes several units, or the
         // credit of one hash.
@@ -89,12 +85,13 @@ impl Rig {
 
     /// Where the mint's HTTP API is to be, and what it dials.
     pub const fn addresses(&self) -> (SocketAddr, SocketAddr) {
-        (self.mint, self.processor)
+        (self.mint.get(), self.processor.get())
     }
 
     /// One try to start the mint; fails as long as its processor is away.
     pub async fn try_mint(&self, database: Database) -> Result<FakeMint, String> {
-        let settings = Settings { listen: self.mint, ..Settings::new(self.processor) };
+        let (listen, processor) = self.addresses();
+        let settings = Settings { listen, ..Settings::new(processor) };
         FakeMint::start(settings, database).await
     }
 

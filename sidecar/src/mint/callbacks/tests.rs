@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use crate::backend::ledger::{Ledger as Link, Owner, Returns};
 use crate::backend::{self, Accounts, Directory, Judged, Mailbox};
 use crate::config;
 use crate::event::{Stream, Way};
-use crate::mint::fake::{Database, FakeMint, Settings};
+use crate::mint::fake::{Database, FakeMint, HeldAddress, Settings};
 use crate::mint::ledger::{Books, Credit, CreditState, Quote};
 use crate::mint::{Bridge, PayoutKey, Running};
 use crate::obs::Counts;
@@ -45,10 +44,6 @@ async fn until(holds: impl Fn() -> bool) {
         }
     })
     .await;
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// The callbacks of a program. At each it looks at the ledger's file on a connection of its own,
@@ -204,8 +199,8 @@ struct Stand {
     link: Link,
     told: Mailbox,
     bridge: Running,
-    mint: SocketAddr,
-    processor: SocketAddr,
+    mint: HeldAddress,
+    processor: HeldAddress,
     earned: u64,
     acknowledged: u64,
 }
@@ -216,13 +211,13 @@ impl Stand {
         let folder = std::env::temp_dir().join(format!("gsv2-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let ledger = folder.join("ledger.db");
-        let (mint, processor) = (free_address(), free_address());
+        let [mint, processor] = [0; 2].map(|_| HeldAddress::take().unwrap());
         let config = config::Mint {
             ledger_file: Some(ledger.clone()),
             url: format!("http://{mint}"),
             seal_interval_sec: 0,
             processor: config::Processor {
-                listen: processor,
+                listen: processor.get(),
                 allow_plain: true,
                 ..config::Processor::default()
             },
@@ -248,7 +243,7 @@ impl Stand {
     }
 
     async fn start_mint(&self) -> FakeMint {
-        let settings = Settings { listen: self.mint, ..Settings::new(self.processor) };
+        let settings = Settings { listen: self.mint.get(), ..Settings::new(self.processor.get()) };
         soon(FakeMint::start(settings, Database::default())).await.unwrap()
     }
 

@@ -5,6 +5,7 @@
 //! It uses nothing of the code under test but the generated messages, so that the harness of other
 //! tests can include it as it is. All addresses are loopback ones.
 
+mod address;
 mod book;
 mod desk;
 mod wire;
@@ -20,6 +21,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use desk::Desk;
 
+pub use address::HeldAddress;
 pub use book::{Database, Row};
 pub use desk::{Fault, Faults, Seen};
 

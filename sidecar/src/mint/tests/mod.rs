@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::fake::{Database, FakeMint, Settings as Mint};
+use super::fake::{Database, FakeMint, HeldAddress, Settings as Mint};
 use super::http::{self as api, MintHttp, Quote};
 use super::processor::{Figures, OpenError, Processor, Security, Settings};
 use super::token::QuoteSecret;

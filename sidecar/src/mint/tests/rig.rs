@@ -34,7 +34,7 @@ pub(super) struct Rig {
     pub(super) deposits: Arc<LedgerDeposits<SqliteLedger>>,
     pub(super) dispatcher: Arc<Dispatcher<SqliteLedger>>,
     mint: Option<FakeMint>,
-    mint_address: SocketAddr,
+    mint_address: HeldAddress,
     processor: SocketAddr,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -81,12 +81,14 @@ impl Rig {
             drop(over.wait_for(|stop| *stop).await);
         }));
         let listens = deposits.listens();
-        let mint = FakeMint::start(Mint::new(address), Database::default()).await.unwrap();
+        let mint_address = HeldAddress::take().unwrap();
+        let at = Mint { listen: mint_address.get(), ..Mint::new(address) };
+        let mint = FakeMint::start(at, Database::default()).await.unwrap();
         let http = MintHttp::new(&api::Settings { timeout, ..api_settings(mint.url()) }).unwrap();
         let counts = Counts::default();
         let dispatcher =
             Dispatcher::new(ledger.clone(), http, secret(), plan, sent, listens, counts);
-        let (mint_address, tasks) = (mint.address(), vec![serving]);
+        let tasks = vec![serving];
         Self {
             folder,
             ledger,
@@ -117,7 +119,7 @@ impl Rig {
 
     /// A mint is there on the same port.
     pub(super) async fn mint_comes(&mut self, database: Database) {
-        let settings = Mint { listen: self.mint_address, ..Mint::new(self.processor) };
+        let settings = Mint { listen: self.mint_address.get(), ..Mint::new(self.processor) };
         self.mint = Some(FakeMint::start(settings, database).await.unwrap());
     }
 
