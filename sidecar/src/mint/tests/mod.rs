@@ -39,10 +39,10 @@ use super::token::QuoteSecret;
 use crate::types::PayoutKey;
 use books::Books;
 
-/// The generator of secp256k1 and its double (SEC 2).
 /// How long to wait for what must come, and for an answer of the mint.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The generator of secp256k1 and its double (SEC 2).
 const KEYS: [&str; 2] = [
     "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
     "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5",
