@@ -9,7 +9,7 @@ use crate::rig::{rig, Rig};
 use crate::work::Share;
 
 /// How long an answer may take.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Any hash is good enough.
 pub const EASIEST: U256 = [0xff; 32];
 /// No channel of anybody.

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gopool_sv2::miner;
 use gopool_sv2_tests::attacker::{socket, Attacker};
+use gopool_sv2_tests::fake_mint::HeldAddress;
 use gopool_sv2_tests::{binaries, Line, LineOptions};
 use socket2::SockRef;
 
@@ -142,10 +143,8 @@ fn survives_a_log_that_can_not_be_written() {
     let config = line.path("second.toml");
     let text = std::fs::read_to_string(line.path("sidecar.toml")).unwrap();
     let second = line.path("second.journal");
-    let port = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
+    let held = HeldAddress::take().unwrap();
+    let port = held.get().port();
     let text = text
         .replace("sidecar.journal", "second.journal")
         .replace("127.0.0.1:0", &format!("127.0.0.1:{port}"))

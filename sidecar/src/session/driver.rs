@@ -219,6 +219,10 @@ impl<'a> Driver<'a> {
                 if let Err(cause) = self.flush(&mut patience) {
                     return cause;
                 }
+                if !self.wire.reader.is_mid_frame() {
+                    // It may go on on another thread, and this one would have to get memory anew.
+                    self.wire.pause();
+                }
                 yield_now().await;
                 continue;
             }

@@ -201,7 +201,8 @@ async fn survives_a_mint_that_never_answers() {
 
 #[tokio::test]
 async fn says_that_nobody_listens() {
-    let http = MintHttp::new(&api_settings(format!("http://{}", nobody().await))).unwrap();
+    let nobody = nobody();
+    let http = MintHttp::new(&api_settings(format!("http://{nobody}"))).unwrap();
     let error = soon(http.quote(ID)).await.unwrap_err();
     assert!(matches!(&error, MintError::Unreachable(what) if what.contains("refused")), "{error}");
     for bad in ["", "../x", "a b", "a/b", "a?b=c"] {

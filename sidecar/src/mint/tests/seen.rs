@@ -17,8 +17,8 @@ fn refused(error: MintError) -> Refusal {
 
 #[tokio::test]
 async fn mint_exits_when_the_processor_is_down_at_its_start() {
-    let settings = Mint::new(nobody().await);
-    let started = FakeMint::start(settings, Database::default()).await;
+    let nobody = nobody();
+    let started = FakeMint::start(Mint::new(nobody.get()), Database::default()).await;
     assert!(started.unwrap_err().contains("refused"));
 }
 
