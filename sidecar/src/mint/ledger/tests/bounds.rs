@@ -15,6 +15,15 @@ fn wide(n: u64, identity: &str, key: PayoutKey) -> LedgerShare {
     LedgerShare { credit, ..share(n, identity, Some(key)) }
 }
 
+/// A ledger whose one credit, of two units, was sent on the quote `q`.
+async fn one_sent() -> Stand {
+    let mut stand = Stand::new();
+    stand.record(wide(1, "a", key(1))).await;
+    stand.seal(2_000).await;
+    stand.send(1, "q").await;
+    stand
+}
+
 /// How SQLite finds the rows of a query.
 async fn plan(stand: &Stand, query: &'static str, limits: usize) -> String {
     let explain = move |turn: &mut Turn<'_>| {
@@ -111,10 +120,7 @@ async fn gives_an_account_back_what_was_carried_for_a_quote_that_never_had_a_cre
 
 #[tokio::test]
 async fn stops_sending_at_any_number_that_a_mint_may_show() {
-    let mut stand = Stand::new();
-    stand.record(wide(1, "a", key(1))).await;
-    stand.seal(2_000).await;
-    stand.send(1, "q").await;
+    let stand = one_sent().await;
     let read = stand.ledger().confirm("q".into(), u64::MAX, u64::MAX, 3_000).await;
     assert_eq!(read, Ok(Reading::Surplus { extra: u64::MAX - 2 }));
     let quote = stand.ledger().quote("q".into()).await.unwrap().unwrap();
@@ -125,10 +131,7 @@ async fn stops_sending_at_any_number_that_a_mint_may_show() {
 
 #[tokio::test]
 async fn knows_what_is_gone_with_the_mints_database_once_the_operator_does() {
-    let mut stand = Stand::new();
-    stand.record(wide(1, "a", key(1))).await;
-    stand.seal(2_000).await;
-    stand.send(1, "q").await;
+    let stand = one_sent().await;
     assert_eq!(stand.ledger().confirm("q".into(), 2, 1, 3_000).await, Ok(Reading::Even(1)));
     let known = || Books::open(&stand.settings.path).unwrap().known_gone("q");
     stand.ledger().resume_sending().await.unwrap();
@@ -194,10 +197,7 @@ async fn tells_when_its_writer_is_gone() {
 
 #[tokio::test]
 async fn tells_how_much_was_paid_and_not_minted_on_a_quote_that_the_mint_lost() {
-    let mut stand = Stand::new();
-    stand.record(wide(1, "a", key(1))).await;
-    stand.seal(2_000).await;
-    stand.send(1, "q").await;
+    let stand = one_sent().await;
     stand.ledger().confirm("q".into(), 2, 1, 3_000).await.unwrap();
     assert_eq!(stand.ledger().quote_lost("q".into(), "gone".into(), 4_000).await, Ok(0));
     let events = stand.events().await;
